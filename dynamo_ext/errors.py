@@ -1,0 +1,110 @@
+"""The exceptions of this project."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pynamodb.exceptions
+import werkzeug.exceptions
+
+_FOR_CLIENTS = "The service is too busy to answer now. Try again in a moment."
+
+
+class ConfigError(ValueError):
+    """A setting is missing, malformed or contradicts another one.
+
+    The message names the key and says what would be right. It never holds the
+    value of a credential.
+    """
+
+
+class Unavailable(TimeoutError, werkzeug.exceptions.ServiceUnavailable):
+    """Something took too long. Unhandled, Flask and Quart answer with 503 and ``Retry-After``.
+
+    The answer does not hold the message, which is for those who run the app.
+
+    :param message: What happened.
+    """
+
+    def __init__(self, message: str) -> None:
+        werkzeug.exceptions.ServiceUnavailable.__init__(self, _FOR_CLIENTS, retry_after=1)
+        TimeoutError.__init__(self, message)
+
+    def __repr__(self) -> str:
+        return TimeoutError.__repr__(self)
+
+
+class PoolTimeout(Unavailable):
+    """No slot of the pool became free in time.
+
+    :param size: How many calls the pool lets run at once.
+    :param in_use: How many were running when the wait ended.
+    :param waiting: How many calls were still queued, without this one.
+    :param timeout: How long this call waited, in seconds.
+    """
+
+    def __init__(self, size: int, in_use: int, waiting: int, timeout: float) -> None:
+        super().__init__(
+            f"no slot became free within {timeout:g} s: {in_use} of {size} are in use"
+            f" and {waiting} more calls are waiting. Raise"
+            " 'DYNAMODB_MAX_POOL_CONNECTIONS' to allow more calls at once, or"
+            " 'DYNAMODB_POOL_TIMEOUT_SECONDS' to wait longer."
+        )
+        self.size = size
+        self.in_use = in_use
+        self.waiting = waiting
+        self.timeout = timeout
+
+    def __reduce__(self) -> tuple[type[PoolTimeout], tuple[int, int, int, float]]:
+        return type(self), (self.size, self.in_use, self.waiting, self.timeout)
+
+
+class CallTimeout(Unavailable):
+    """A call was not done when its time was up. A write may or may not have been applied.
+
+    :param timeout: How long the call was allowed to take, in seconds.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(
+            f"the call was not done within {timeout:g} s, with its wait for a slot, its attempts"
+            " and the waits between them. 'DYNAMODB_CALL_TIMEOUT_SECONDS' sets this limit."
+        )
+        self.timeout = timeout
+
+    def __reduce__(self) -> tuple[type[CallTimeout], tuple[float]]:
+        return type(self), (self.timeout,)
+
+
+class UnprocessedItems(pynamodb.exceptions.PutError):
+    """DynamoDB left some items of a batch unwritten, though they were sent again and again.
+
+    :param table_name: The table.
+    :param unprocessed_items: The requests that remain, as DynamoDB returned them.
+    """
+
+    def __init__(self, table_name: str, unprocessed_items: list[dict[str, t.Any]]) -> None:
+        super().__init__(
+            f"{len(unprocessed_items)} items were not written to table {table_name!r}:"
+            " DynamoDB left them unprocessed again and again. They are on this error,"
+            " as 'unprocessed_items'."
+        )
+        self.table_name = table_name
+        self.unprocessed_items = unprocessed_items
+
+
+class UnprocessedKeys(pynamodb.exceptions.GetError):
+    """DynamoDB left some keys of a batch unread, though they were sent again and again.
+
+    :param table_name: The table.
+    :param unprocessed_keys: The keys that remain, as DynamoDB returned them.
+    """
+
+    def __init__(self, table_name: str, unprocessed_keys: list[dict[str, t.Any]]) -> None:
+        super().__init__(
+            f"{len(unprocessed_keys)} items were not read from table {table_name!r}:"
+            " DynamoDB left them unprocessed again and again. Their keys are on this error,"
+            " as 'unprocessed_keys'."
+        )
+        self.table_name = table_name
+        self.unprocessed_keys = unprocessed_keys
