@@ -1,0 +1,146 @@
+"""The framework-free part of ``PynamoDB``."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pynamodb.exceptions
+from flask.sansio.app import App
+
+from . import cli
+from . import current
+from . import deadline
+from .connection import Connection
+from .model import Model
+from .model import concrete_models
+from .pool import Pool
+from .settings import Settings
+from .state import AppState
+from .state import Engines
+from .transaction import TransactGet
+from .transaction import TransactWrite
+
+_KEY = "pynamodb"
+_ACCESS_DENIED = "AccessDeniedException"
+
+
+class Extension:
+    """Connect PynamoDB's models to apps. The adapters say to which.
+
+    :param app: Call :meth:`init_app` on this app.
+    """
+
+    Model = Model
+    """The base of models. The same class as ``dynamo_ext.Model``."""
+
+    _app_types: t.ClassVar[tuple[type[App], ...]] = ()
+    _wanted: t.ClassVar[str] = ""
+
+    def __init__(self, app: App | None = None) -> None:
+        self._engines = Engines()
+
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: App) -> None:
+        """Read an app's settings and make the models work in it.
+
+        The settings are read once, here. No connection is made yet.
+
+        :param app: The app.
+        :raises TypeError: if it is no app.
+        :raises RuntimeError: if it has an extension of this kind already.
+        :raises ConfigError: if a setting is wrong.
+        """
+        if not isinstance(app, self._app_types):
+            raise TypeError(f"'init_app' takes {self._wanted}, not {type(app).__name__!r}.")
+
+        if _KEY in app.extensions:
+            raise RuntimeError(
+                f"A 'PynamoDB' extension is already initialised on the app {app.name!r}."
+                " Import and use that one instead."
+            )
+
+        settings = Settings.from_mapping(app.config)
+        current.register(app, AppState(app, settings, self._engines))
+        app.extensions[_KEY] = self
+        app.shell_context_processor(self._shell_context)
+        app.cli.add_command(cli.dynamodb)
+
+    @property
+    def settings(self) -> Settings:
+        """The current app's settings."""
+        return self._state.settings
+
+    @property
+    def connection(self) -> Connection:
+        """A :class:`pynamodb.connection.Connection` on the current app's client, for low-level
+        calls."""
+        return self._state.connection
+
+    @property
+    def pool(self) -> Pool:
+        """The current app's pool of slots."""
+        return self._state.engine.pool
+
+    def ping(self, timeout: float = 2) -> None:
+        """Ask whether the current app's endpoint answers and its credentials are good; for a
+        readiness probe.
+
+        It sends ListTables, and takes "access denied" for a good answer: the credentials of an app
+        need not include that.
+
+        :param timeout: How long it may take in all, in seconds.
+        :raises CallTimeout: if there was no answer in time.
+        :raises pynamodb.exceptions.TableError: if the answer is an error.
+        """
+        with deadline.limit(timeout):
+            try:
+                self.connection.list_tables(limit=1)
+            except pynamodb.exceptions.TableError as error:
+                if error.cause_response_code != _ACCESS_DENIED:
+                    raise
+
+    def transact_get(self, *, return_consumed_capacity: str | None = None) -> TransactGet:
+        """Read several items in one transaction of the current app.
+
+        :param return_consumed_capacity: As in :class:`pynamodb.transactions.TransactGet`.
+        """
+        return TransactGet(
+            connection=self.connection, return_consumed_capacity=return_consumed_capacity
+        )
+
+    def transact_write(
+        self,
+        *,
+        client_request_token: str | None = None,
+        return_item_collection_metrics: str | None = None,
+        return_consumed_capacity: str | None = None,
+    ) -> TransactWrite:
+        """Write several items in one transaction of the current app.
+
+        :param client_request_token: As in :class:`pynamodb.transactions.TransactWrite`, like the
+            others.
+        """
+        return TransactWrite(
+            connection=self.connection,
+            client_request_token=client_request_token,
+            return_item_collection_metrics=return_item_collection_metrics,
+            return_consumed_capacity=return_consumed_capacity,
+        )
+
+    @property
+    def _state(self) -> AppState:
+        app = current.app()
+        state = current.state_of(app)
+
+        if app.extensions.get(_KEY) is not self:
+            raise RuntimeError(
+                f"The current app {app.name!r} is not registered with this 'PynamoDB' instance,"
+                " but with another one. Did you create several?"
+            )
+
+        return state
+
+    def _shell_context(self) -> dict[str, t.Any]:
+        return {**{model.__name__: model for model in concrete_models()}, "db": self}
