@@ -1,0 +1,374 @@
+"""The demo: one embedded engine, and both apps on it. ``scripts/demo`` installs and runs it."""
+
+from __future__ import annotations
+
+import argparse
+import collections.abc as cabc
+import contextlib
+import errno
+import http.client
+import json
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import typing as t
+import urllib.error
+import urllib.parse
+import urllib.request
+
+HOST = "127.0.0.1"
+INTERRUPTED = 130
+DEADLINE = 30.0
+STOP_DEADLINE = 5.0
+
+# The developer's own setup is not meant for the demo, and no proxy leads to this machine.
+FOREIGN = re.compile(r"(AWS|FLASK|QUART|TODO)_|PYNAMODB_CONFIG|\w+_PROXY$", re.IGNORECASE)
+
+SAMPLES = (
+    ("Start the demo", True),
+    ("Tick this off", False),
+    ("Add a to-do here, and look for it in the API", False),
+)
+
+
+class Failure(Exception):
+    """The demo can't go on. The message says why."""
+
+
+class Stop:
+    """Whether Ctrl-C, or a signal that means the same, has come.
+
+    A flag that is looked at between two steps. An exception could come just after a process was
+    started and before that was noted, and leave the process behind.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._request)
+
+    def _request(self, *signal_and_frame: object) -> None:
+        self.requested = True
+
+
+class Server(t.NamedTuple):
+    """One app in a process of its own."""
+
+    name: str
+    url: str
+    process: subprocess.Popen[bytes]
+
+
+def main() -> int:
+    """Run the demo.
+
+    :return: The exit code.
+    """
+    stop = Stop()
+    options = parse(sys.argv[1:])
+
+    try:
+        return run(options, stop)
+    except Failure as failure:
+        print(f"scripts/demo: {failure}", file=sys.stderr)
+        return 1
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo",
+        description="Start a DynamoDB engine and, on it, the to-do example twice: as a page"
+        " (Flask) and as an API (Quart). Ctrl-C stops everything; the exit code is 0 then, or"
+        f" {INTERRUPTED} if the demo was not ready yet.",
+    )
+    parser.add_argument("--web-port", type=port, metavar="N", help="the page's (default: 5000)")
+    parser.add_argument("--api-port", type=port, metavar="N", help="the API's (default: 5001)")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="on free ports: drive both apps once, say what was done, and exit with 0 or 1",
+    )
+    return parser.parse_args(arguments)
+
+
+def port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to 65535")
+
+    return int(text)
+
+
+def run(options: argparse.Namespace, stop: Stop) -> int:
+    with contextlib.ExitStack() as stack:
+        # Both ports are taken before anything starts.
+        web_socket, api_socket = (
+            stack.enter_context(listen(option, chosen, 0 if options.check else default))
+            for option, chosen, default in [
+                ("--web-port", options.web_port, 5000),
+                ("--api-port", options.api_port, 5001),
+            ]
+        )
+        create_tables(start_engine())
+
+        if stop.requested:
+            return INTERRUPTED
+
+        web = stack.enter_context(serving("web", web_socket))
+        api = stack.enter_context(serving("api", api_socket))
+
+        if options.check:
+            return check(web, api, stop)
+
+        add_samples(api)
+
+        if stop.requested:
+            return INTERRUPTED
+
+        say(f"The page (Flask): {web.url}/")
+        say(f"The API (Quart):  {api.url}/todos")
+        say("Ctrl-C stops both, and the engine, which keeps the to-dos in memory.")
+        watch([web, api], stop)
+
+    say("Stopped.")
+    return 0
+
+
+def listen(option: str, chosen: int | None, default: int) -> socket.socket:
+    """Open a port of the loopback interface.
+
+    :raises Failure: if that is not possible.
+    """
+    number = default if chosen is None else chosen
+
+    try:
+        return socket.create_server((HOST, number))
+    except OSError as error:
+        in_use = error.errno == errno.EADDRINUSE
+        reason = "is in use" if in_use else f"can't be opened ({error.strerror})"
+        raise Failure(f"port {number} {reason}; choose another with {option} N") from None
+
+
+def start_engine() -> str:
+    """Start the embedded engine. This process and all that it starts share it as ``local://``.
+
+    :return: The engine's URL.
+    """
+    # Imported late, so that Ctrl-C is heeded from the very beginning.
+    from dynamo_ext import local
+
+    return local.endpoint()
+
+
+def create_tables(engine_url: str) -> None:
+    """Create the table as a deployment would, with the extension's own command.
+
+    :param engine_url: Named to the command, for which ``local://`` would not be a table to create:
+        the apps create it themselves there.
+    """
+    command = [sys.executable, "-m", "flask", "--app", "examples.todo.web"]
+    settings = {
+        "TODO_DYNAMODB_HOST": engine_url,
+        "TODO_DYNAMODB_AWS_ACCESS_KEY_ID": "any",
+        "TODO_DYNAMODB_AWS_SECRET_ACCESS_KEY": "any",
+    }
+    done = subprocess.run(
+        [*command, "dynamodb", "create-tables"],
+        stdin=subprocess.DEVNULL,
+        env=environment() | settings,
+        start_new_session=True,
+    )
+
+    if done.returncode:
+        raise Failure("the table could not be created")
+
+
+@contextlib.contextmanager
+def serving(name: str, listener: socket.socket) -> cabc.Iterator[Server]:
+    """Serve an app in a process of its own, on a port that is open already.
+
+    :param name: As :mod:`examples.todo.serve` knows it.
+    :param listener: The open port. The process has it for itself then.
+    """
+    descriptor = listener.fileno()
+    url = f"http://{HOST}:{listener.getsockname()[1]}"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "examples.todo.serve", name, str(descriptor)],
+        stdin=subprocess.PIPE,
+        env=environment(),
+        pass_fds=[descriptor],
+        # The terminal's Ctrl-C is for this process, which then ends the others.
+        start_new_session=True,
+    )
+    listener.close()
+
+    try:
+        yield Server(name, url, process)
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    t.cast("t.IO[bytes]", process.stdin).close()
+
+    try:
+        process.wait(STOP_DEADLINE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
+
+
+def watch(servers: cabc.Sequence[Server], stop: Stop) -> None:
+    """Wait for Ctrl-C.
+
+    :raises Failure: if one of the servers ends before.
+    """
+    while not stop.requested:
+        time.sleep(0.1)
+
+        for server in servers:
+            if (code := server.process.poll()) is not None:
+                raise Failure(f"the {server.name} app has ended, with exit code {code}")
+
+
+def add_samples(server: Server) -> None:
+    api = Client(server.url)
+
+    if not json.loads(api.get("/todos")):
+        for title, done in SAMPLES:
+            api.create(title=title, done=done)
+
+
+def check(web: Server, api: Server, stop: Stop) -> int:
+    for line in drive(Client(web.url), Client(api.url)):
+        say(f"ok: {line}")
+
+        if stop.requested:
+            return INTERRUPTED
+
+    say("Both apps work, on the same models and the same data.")
+    return 0
+
+
+def drive(page: Client, api: Client) -> cabc.Iterator[str]:
+    """Use each function of both apps once; what one writes, the other one reads.
+
+    :return: What has worked, thing by thing.
+    :raises Failure: if something has not.
+    """
+    mark = secrets.token_hex(4)
+    of_page, of_api = f"Added on the page {mark}", f"Added through the API {mark}"
+
+    page.submit("/", title=of_page)
+    ids = {todo["title"]: todo["id"] for todo in json.loads(api.get("/todos"))}
+    expect(of_page in ids, "the API does not know the to-do that was added on the page")
+    yield "the page added a to-do, the API read it"
+
+    ids[of_api] = api.create(title=of_api)["id"]
+    expect(of_api in page.get("/"), "the page does not show the to-do that the API added")
+    yield "the API added a to-do, the page showed it"
+
+    page.submit(f"/{ids[of_page]}/done", done="yes")
+    done = json.loads(api.get(f"/todos/{ids[of_page]}"))["done"]
+    expect(done is True, "the API does not know that the page ticked a to-do off")
+    yield "the page ticked a to-do off, the API knew"
+
+    streamed = [json.loads(line)["id"] for line in api.get("/todos/stream").splitlines()]
+    expect(streamed == list(ids.values()), "the API did not stream the to-dos in their order")
+    yield f"the API streamed {len(streamed)} to-dos"
+
+    api.send("DELETE", f"/todos/{ids[of_page]}", status=204)
+    expect(of_page not in page.get("/"), "the page still shows what the API deleted")
+    yield "the API deleted the page's to-do, the page no longer showed it"
+
+    page.submit(f"/{ids[of_api]}/delete")
+    api.send("GET", f"/todos/{ids[of_api]}", status=404)
+    yield "the page deleted the API's to-do, the API no longer knew it"
+
+
+def expect(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise Failure(otherwise)
+
+
+class Client:
+    """A visitor of one of the apps, with cookies.
+
+    :param url: The app's address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor()
+        )
+
+    def get(self, path: str) -> str:
+        return self.send("GET", path, status=200)
+
+    def create(self, **fields: object) -> dict[str, t.Any]:
+        """Add a to-do through the API."""
+        body = json.dumps(fields).encode()
+        content_type = "application/json"
+        answer = self.send("POST", "/todos", body, content_type=content_type, status=201)
+        return t.cast("dict[str, t.Any]", json.loads(answer))
+
+    def submit(self, path: str, **fields: str) -> str:
+        """Send a form of the page."""
+        token = re.search(r'name="csrf_token" value="([^"]+)"', self.get("/"))
+        fields["csrf_token"] = token[1] if token else ""
+        body = urllib.parse.urlencode(fields).encode()
+        return self.send("POST", path, body, status=200)
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        content_type: str = "application/x-www-form-urlencoded",
+        status: int,
+    ) -> str:
+        """Send a request, and follow a redirect.
+
+        :param status: What the answer's status has to be.
+        :return: The answer's body.
+        :raises Failure: if there is another answer, or none.
+        """
+        url = self._url + path
+        headers = {"Content-Type": content_type}
+        request = urllib.request.Request(url, body, headers, method=method)
+
+        try:
+            code, text = self._exchange(request)
+        except (OSError, http.client.HTTPException) as error:
+            raise Failure(f"{method} {url} got no answer: {error}") from error
+
+        expect(code == status, f"{method} {url} answered {code}, not {status}: {text}")
+        return text
+
+    def _exchange(self, request: urllib.request.Request) -> tuple[int, str]:
+        try:
+            answer: t.Any = self._opener.open(request, timeout=DEADLINE)
+        except urllib.error.HTTPError as error:
+            answer = error
+
+        with answer:
+            return answer.status, answer.read().decode()
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

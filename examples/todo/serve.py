@@ -1,0 +1,60 @@
+"""Serves one of the apps on a socket that is open already: what each process of the demo runs.
+
+It ends when its standard input does. So it outlives its parent in no case, and needs no signal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections.abc as cabc
+import logging
+import os
+import sys
+import threading
+
+HOST = "127.0.0.1"
+
+
+def serve_web(descriptor: int) -> None:
+    from werkzeug.serving import make_server
+
+    from . import web
+
+    # Errors only, not a line for each request.
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = make_server(HOST, 0, web.create_app(), threaded=True, fd=descriptor)
+    when_input_ends(server.shutdown)
+    server.serve_forever()
+
+
+def serve_api(descriptor: int) -> None:
+    import hypercorn.asyncio
+    import hypercorn.config
+
+    from . import api
+
+    config = hypercorn.config.Config()
+    config.bind = [f"fd://{descriptor}"]
+    config.loglevel = "WARNING"
+    config.graceful_timeout = 1
+
+    async def serve() -> None:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        when_input_ends(lambda: loop.call_soon_threadsafe(ended.set))
+        await hypercorn.asyncio.serve(api.create_app(), config, shutdown_trigger=ended.wait)
+
+    asyncio.run(serve())
+
+
+def when_input_ends(stop: cabc.Callable[[], object]) -> None:
+    def wait() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+
+        stop()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+if __name__ == "__main__":
+    {"web": serve_web, "api": serve_api}[sys.argv[1]](int(sys.argv[2]))
