@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import gc
+import os
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+import engines
+from stub import Stub
+
+if t.TYPE_CHECKING:
+    from dynamo_ext import PynamoDB
+
+_FOREIGN = ("AWS_", "DYNAMODB_", "FLASK_", "QUART_", "PYNAMODB_CONFIG")
+_NOTHING_OF_THE_MACHINE = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
+InApp = cabc.Callable[..., contextlib.AbstractContextManager["PynamoDB"]]
+RunPython = cabc.Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def isolate() -> None:
+    """Keep the machine's own AWS, Flask and PynamoDB setup away from the tests."""
+    for name in list(os.environ):
+        if name.startswith(_FOREIGN):
+            del os.environ[name]
+
+    os.environ.update(_NOTHING_OF_THE_MACHINE)
+
+
+class SkipsFailInCI:
+    """Where CI is set, a test that is skipped makes the run fail: nothing is lost unseen."""
+
+    def __init__(self) -> None:
+        self.skips: list[str] = []
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._note(report)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if not hasattr(report, "wasxfail"):
+            self._note(report)
+
+    def _note(self, report: pytest.CollectReport | pytest.TestReport) -> None:
+        if report.skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+            self.skips.append(f"{report.nodeid}: {reason}")
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.skips and session.exitstatus in {pytest.ExitCode.OK, 0}:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.skips:
+            terminalreporter.section("skipped, which is a failure in CI", red=True)
+
+            for skip in self.skips:
+                terminalreporter.line(skip)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Now, because PynamoDB reads PYNAMODB_CONFIG when it is imported.
+    isolate()
+
+    if os.environ.get("CI"):
+        config.pluginmanager.register(SkipsFailInCI())
+
+
+@pytest.fixture(autouse=True)
+def isolated() -> cabc.Iterator[None]:
+    """Each test begins without variables of the machine or of an earlier test, and leaves no app
+    behind: outside an app context, the only app of the process is used."""
+    isolate()
+    yield
+    current = sys.modules.get("dynamo_ext.current")
+
+    if current is not None and current._states:
+        gc.collect()
+        # Older anyio and asgiref keep the context, and so the app, of the last call for a while.
+        current._states.clear()
+
+
+@pytest.fixture(scope="session")
+def embedded() -> cabc.Iterator[str]:
+    """The URL of the embedded engine."""
+    with engines.embedded() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def dynoxide() -> cabc.Iterator[str]:
+    """The URL of the engine dynoxide."""
+    if not os.environ.get(engines.DYNOXIDE):
+        pytest.skip(f"the environment variable {engines.DYNOXIDE} does not name its binary")
+
+    with engines.dynoxide() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def other() -> str:
+    """The URL of an engine of the developer's choice."""
+    return os.environ[engines.ENDPOINT]
+
+
+@pytest.fixture(
+    scope="session",
+    params=["embedded", "dynoxide", *(["other"] if os.environ.get(engines.ENDPOINT) else [])],
+)
+def engine(request: pytest.FixtureRequest) -> str:
+    """The URL of a server that speaks DynamoDB; the test runs on each."""
+    return t.cast(str, request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def config(engine: str) -> dict[str, t.Any]:
+    """Settings for an app on :func:`engine`."""
+    return engines.config(engine)
+
+
+@pytest.fixture
+def embedded_config(embedded: str) -> dict[str, t.Any]:
+    """Settings for an app on the embedded engine."""
+    return engines.config(embedded)
+
+
+@pytest.fixture
+def stub() -> cabc.Iterator[Stub]:
+    """A server that records what it is sent and misbehaves where it is told to."""
+    with Stub() as stub:
+        yield stub
+
+
+@pytest.fixture
+def stub_config(stub: Stub) -> dict[str, t.Any]:
+    """Settings for an app on :func:`stub`."""
+    return engines.config(stub.url)
+
+
+@pytest.fixture
+def in_app() -> InApp:
+    """Enter the context of a new Flask app that has an extension of its own."""
+    # Not at the top: PynamoDB must not be imported before the environment is ready.
+    import flask
+
+    import dynamo_ext
+
+    @contextlib.contextmanager
+    def in_app(
+        config: cabc.Mapping[str, t.Any], **more: t.Any
+    ) -> cabc.Generator[dynamo_ext.PynamoDB]:
+        app = flask.Flask("tests")
+        app.config.from_mapping({**config, **more})
+        db = dynamo_ext.PynamoDB(app)
+
+        with app.app_context():
+            yield db
+
+    return in_app
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(("asyncio", {"use_uvloop": False}), id="asyncio"),
+        pytest.param(("asyncio", {"use_uvloop": True}), id="asyncio+uvloop"),
+        pytest.param(("trio", {}), id="trio"),
+    ],
+)
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, t.Any]]:
+    """The event loops on which a test marked ``anyio`` runs."""
+    name, options = t.cast("tuple[str, dict[str, t.Any]]", request.param)
+
+    if options.get("use_uvloop"):
+        pytest.importorskip("uvloop")
+
+    return name, options
+
+
+@pytest.fixture
+def run_python() -> RunPython:
+    """Run code in a fresh Python that treats warnings as errors."""
+
+    def run(
+        code: str, *arguments: str, env: cabc.Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-P", "-W", "error", "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            env={**engines.python_environment(), **(env or {})},
+            timeout=60,
+        )
+
+    return run

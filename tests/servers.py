@@ -1,0 +1,161 @@
+"""Web servers that run an app of ``apps``, each a process of its own, on a port of its own."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import typing as t
+
+import httpx
+
+import engines
+
+_TESTS = pathlib.Path(__file__).parent
+_DEADLINE = 30
+# gunicorn leaves it to the garbage collector to close the socket that it was given.
+_WARNINGS = ("-W", "error", "-W", "ignore:unclosed <socket.socket fd=:ResourceWarning")
+
+Answer = concurrent.futures.Future[httpx.Response]
+
+
+class Server:
+    """A running server.
+
+    :param process: Its first process; it leads the group of those that it starts.
+    :param url: Where it listens.
+    :param log: What it prints.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: t.IO[bytes]) -> None:
+        self._process = process
+        self._log = log
+        self._client = httpx.Client(
+            base_url=url, timeout=_DEADLINE, trust_env=False, limits=httpx.Limits()
+        )
+
+    def get(self, path: str) -> httpx.Response:
+        return self._client.get(path)
+
+    def post(self, path: str) -> httpx.Response:
+        return self._client.post(path)
+
+    @contextlib.contextmanager
+    def getting(self, *paths: str) -> cabc.Iterator[list[Answer]]:
+        """Make requests all at once, while the block runs; give their answers in their order."""
+        with concurrent.futures.ThreadPoolExecutor(len(paths)) as threads:
+            yield [threads.submit(self.get, path) for path in paths]
+
+    @contextlib.contextmanager
+    def idle_connection(self) -> cabc.Iterator[socket.socket]:
+        """A connection on which no request is made."""
+        url = self._client.base_url
+
+        with socket.create_connection((url.host, t.cast(int, url.port)), _DEADLINE) as connection:
+            yield connection
+
+    def terminate(self) -> None:
+        """Ask it to stop."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def stop(self) -> str:
+        """Ask it to stop, and wait until it has.
+
+        :return: What it has printed.
+        """
+        # Hypercorn on trio waits for idle connections.
+        self._client.close()
+        self.terminate()
+        return self.wait()
+
+    def wait(self) -> str:
+        """Wait until it has stopped, as it was asked to.
+
+        :return: What it has printed.
+        """
+        code = self._process.wait(_DEADLINE)
+        self._log.seek(0)
+        log = self._log.read().decode()
+        assert code == 0, log
+        return log
+
+    def end(self) -> None:
+        """End it, and what it has started."""
+        self._client.close()
+
+        if self._process.poll() is None:
+            self.terminate()
+
+            try:
+                self._process.wait(_DEADLINE)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+
+
+@contextlib.contextmanager
+def hypercorn(
+    app: str, *options: str, environment: cabc.Mapping[str, str]
+) -> cabc.Iterator[Server]:
+    """Run Hypercorn until the end of the block.
+
+    :param app: Module and variable.
+    """
+    with _running("hypercorn", app, *options, environment=environment) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def gunicorn(app: str, *options: str, environment: cabc.Mapping[str, str]) -> cabc.Iterator[Server]:
+    """Run gunicorn until the end of the block.
+
+    :param app: Module and variable.
+    """
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        # Its control socket goes there.
+        _running(
+            "gunicorn", app, *options, environment={**environment, "XDG_RUNTIME_DIR": directory}
+        ) as server,
+    ):
+        yield server
+
+
+@contextlib.contextmanager
+def _running(
+    module: str, *arguments: str, environment: cabc.Mapping[str, str]
+) -> cabc.Iterator[Server]:
+    with tempfile.TemporaryFile() as log:
+        # The server inherits a socket that listens already: no port to lose to another process,
+        # and no moment at which a request comes too early.
+        with socket.create_server((engines.HOST, 0)) as listener:
+            bind = f"fd://{listener.fileno()}"
+            process = subprocess.Popen(
+                [sys.executable, "-P", *_WARNINGS, "-m", module, "--bind", bind, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**_environment(), **environment},
+                pass_fds=[listener.fileno()],
+                start_new_session=True,
+            )
+            host, port = listener.getsockname()
+
+        server = Server(process, f"http://{host}:{port}", log)
+
+        try:
+            yield server
+        finally:
+            server.end()
+
+
+def _environment() -> dict[str, str]:
+    environment = engines.python_environment()
+    return {**environment, "PYTHONPATH": os.pathsep.join([str(_TESTS), environment["PYTHONPATH"]])}

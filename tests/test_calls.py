@@ -1,0 +1,268 @@
+"""What is told of each call: statistics, log, signal; and the readiness probe."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import logging
+import typing as t
+
+import pytest
+from flask import Flask
+from flask import g
+from pynamodb.attributes import UnicodeAttribute
+from pynamodb.exceptions import GetError
+from pynamodb.exceptions import PutError
+from pynamodb.exceptions import TableError
+from quart import Quart
+from quart import g as quart_g
+
+import stub as stubs
+from dynamo_ext_async import Call
+from dynamo_ext_async import CallTimeout
+from dynamo_ext_async import Model
+from dynamo_ext_async import PynamoDB
+from dynamo_ext_async import call_finished
+from stub import Stub
+
+
+class Item(Model):
+    class Meta:
+        table_name = "item"
+
+    id = UnicodeAttribute(hash_key=True)
+    text = UnicodeAttribute(null=True)
+
+
+MakeApp = cabc.Callable[..., Flask]
+
+
+@pytest.fixture
+def db() -> PynamoDB:
+    return PynamoDB()
+
+
+@pytest.fixture
+def make_app(db: PynamoDB, stub_config: dict[str, t.Any]) -> MakeApp:
+    def make_app(**settings: t.Any) -> Flask:
+        app = Flask(__name__)
+        app.config.from_mapping(
+            stub_config, DYNAMODB_BASE_BACKOFF_MS=0, DYNAMODB_TABLE_NAME_PREFIX="a-", **settings
+        )
+        db.init_app(app)
+        return app
+
+    return make_app
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[int, Call]]:
+    return [
+        (record.levelno, t.cast(t.Any, record).dynamodb_call)
+        for record in caplog.records
+        if record.name == "dynamo_ext.calls"
+    ]
+
+
+def test_statistics(make_app: MakeApp, stub: Stub, db: PynamoDB) -> None:
+    stub.next("GetItem", stub._usual, stubs.INTERNAL_ERROR, stubs.THROTTLE)
+    stub.always("PutItem", stubs.INTERNAL_ERROR)
+
+    with make_app(DYNAMODB_MAX_RETRY_ATTEMPTS=2).app_context():
+        Item.get("well")
+        Item.get("at the third attempt")
+
+        with pytest.raises(PutError):
+            Item("never").save()
+
+        stats = db.pool.stats()
+
+    assert (stats.calls, stats.errors, stats.retries, stats.timeouts) == (3, 1, 4, 0)
+    assert (stats.size, stats.in_use, stats.waiting) == (10, 0, 0)
+    assert stats.call_seconds > 0
+    assert stats.queue_seconds >= 0
+    assert len(stub.requests) == 7
+
+
+def test_a_failed_call_is_logged_once_with_what_matters(
+    make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.always("GetItem", stubs.THROTTLE)
+
+    with make_app(DYNAMODB_MAX_RETRY_ATTEMPTS=1).app_context(), pytest.raises(GetError):
+        Item.get("a-key-that-nobody-needs-to-see")
+
+    ((level, call),) = logged(caplog)
+    assert level == logging.WARNING
+    assert (call.operation, call.model, call.table_name) == ("GetItem", "Item", "a-item")
+    assert (call.attempts, call.error) == (2, "ProvisionedThroughputExceededException")
+    assert "failed call: GetItem of Item, attempts=2" in caplog.text
+    assert "a-key-that" not in "\n".join(
+        record.getMessage() for record in caplog.records if record.name.startswith("dynamo_ext")
+    )
+
+
+def test_a_condition_that_does_not_hold_is_no_warning(
+    make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "dynamo_ext")
+    stub.always("PutItem", stubs.error(400, "ConditionalCheckFailedException"))
+
+    with make_app().app_context(), pytest.raises(PutError):
+        Item("x").save()
+
+    ((level, call),) = logged(caplog)
+    assert (level, call.error) == (logging.INFO, "ConditionalCheckFailedException")
+
+
+def test_a_connection_that_fails_is_named(
+    make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.always("GetItem", stubs.RESET)
+
+    with make_app(DYNAMODB_MAX_RETRY_ATTEMPTS=1).app_context(), pytest.raises(GetError):
+        Item.get("x")
+
+    ((_, call),) = logged(caplog)
+    assert (call.attempts, call.error) == (2, "ConnectionClosedError")
+
+
+def test_slow_calls_are_logged_where_asked_for(
+    make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    capacity = {"TableName": "a-item", "CapacityUnits": 1.5}
+    body = {"Item": {"id": {"S": "x"}}, "ConsumedCapacity": capacity}
+    stub.next("GetItem", stubs.Answer(body=body, delay=0.1))
+
+    with make_app(DYNAMODB_SLOW_CALL_MS="100").app_context():
+        Item.get("x")
+
+    ((level, call),) = logged(caplog)
+    assert (level, call.error, call.consumed_capacity) == (logging.WARNING, None, 1.5)
+    assert call.seconds >= 0.1
+    assert "slow call: GetItem of Item" in caplog.text
+
+
+def test_a_slow_call_is_not_logged_where_nobody_asks(
+    make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.next("GetItem", stubs.delayed(0.1, stub._usual))
+
+    with make_app().app_context():
+        Item.get("x")
+
+    assert logged(caplog) == []
+
+
+def test_calls_can_be_recorded_per_request(make_app: MakeApp, stub: Stub) -> None:
+    app = make_app()
+
+    @app.get("/")
+    def view() -> list[str]:
+        g.calls = []
+        Item.get("x")
+        Item("y").save()
+        return [call.operation for call in g.calls]
+
+    def record(sender: Flask, call: Call) -> None:
+        assert sender is app
+        g.calls.append(call)
+
+    with call_finished.connected_to(record):
+        assert app.test_client().get("/").json == ["GetItem", "PutItem"]
+
+
+@pytest.mark.anyio
+async def test_calls_in_workers_can_be_recorded_per_request(
+    db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    app = Quart(__name__)
+    app.config.from_mapping(stub_config)
+    db.init_app(app)
+
+    def record(sender: Quart, call: Call) -> None:
+        assert sender is app
+        quart_g.calls.append(call)
+
+    with call_finished.connected_to(record):
+        async with app.app_context():
+            quart_g.calls = []
+            await Item.aget("x")
+            assert [item async for item in Item.ascan()] == []
+            operations = [call.operation for call in quart_g.calls]
+
+    assert operations == ["GetItem", "Scan"]
+
+
+def test_batches_tell_the_capacity_of_all_tables_together(make_app: MakeApp, stub: Stub) -> None:
+    parts = [{"TableName": name, "CapacityUnits": 2} for name in "ab"]
+    stub.next("BatchWriteItem", stubs.Answer(body={"ConsumedCapacity": parts}))
+    seen: list[Call] = []
+
+    def record(sender: Flask, call: Call) -> None:
+        seen.append(call)
+
+    app = make_app()
+
+    with call_finished.connected_to(record), app.app_context(), Item.batch_write() as batch:
+        batch.save(Item("x"))
+
+    assert [(call.consumed_capacity, call.table_name) for call in seen] == [(4, None)]
+
+
+def test_ping(make_app: MakeApp, stub: Stub, db: PynamoDB) -> None:
+    with make_app().app_context():
+        db.ping()
+        stub.next("ListTables", stubs.error(400, "AccessDeniedException"))
+        db.ping()
+        stub.next("ListTables", stubs.error(400, "UnrecognizedClientException", "bad token"))
+
+        with pytest.raises(TableError, match="bad token"):
+            db.ping()
+
+        stub.next("ListTables", stubs.held(stub._usual))
+
+        with pytest.raises(CallTimeout, match=r"within 0\.1 s"):
+            db.ping(0.1)
+
+        stub.release()
+
+    assert stub.operations == ["ListTables"] * 4
+
+
+def test_ping_of_nobody(db: PynamoDB, stub_config: dict[str, t.Any]) -> None:
+    app = Flask(__name__)
+    app.config.from_mapping(
+        stub_config, DYNAMODB_HOST="http://127.0.0.1:1", DYNAMODB_BASE_BACKOFF_MS=0
+    )
+    db.init_app(app)
+
+    with app.app_context(), pytest.raises(TableError, match="Could not connect"):
+        db.ping()
+
+
+@pytest.mark.anyio
+async def test_aping(db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]) -> None:
+    app = Quart(__name__)
+    app.config.from_mapping(stub_config)
+    db.init_app(app)
+
+    async with app.app_context():
+        await db.aping()
+        stub.next("ListTables", stubs.held(stub._usual))
+
+        with pytest.raises(CallTimeout, match=r"within 0\.1 s"):
+            await db.aping(timeout=0.1)
+
+        stub.release()
+
+
+def test_a_receiver_that_fails_does_not_fail_the_call(
+    make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(sender: Flask, call: Call) -> None:
+        raise KeyError("of the receiver")
+
+    with call_finished.connected_to(fail), make_app().app_context():
+        assert Item.get("x").id == "x"
+
+    assert "A receiver of 'call_finished' raised an exception." in caplog.text
+    assert "of the receiver" in caplog.text

@@ -1,0 +1,444 @@
+"""``scripts/demo``, as one runs it."""
+
+from __future__ import annotations
+
+import ast
+import collections.abc as cabc
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import typing as t
+import uuid
+
+import pytest
+
+import engines
+import todo
+from todo import Page
+
+DEMO = todo.ROOT / "scripts" / "demo"
+DEADLINE = 60.0
+
+pytestmark = pytest.mark.skipif(
+    not pathlib.Path("/proc/self/environ").exists(), reason="finds processes through /proc"
+)
+
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
+STOPPED = "Stopped.\n"
+
+
+class Demo:
+    """One run of the demo, with all its processes.
+
+    :param directory: Where it is started.
+    :param script: The script.
+    :param python: An interpreter that has everything; empty to have everything installed.
+    """
+
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        *arguments: str,
+        script: pathlib.Path = DEMO,
+        python: str = sys.executable,
+    ) -> None:
+        # Every process that it starts inherits this variable.
+        self._mark = f"DEMO_TEST={uuid.uuid4()}"
+        name, _, value = self._mark.partition("=")
+        # A group of its own, as in a terminal.
+        self._process = subprocess.Popen(
+            [sys.executable, script, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=directory,
+            env={**os.environ, "DEMO_PYTHON": python, name: value},
+            text=True,
+            start_new_session=True,
+        )
+
+    def addresses(self) -> tuple[str, str]:
+        """Wait until it says where the page and the API are."""
+        assert self._process.stdout is not None
+        found: list[str] = []
+
+        while len(found) < 2:
+            line = self._process.stdout.readline()
+            assert line, self._process.communicate()
+            found += ADDRESS.findall(line)
+
+        return found[0], found[1]
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal as a terminal does: to the whole group."""
+        os.killpg(self._process.pid, number)
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait until it has ended.
+
+        :return: The exit code; what else it has said, and what it has complained about.
+        """
+        said, complaints = self._process.communicate(timeout=DEADLINE)
+        return self._process.returncode, said, complaints
+
+    def processes(self, what: str = "") -> list[int]:
+        """Those of its processes that live.
+
+        :param what: A part of the command line.
+        """
+        return [pid for pid in all_processes() if self._started(pid) and what in command(pid)]
+
+    def wait_for(self, what: str) -> int:
+        """Wait for one of its processes.
+
+        :param what: A part of the command line.
+        :return: Its id.
+        """
+        wait_until(lambda: bool(self.processes(what)))
+        return self.processes(what)[0]
+
+    def is_gone(self) -> None:
+        """Check that no process is left, not even a little later."""
+        wait_until(lambda: not self.processes())
+
+    def kill(self) -> None:
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+        self._process.communicate()
+
+    def _started(self, pid: int) -> bool:
+        return self._mark.encode() in read(pid, "environ").split(b"\0")
+
+
+def all_processes() -> list[int]:
+    return [int(path.name) for path in pathlib.Path("/proc").iterdir() if path.name.isdecimal()]
+
+
+def command(pid: int) -> str:
+    return read(pid, "cmdline").replace(b"\0", b" ").decode()
+
+
+def read(pid: int, name: str) -> bytes:
+    # A process may end meanwhile, or be someone else's.
+    try:
+        return pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+    except OSError:
+        return b""
+
+
+def wait_until(condition: cabc.Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+Start = cabc.Callable[..., Demo]
+
+
+@pytest.fixture
+def start(tmp_path: pathlib.Path) -> cabc.Iterator[Start]:
+    """Start the demo, from anywhere. Nothing of it outlives the test."""
+    demos: list[Demo] = []
+
+    def start(*arguments: str, **options: t.Any) -> Demo:
+        demos.append(Demo(tmp_path, *arguments, **options))
+        return demos[-1]
+
+    yield start
+
+    for demo in demos:
+        demo.kill()
+
+
+@pytest.fixture
+def taken_port() -> cabc.Iterator[int]:
+    with socket.create_server((engines.HOST, 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def start_on_free_ports(start: Start) -> Demo:
+    return start("--web-port", "0", "--api-port", "0")
+
+
+def test_check_says_what_works_and_leaves_nothing_behind(start: Start) -> None:
+    demo = start("--check")
+    code, said, complaints = demo.end()
+    assert (code, complaints) == (0, ""), said
+    assert said.splitlines() == [
+        "todos: created",
+        "ok: the page added a to-do, the API read it",
+        "ok: the API added a to-do, the page showed it",
+        "ok: the page ticked a to-do off, the API knew",
+        "ok: the API streamed 2 to-dos",
+        "ok: the API deleted the page's to-do, the page no longer showed it",
+        "ok: the page deleted the API's to-do, the API no longer knew it",
+        "Both apps work, on the same models and the same data.",
+    ]
+    demo.is_gone()
+
+
+def test_check_is_not_led_astray_by_the_environment(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TODO_DYNAMODB_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("TODO_MAX_CONTENT_LENGTH", "1")
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setenv("FLASK_DEBUG", "1")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    code, said, complaints = start("--check").end()
+    assert (code, complaints) == (0, ""), said
+
+
+@pytest.mark.parametrize("app", ["web", "api"])
+def test_check_fails_and_says_why_when_an_app_has_died(start: Start, app: str) -> None:
+    demo = start("--check")
+    os.kill(demo.wait_for(f"examples.todo.serve {app}"), signal.SIGKILL)
+    code, said, complaints = demo.end()
+    assert code == 1
+    assert re.match(r"scripts/demo: GET http://127\.0\.0\.1:\d+/\w* got no answer: ", complaints)
+    assert "timed out" not in complaints
+    assert "Both apps work" not in said
+    demo.is_gone()
+
+
+def test_demo_shows_samples_on_both_apps(start: Start) -> None:
+    demo = start_on_free_ports(start)
+    web, api = demo.addresses()
+
+    with Page(web) as page, todo.api_client(api) as client:
+        samples = [item["title"] for item in client.get("/todos").json()]
+        assert len(samples) == 3
+        assert page.titles() == samples
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_demo_stops_cleanly(start: Start, number: signal.Signals) -> None:
+    demo = start_on_free_ports(start)
+    web, api = demo.addresses()
+    # The connections stay open, as a browser's do.
+    with Page(web) as page, todo.api_client(api) as client:
+        assert page.get()
+        assert client.get("/todos").status_code == 200
+        demo.send(number)
+        code, said, complaints = demo.end()
+
+    assert (code, complaints) == (0, "")
+    assert said.endswith(STOPPED)
+    demo.is_gone()
+
+
+def test_second_ctrl_c_changes_nothing(start: Start) -> None:
+    demo = start_on_free_ports(start)
+    demo.addresses()
+    demo.send(signal.SIGINT)
+    time.sleep(0.15)
+    demo.send(signal.SIGINT)
+    code, said, complaints = demo.end()
+    assert (code, complaints) == (0, "")
+    assert said.endswith(STOPPED)
+    demo.is_gone()
+
+
+@pytest.mark.parametrize("process", ["_local_server", "create-tables"])
+def test_ctrl_c_before_the_demo_is_ready_stops_it_cleanly(start: Start, process: str) -> None:
+    demo = start_on_free_ports(start)
+    demo.wait_for(process)
+    demo.send(signal.SIGINT)
+    code, said, complaints = demo.end()
+    assert (code, complaints) == (130, "")
+    assert not ADDRESS.search(said)
+    demo.is_gone()
+
+
+def test_ctrl_c_stops_the_check(start: Start) -> None:
+    demo = start("--check")
+    demo.wait_for("examples.todo.serve api")
+    demo.send(signal.SIGINT)
+    code, said, complaints = demo.end()
+    assert (code, complaints) == (130, "")
+    assert "Both apps work" not in said
+    demo.is_gone()
+
+
+def test_nothing_outlives_a_demo_that_is_killed(start: Start) -> None:
+    demo = start_on_free_ports(start)
+    demo.addresses()
+    demo.send(signal.SIGKILL)
+    demo.is_gone()
+
+
+@pytest.mark.parametrize("app", ["web", "api"])
+def test_demo_ends_and_says_why_when_an_app_has_died(start: Start, app: str) -> None:
+    demo = start_on_free_ports(start)
+    demo.addresses()
+    os.kill(demo.wait_for(f"examples.todo.serve {app}"), signal.SIGKILL)
+    code, _, complaints = demo.end()
+    assert code == 1
+    assert complaints == f"scripts/demo: the {app} app has ended, with exit code -9\n"
+    demo.is_gone()
+
+
+@pytest.mark.parametrize("option", ["--web-port", "--api-port"])
+def test_taken_port_is_named_before_anything_starts(
+    start: Start, taken_port: int, option: str
+) -> None:
+    other = {"--web-port": "--api-port", "--api-port": "--web-port"}[option]
+    demo = start(option, str(taken_port), other, "0")
+    code, said, complaints = demo.end()
+    message = f"scripts/demo: port {taken_port} is in use; choose another with {option} N\n"
+    assert (code, said, complaints) == (1, "", message)
+
+
+def test_demo_uses_the_ports_that_are_chosen(start: Start) -> None:
+    # Free from here on, and not given to anyone else soon.
+    with socket.create_server((engines.HOST, 0)) as listener:
+        port = listener.getsockname()[1]
+
+    demo = start("--web-port", "0", "--api-port", str(port))
+    assert demo.addresses()[1] == f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "65536", "5000.0"])
+def test_bad_port_is_refused(start: Start, port: str) -> None:
+    code, said, complaints = start(f"--web-port={port}").end()
+    assert (code, said) == (2, "")
+    assert f"{port!r} is no port: give a number from 0 to 65535" in complaints
+
+
+# The set-up, with a project that needs nothing from elsewhere
+
+PYPROJECT = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+
+[project]
+name = "small"
+version = "1"
+"""
+
+BACKEND = """
+import zipfile
+
+
+def build_editable(directory, config_settings=None, metadata_directory=None):
+    name = "small-1-py3-none-any.whl"
+    with zipfile.ZipFile(f"{directory}/{name}", "w") as wheel:
+        info = "small-1.dist-info"
+        wheel.writestr("installed_by_demo.py", "")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\\nName: small\\nVersion: 1\\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\\nTag: py3-none-any\\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return name
+"""
+
+RAN = """
+import sys
+
+import installed_by_demo
+
+print("ran", *sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def checkout(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A checkout of another, very small project with the same ``scripts/demo``."""
+    checkout = tmp_path / "check out"
+    (checkout / "scripts").mkdir(parents=True)
+    (checkout / "examples" / "todo").mkdir(parents=True)
+    shutil.copy(DEMO, checkout / "scripts")
+    (checkout / "pyproject.toml").write_text(PYPROJECT)
+    (checkout / "backend.py").write_text(BACKEND)
+    (checkout / "examples" / "todo" / "demo.py").write_text(RAN)
+    return checkout
+
+
+def set_up(checkout: pathlib.Path, *arguments: str) -> tuple[int, list[str], str]:
+    """Run the script with nothing but Python: no home, and a path without anything else."""
+    home = checkout.parent / "home"
+    home.mkdir(exist_ok=True)
+    done = subprocess.run(
+        [sys.executable, checkout / "scripts" / "demo", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=home,
+        env={"HOME": str(home), "PATH": str(pathlib.Path(sys.executable).parent)},
+        timeout=DEADLINE,
+    )
+    return done.returncode, done.stdout.splitlines(), done.stderr
+
+
+NOTICE = "Installing into .venv-demo (once, and again when pyproject.toml changes) ..."
+
+
+def test_set_up_installs_once_and_again_when_pyproject_changes(checkout: pathlib.Path) -> None:
+    assert set_up(checkout, "--check") == (0, [NOTICE, "ran --check"], "")
+    assert set_up(checkout, "--web-port", "1") == (0, ["ran --web-port 1"], "")
+    (checkout / "pyproject.toml").write_text(PYPROJECT + "description = 'changed'\n")
+    assert set_up(checkout) == (0, [NOTICE, "ran"], "")
+
+
+def test_set_up_that_failed_says_so_and_is_done_again(checkout: pathlib.Path) -> None:
+    (checkout / "backend.py").write_text("raise SystemExit('broken')\n")
+    code, said, complaints = set_up(checkout)
+    assert (code, said) == (1, [NOTICE])
+    assert complaints.endswith("scripts/demo: could not set up .venv-demo: see above\n")
+    (checkout / "backend.py").write_text(BACKEND)
+    assert set_up(checkout) == (0, [NOTICE, "ran"], "")
+
+
+@pytest.mark.parametrize(
+    ("process", "number"),
+    [("-m venv", signal.SIGINT), ("pip install", signal.SIGINT), ("pip install", signal.SIGTERM)],
+)
+def test_set_up_is_stopped_cleanly(
+    checkout: pathlib.Path, start: Start, process: str, number: signal.Signals
+) -> None:
+    (checkout / "backend.py").write_text("import time\ntime.sleep(600)\n")
+    demo = start(script=checkout / "scripts" / "demo", python="")
+    demo.wait_for(process)
+    demo.send(number)
+    assert demo.end() == (130, f"{NOTICE}\n", "")
+    demo.is_gone()
+
+
+def test_old_python_is_told_that_it_is() -> None:
+    code = (
+        "import runpy, sys; sys.version_info = (3, 10, 13); sys.version = '3.10.13 (main)';"
+        f" runpy.run_path({str(DEMO)!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "scripts/demo: this is Python 3.10.13; 3.11 or newer is needed: python3.11 scripts/demo\n"
+    )
+
+
+def test_old_python_can_read_the_script() -> None:
+    ast.parse(DEMO.read_text(), feature_version=(3, 6))
+
+
+def test_help_installs_nothing(checkout: pathlib.Path) -> None:
+    (checkout / "examples" / "todo" / "demo.py").write_text("print('help')\n")
+    assert set_up(checkout, "--help") == (0, ["help"], "")
+    assert not (checkout / ".venv-demo").exists()
+
+
+def test_help_names_the_options() -> None:
+    done = subprocess.run([sys.executable, DEMO, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert all(option in done.stdout for option in ("--check", "--web-port", "--api-port"))

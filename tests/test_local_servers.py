@@ -1,0 +1,204 @@
+"""The embedded engine under the servers that it has to live with."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import http.client
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+from test_local import DEADLINE
+from test_local import engine_files
+from test_local import environment
+from test_local import has_the_mark
+from test_local import kill_group
+from test_local import leave_a_mark
+from test_local import running_engines
+from test_local import wait_for
+
+pytestmark = pytest.mark.skipif(
+    not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
+)
+
+_APP = """
+import os
+
+from {framework} import {name}
+
+from dynamo_ext import local
+
+local.start()
+app = {name}(__name__)
+
+
+@app.get("/")
+def index():
+    return {{"version": 1, "pid": os.getpid(), "url": local.endpoint()}}
+
+
+if __name__ == "__main__":
+    app.run(port=int(os.environ["PORT"]), debug=True)
+"""
+
+
+class _Server:
+    """A running server of the app in ``app.py``."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, directory: pathlib.Path):
+        self.process = process
+        self.port = port
+        self.directory = directory
+
+    def answer(self) -> dict[str, t.Any] | None:
+        """What the app tells about itself; ``None`` while there is nobody to tell it."""
+        assert self.process.poll() is None, "the server has ended"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+        with contextlib.closing(connection):
+            try:
+                connection.request("GET", "/")
+                return t.cast("dict[str, t.Any]", json.load(connection.getresponse()))
+            except (OSError, http.client.HTTPException):
+                return None
+
+    def answers_of(self, count: int) -> dict[int, str]:
+        """The engine's URL, as each of so many workers sees it."""
+        found: dict[int, str] = {}
+
+        def ask() -> bool:
+            if answer := self.answer():
+                found[answer["pid"]] = answer["url"]
+            return len(found) == count
+
+        wait_for(ask)
+        return found
+
+    def one_answer(self) -> dict[str, t.Any]:
+        wait_for(self.answer)
+        answer = self.answer()
+        assert answer is not None
+        return answer
+
+    def change_app(self) -> None:
+        file = self.directory / "app.py"
+        file.write_text(file.read_text().replace('"version": 1', '"version": 2'))
+
+    def has_version(self, version: int) -> bool:
+        return (answer := self.answer()) is not None and answer["version"] == version
+
+    def interrupt(self) -> None:
+        """What Ctrl-C in a terminal does: interrupt the server and all that it has started."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.process.wait(DEADLINE)
+
+
+class _Serve(t.Protocol):
+    def __call__(self, framework: str, *command: str) -> _Server: ...
+
+
+@pytest.fixture
+def serve(tmp_path: pathlib.Path) -> cabc.Iterator[_Serve]:
+    """Starts a server; ``PORT`` in its command is replaced by a free port."""
+    with contextlib.ExitStack() as stack:
+
+        def start(framework: str, *command: str) -> _Server:
+            name = framework.capitalize()
+            (tmp_path / "app.py").write_text(_APP.format(framework=framework, name=name))
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                port = free.getsockname()[1]
+            log = stack.enter_context((tmp_path / "server.log").open("wb"))
+            process = subprocess.Popen(
+                [sys.executable, *(part.replace("PORT", str(port)) for part in command)],
+                cwd=tmp_path,
+                # Byte code of the old app would pass for that of the new one: they are of one
+                # size, and may be of one second.
+                env=environment(tmp_path) | {"PORT": str(port), "PYTHONDONTWRITEBYTECODE": "1"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+            stack.enter_context(process)
+            stack.callback(kill_group, process)
+            return _Server(process, port, tmp_path)
+
+        yield start
+    wait_for(lambda: not running_engines(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("framework", "command"),
+    [
+        ("flask", ["-m", "flask", "run", "--debug", "--port", "PORT"]),
+        ("flask", ["app.py"]),
+        ("quart", ["-m", "quart", "run", "--reload", "--port", "PORT"]),
+        ("quart", ["-m", "quart", "--debug", "run", "--port", "PORT"]),
+        ("quart", ["app.py"]),
+        ("quart", ["-m", "hypercorn", "--reload", "--bind", "127.0.0.1:PORT", "app:app"]),
+    ],
+)
+def test_reload_keeps_the_engine_and_ctrl_c_stops_it(
+    serve: _Serve, framework: str, command: list[str]
+) -> None:
+    server = serve(framework, *command)
+    url = server.one_answer()["url"]
+    leave_a_mark(url)
+    server.change_app()
+    wait_for(lambda: server.has_version(2))
+    assert server.one_answer()["url"] == url
+    assert has_the_mark(url)
+    assert len(running_engines(server.directory)) == 1
+    server.interrupt()
+    wait_for(lambda: not running_engines(server.directory))
+    assert engine_files(server.directory) == []
+
+
+def test_workers_of_hypercorn_share_one_engine(serve: _Serve) -> None:
+    server = serve("quart", "-m", "hypercorn", "-w", "2", "--bind", "127.0.0.1:PORT", "app:app")
+    urls = server.answers_of(2)
+    (url,) = {*urls.values()}
+    leave_a_mark(url)
+    # Replaces its workers, from Hypercorn 0.18 on.
+    server.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: (answer := server.answer()) is not None and answer["pid"] not in urls)
+    assert server.one_answer()["url"] == url
+    assert has_the_mark(url)
+    assert len(running_engines(server.directory)) == 1
+    server.interrupt()
+    wait_for(lambda: not running_engines(server.directory))
+    assert engine_files(server.directory) == []
+
+
+@pytest.mark.parametrize("preload", [[], ["--preload"]])
+def test_workers_of_gunicorn_share_one_engine(serve: _Serve, preload: list[str]) -> None:
+    server = serve(
+        "flask",
+        "-m",
+        "gunicorn",
+        "--no-control-socket",
+        *preload,
+        "-w",
+        "2",
+        "-b",
+        "127.0.0.1:PORT",
+        "app:app",
+    )
+    urls = server.answers_of(2)
+    (url,) = {*urls.values()}
+    leave_a_mark(url)
+    for pid in urls:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: (answer := server.answer()) is not None and answer["pid"] not in urls)
+    assert server.one_answer()["url"] == url
+    assert has_the_mark(url)
+    assert len(running_engines(server.directory)) == 1
+    server.interrupt()
+    wait_for(lambda: not running_engines(server.directory))
+    assert engine_files(server.directory) == []

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pathlib
+import subprocess
+import sys
+import tomllib
+import typing as t
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+# Wheels are built and installed here, on a cold cache too.
+pytestmark = pytest.mark.timeout(600)
+
+
+def pip(python: str | pathlib.Path, *arguments: str | pathlib.Path) -> None:
+    environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    done = subprocess.run(
+        [python, "-m", "pip", *arguments], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    directory = tmp_path_factory.mktemp("wheel")
+    pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", directory, ROOT)
+    (wheel,) = directory.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def distribution(wheel: pathlib.Path) -> importlib.metadata.Distribution:
+    (distribution,) = importlib.metadata.distributions(path=[str(wheel)])
+    return distribution
+
+
+@pytest.fixture(scope="module")
+def bare_python(wheel: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A Python that has the wheel, what it requires, and nothing else."""
+    directory = tmp_path_factory.mktemp("bare")
+    subprocess.run([sys.executable, "-m", "venv", directory], check=True)
+    python = directory / "bin" / "python"
+    pip(python, "install", wheel)
+    return python
+
+
+def run(python: pathlib.Path, code: str) -> subprocess.CompletedProcess[str]:
+    # Isolated, so that neither the checkout nor PYTHONPATH can lend a package.
+    return subprocess.run(
+        [python, "-I", "-W", "error", "-c", code], capture_output=True, text=True, cwd=python.parent
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dynamo_ext/__init__.py",
+        "dynamo_ext/py.typed",
+        "dynamo_ext_async/__init__.py",
+        "dynamo_ext_async/py.typed",
+        "dynamo_ext-{version}.dist-info/licenses/LICENSE",
+    ],
+)
+def test_wheel_contains(distribution: importlib.metadata.Distribution, name: str) -> None:
+    files = {str(file) for file in distribution.files or ()}
+    assert name.format(version=distribution.version) in files
+
+
+def test_wheel_contains_nothing_but_the_packages(
+    distribution: importlib.metadata.Distribution,
+) -> None:
+    tops = {file.parts[0] for file in distribution.files or ()}
+    metadata = f"dynamo_ext-{distribution.version}.dist-info"
+    assert tops == {"dynamo_ext", "dynamo_ext_async", metadata}
+
+
+def test_metadata_says_what_pyproject_says(distribution: importlib.metadata.Distribution) -> None:
+    project: dict[str, t.Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    metadata = distribution.metadata
+    assert metadata["Name"] == project["name"]
+    assert metadata["Version"] == project["version"]
+    assert metadata["License-Expression"] == "MIT"
+    assert metadata["Requires-Python"] == project["requires-python"]
+    assert set(metadata.get_all("Provides-Extra", [])) >= {"async", "local"}
+    assert len(distribution.requires or ()) == len(project["dependencies"]) + sum(
+        map(len, project["optional-dependencies"].values())
+    )
+
+
+def test_core_needs_neither_quart_nor_anyio(bare_python: pathlib.Path) -> None:
+    done = run(
+        bare_python,
+        "import dynamo_ext, importlib.util\n"
+        "for name in ('quart', 'anyio'):\n"
+        "    assert importlib.util.find_spec(name) is None, name\n",
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_async_without_its_extra_says_what_to_install(bare_python: pathlib.Path) -> None:
+    done = run(bare_python, "import dynamo_ext_async")
+    assert done.returncode == 1
+    last_line = done.stderr.splitlines()[-1]
+    assert last_line.startswith("ImportError: ")
+    assert 'pip install "dynamo-ext[async]"' in last_line

@@ -1,0 +1,247 @@
+"""The to-do page in a real browser: Debian's Chromium, without a window."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import re
+import shutil
+import typing as t
+
+import pytest
+
+import todo
+
+if t.TYPE_CHECKING:
+    from playwright import sync_api
+else:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+DEADLINE_MS = 30_000
+OPTIONS = (
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-sync",
+    "--no-first-run",
+    # Chromium's own sandbox needs more rights than a container gives.
+    "--no-sandbox",
+)
+SCRIPT = "<script>document.title = 'run'; alert(1)</script><img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> cabc.Iterator[sync_api.Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium (on Debian: apt-get install chromium)")
+
+    sync_api.expect.set_options(timeout=DEADLINE_MS)
+
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def url(embedded: str) -> cabc.Iterator[str]:
+    settings = todo.settings(embedded)
+    created = todo.run(*todo.FLASK, "dynamodb", "create-tables", environment=settings)
+    assert created.returncode == 0, created.stderr
+
+    with todo.serving(*todo.FLASK_RUN, environment=settings) as url:
+        yield url
+
+
+class Visit:
+    """A browser's visit to the page, and all that went wrong in it.
+
+    :param context: A browser without history or cookies.
+    :param url: The page's address.
+    """
+
+    def __init__(self, context: sync_api.BrowserContext, url: str) -> None:
+        context.set_default_timeout(DEADLINE_MS)
+        self.wrong: list[str] = []
+        self.url = url
+        self.page = context.new_page()
+        self.page.on("console", self._note)
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("requestfailed", lambda request: self.wrong.append(request.url))
+        self.page.on("response", self._check)
+        self.page.on("dialog", self._dismiss)
+        self.page.goto(url)
+
+    @property
+    def field(self) -> sync_api.Locator:
+        return self.page.get_by_label("New to-do")
+
+    def button(self, name: str) -> sync_api.Locator:
+        return self.page.get_by_role("button", name=name, exact=True)
+
+    def add(self, title: str) -> None:
+        self.field.fill(title)
+        self.button("Add").click()
+        # That of the page that comes then.
+        sync_api.expect(self.field).to_have_value("")
+
+    def shows(self, *titles: str) -> None:
+        """Wait until the page shows these to-dos, in this order, and no others."""
+        sync_api.expect(self.page.locator(".title")).to_have_text(titles)
+
+    def says(self, text: str) -> None:
+        """Wait until the page shows a text."""
+        sync_api.expect(self.page.get_by_text(text)).to_be_visible()
+
+    def is_done(self, title: str, *, done: bool = True) -> None:
+        """Wait until the page shows a to-do as done, or not done."""
+        button = self.button(f"Done: {title}")
+        sync_api.expect(button).to_have_attribute("aria-pressed", "true" if done else "false")
+
+    def _note(self, message: sync_api.ConsoleMessage) -> None:
+        if message.type in {"error", "warning"}:
+            self.wrong.append(message.text)
+
+    def _check(self, response: sync_api.Response) -> None:
+        if response.status >= 400 or not response.url.startswith(self.url):
+            self.wrong.append(f"{response.url}: {response.status}")
+
+    def _dismiss(self, dialog: sync_api.Dialog) -> None:
+        self.wrong.append(dialog.message)
+        dialog.dismiss()
+
+
+Open = cabc.Callable[..., Visit]
+
+
+@pytest.fixture
+def visit(browser: sync_api.Browser, url: str) -> cabc.Iterator[Open]:
+    """Visit the page, with no to-do on it at first."""
+    contexts: list[sync_api.BrowserContext] = []
+
+    with todo.Page(url) as page:
+        for id in re.findall(r"/([0-9a-f-]{36})/delete", page.get()):
+            page.submit(f"/{id}/delete")
+
+    def visit(**options: t.Any) -> Visit:
+        contexts.append(browser.new_context(**options))
+        return Visit(contexts[-1], url)
+
+    yield visit
+
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["JavaScript", "no JavaScript"])
+def test_to_dos_are_added_ticked_and_deleted(visit: Open, script: bool) -> None:
+    on = visit(java_script_enabled=script)
+    on.says("Nothing to do.")
+    on.add("Milk")
+    on.add("Bread")
+    on.shows("Milk", "Bread")
+    on.says("2 of 2 left")
+
+    on.button("Done: Milk").click()
+    on.is_done("Milk")
+    on.is_done("Bread", done=False)
+    on.says("1 of 2 left")
+    on.button("Done: Milk").click()
+    on.is_done("Milk", done=False)
+
+    on.button("Delete: Milk").click()
+    on.shows("Bread")
+    on.button("Delete: Bread").click()
+    on.says("Nothing to do.")
+    assert on.wrong == []
+
+
+def test_to_dos_are_added_with_the_keyboard_alone(visit: Open) -> None:
+    on = visit()
+
+    for title in ("Milk", "Bread"):
+        sync_api.expect(on.field).to_be_focused()
+        on.page.keyboard.type(title)
+        on.page.keyboard.press("Enter")
+        on.says(title)
+
+    on.shows("Milk", "Bread")
+    assert on.wrong == []
+
+
+def test_page_loaded_again_adds_nothing_again(visit: Open) -> None:
+    on = visit()
+    on.add("Milk")
+    on.page.reload()
+    on.shows("Milk")
+
+
+def test_script_in_a_title_is_shown_and_does_not_run(visit: Open) -> None:
+    on = visit()
+    on.add(SCRIPT)
+    on.button(f"Done: {SCRIPT}").click()
+    on.is_done(SCRIPT)
+    on.shows(SCRIPT)
+    assert on.page.title() == "To-dos"
+    assert on.wrong == []
+
+
+def test_bad_title_is_explained_beside_its_field(visit: Open) -> None:
+    on = visit()
+    on.field.fill("   ")
+    on.button("Add").click()
+    message = on.page.get_by_role("alert")
+    sync_api.expect(message).to_have_text("A to-do needs a title.")
+    assert on.field.get_attribute("aria-describedby") == message.get_attribute("id")
+    assert on.field.get_attribute("aria-invalid") == "true"
+
+
+def test_browser_itself_stops_a_title_that_is_empty_or_too_long(visit: Open) -> None:
+    on = visit()
+    on.button("Add").click()
+    on.field.press_sequentially("x" * 205)
+    on.button("Add").click()
+    on.shows("x" * 200)
+    assert on.wrong == []
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+def test_page_is_no_wider_than_the_screen(visit: Open, width: int) -> None:
+    on = visit(viewport={"width": width, "height": 640})
+    title = "Averylongword" * 15
+    on.add(title)
+    sync_api.expect(on.button(f"Delete: {title}")).to_be_visible()
+    # With its style sheet.
+    on.page.wait_for_load_state()
+    assert on.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_page_is_dark_where_the_visitor_wants_it_dark(visit: Open) -> None:
+    light, dark = (brightness(visit(color_scheme=scheme)) for scheme in ("light", "dark"))
+    assert light > 200
+    assert dark < 60
+
+
+def brightness(on: Visit) -> float:
+    """How bright the page's background is, from 0 to 255."""
+    color = on.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    red, green, blue = (int(part) for part in re.findall(r"\d+", color))
+    return (red + green + blue) / 3
+
+
+def test_all_that_can_be_used_has_a_name(visit: Open) -> None:
+    on = visit()
+    on.add("Milk")
+    on.shows("Milk")
+    sync_api.expect(on.page.get_by_role("button")).to_have_count(3)
+    sync_api.expect(on.page.get_by_role("button", name=re.compile(r"\w"))).to_have_count(3)
+    sync_api.expect(on.page.get_by_role("textbox", name="New to-do")).to_have_count(1)
+
+
+def test_unknown_address_leads_back_to_the_list(visit: Open) -> None:
+    on = visit()
+    on.page.goto(f"{on.url}/nothing")
+    sync_api.expect(on.page.get_by_role("heading")).to_have_text("Not Found")
+    on.page.get_by_role("link", name="Back to the list").click()
+    sync_api.expect(on.page.get_by_role("heading")).to_have_text("To-dos")

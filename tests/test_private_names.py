@@ -1,0 +1,342 @@
+"""Every private name of another project that is used here, and in which room.
+
+A release that moves one fails here first. So does a room that begins to use another one.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import collections.abc as cabc
+import dataclasses
+import importlib
+import importlib.util
+import inspect
+import pathlib
+import pkgutil
+import re
+import types
+import typing as t
+
+import botocore.config
+import botocore.session
+import flask
+import flask.globals
+import pynamodb.connection
+import pynamodb.connection.base
+import pynamodb.models
+import pynamodb.pagination
+import pynamodb.transactions
+import pytest
+import quart
+import quart.globals
+import urllib3
+from botocore.retries import standard
+from pynamodb.attributes import UnicodeAttribute
+from pynamodb.indexes import AllProjection
+from pynamodb.indexes import GlobalSecondaryIndex
+
+import dynamo_ext
+import dynamo_ext_async
+
+_PRIVATE = re.compile(r"_[^_]\w*")
+_PACKAGES: tuple[types.ModuleType, ...] = (dynamo_ext, dynamo_ext_async)
+# Documented, or for type checkers only.
+_OF_THE_STANDARD_LIBRARY = {"_exit", "_typeshed", "_winapi"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """A private name and where it is used."""
+
+    name: str
+    rooms: tuple[str, ...]
+    find: cabc.Callable[[], t.Any]
+    """Gives what the name stands for, or raises an error."""
+
+    parameters: tuple[str, ...] | None = None
+    """What a function takes; ``None`` if it is none."""
+
+
+class _Index(GlobalSecondaryIndex[t.Any]):
+    class Meta:
+        index_name = "by-id"
+        projection = AllProjection()
+
+    id = UnicodeAttribute(hash_key=True)
+
+
+class _Model(pynamodb.models.Model):
+    class Meta:
+        table_name = "table"
+
+    id = UnicodeAttribute(hash_key=True)
+    by_id = _Index()
+
+
+def _client() -> t.Any:
+    session = botocore.session.get_session()
+    session.set_credentials("key", "secret")
+    return session.create_client(
+        "dynamodb",
+        "us-east-1",
+        config=botocore.config.Config(retries={"mode": "standard", "total_max_attempts": 3}),
+    )
+
+
+def _page_iterator() -> pynamodb.pagination.PageIterator[t.Any]:
+    return pynamodb.pagination.PageIterator(lambda: None, (), {})
+
+
+USES = [
+    Use(
+        "_make_api_call",
+        ("dynamo_ext.connection",),
+        lambda: pynamodb.connection.base.Connection._make_api_call,
+        ("self", "operation_name", "operation_kwargs"),
+    ),
+    Use(
+        "_botocore_private",
+        ("dynamo_ext.connection",),
+        lambda: (
+            importlib.import_module(
+                "pynamodb.connection._botocore_private"
+            ).BotocoreBaseClientPrivate
+        ),
+    ),
+    Use(
+        "_get_connection",
+        ("dynamo_ext.model",),
+        lambda: t.cast(t.Any, _Model._get_connection).__func__,
+        ("cls",),
+    ),
+    Use(
+        "_get_schema",
+        ("dynamo_ext.model",),
+        lambda: t.cast(t.Any, _Model._get_schema).__func__,
+        ("cls",),
+    ),
+    Use(
+        "_get_discriminator_attribute",
+        ("dynamo_ext.model",),
+        lambda: t.cast(t.Any, _Model._get_discriminator_attribute).__func__,
+        ("cls",),
+    ),
+    Use(
+        "_hash_key_attribute",
+        ("dynamo_ext.model",),
+        lambda: t.cast(t.Any, _Model._hash_key_attribute).__func__,
+        ("cls",),
+    ),
+    Use(
+        "_range_key_attribute",
+        ("dynamo_ext.model",),
+        lambda: t.cast(t.Any, _Model._range_key_attribute).__func__,
+        ("cls",),
+    ),
+    Use(
+        "_serialize_keys",
+        ("dynamo_ext.model",),
+        lambda: t.cast(t.Any, _Model._serialize_keys).__func__,
+        ("cls", "hash_key", "range_key"),
+    ),
+    Use("_get_keys", ("dynamo_ext.batch",), lambda: _Model._get_keys, ("self",)),
+    Use("_indexes", ("dynamo_ext_async.model",), lambda: _Model._indexes["by-id"]),
+    Use("_model", ("dynamo_ext_async.index",), lambda: t.cast(t.Any, _Model.by_id)._model),
+    Use("_kwargs", ("dynamo_ext_async.model",), lambda: _page_iterator()._kwargs),
+    Use("_ModelFuture", ("dynamo_ext.transaction",), lambda: pynamodb.models._ModelFuture),
+    Use(
+        "_commit",
+        ("dynamo_ext_async.transaction",),
+        lambda: pynamodb.transactions.TransactWrite._commit,
+        ("self",),
+    ),
+    Use(
+        "_connection",
+        ("dynamo_ext.transaction", "dynamo_ext_async.transaction"),
+        lambda: pynamodb.transactions.TransactGet(pynamodb.connection.Connection())._connection,
+    ),
+    Use("_endpoint", ("dynamo_ext.deadline",), lambda: _client()._endpoint.http_session),
+    Use(
+        "_timeout",
+        ("dynamo_ext.deadline",),
+        lambda: _client()._endpoint.http_session._timeout.clone,
+        (),
+    ),
+    Use(
+        "_manager",
+        ("dynamo_ext.deadline",),
+        lambda: _client()._endpoint.http_session._manager.connection_pool_kw["timeout"],
+    ),
+    Use(
+        "_get_current_object",
+        ("dynamo_ext.flask",),
+        lambda: _current_object_of_flask(),
+    ),
+    Use(
+        "_get_current_object",
+        ("dynamo_ext_async.extension",),
+        lambda: asyncio.run(_current_object_of_quart()),
+    ),
+    Use("_get_running_loop", ("dynamo_ext.guard",), lambda: asyncio._get_running_loop, ()),
+]
+
+
+def _current_object_of_flask() -> t.Any:
+    app = flask.Flask(__name__)
+
+    with app.app_context() as context:
+        current = t.cast(t.Any, flask.globals.app_ctx)._get_current_object()
+        assert current is context
+        assert current.app is app
+        return current
+
+
+async def _current_object_of_quart() -> t.Any:
+    app = quart.Quart(__name__)
+
+    async with app.app_context() as context:
+        current = t.cast(t.Any, quart.globals.app_ctx)._get_current_object()
+        assert current is context
+        assert current.app is app
+        return current
+
+
+@pytest.mark.parametrize("use", USES, ids=[f"{use.name}-{use.rooms[0]}" for use in USES])
+def test_a_private_name_is_still_there(use: Use) -> None:
+    found = use.find()
+    assert found is not None
+
+    if use.parameters is not None:
+        assert tuple(inspect.signature(found).parameters) == use.parameters
+
+
+def test_no_room_uses_a_private_name_that_is_not_listed() -> None:
+    listed = {(room, use.name) for use in USES for room in use.rooms}
+    used = {(room, name) for room, tree in rooms() for name in foreign_names(tree)}
+    assert used - listed == set()
+
+
+def test_no_room_overrides_a_private_name_that_is_not_listed() -> None:
+    listed = {(room, use.name) for use in USES for room in use.rooms}
+    overridden = {
+        (kind.__module__, name)
+        for kind in classes()
+        for name, value in vars(kind).items()
+        if _PRIVATE.fullmatch(name) and isinstance(value, (types.FunctionType, classmethod))
+        for base in foreign_bases(kind)
+        if name in vars(base)
+    }
+    assert overridden - listed == set()
+    assert ("dynamo_ext.connection", "_make_api_call") in overridden
+
+
+def test_every_listed_name_is_used() -> None:
+    words = {room: set(re.findall(r"\w+", ast.unparse(tree))) for room, tree in rooms()}
+
+    for use in USES:
+        for room in use.rooms:
+            assert use.name in words[room]
+
+
+def rooms() -> cabc.Iterator[tuple[str, ast.Module]]:
+    for package in _PACKAGES:
+        for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+            specification = importlib.util.find_spec(module.name)
+            assert specification is not None
+            source = pathlib.Path(str(specification.origin)).read_text(encoding="utf-8")
+            yield module.name, ast.parse(source)
+
+
+def foreign_names(tree: ast.Module) -> set[str]:
+    """The private names that are used in a room without being made there."""
+    made: set[str] = set()
+    used: set[str] = set()
+
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                made.add(name)
+            case ast.ClassDef(name=name) | ast.arg(arg=name):
+                made.add(name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                made.add(name)
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name, ctx=ast.Store()):
+                made.add(name)
+            case ast.Attribute(attr=name):
+                used.add(name)
+            case ast.Import(names=names):
+                used |= {part for alias in names for part in alias.name.split(".")}
+            case ast.ImportFrom(module=module, names=names, level=0):
+                used |= {*(module or "").split("."), *(alias.name for alias in names)}
+            case ast.Call(func=ast.Name(id="getattr" | "setattr"), args=[_, name, *_]):
+                used.add(ast.unparse(name).strip("'"))
+            case _:
+                pass
+
+    used -= made | _OF_THE_STANDARD_LIBRARY
+    return {name for name in used if _PRIVATE.fullmatch(name)}
+
+
+def classes() -> cabc.Iterator[type]:
+    for room, _ in rooms():
+        if not room.endswith("._local_server"):
+            for thing in vars(importlib.import_module(room)).values():
+                if inspect.isclass(thing) and thing.__module__ == room:
+                    yield thing
+
+
+def foreign_bases(kind: type) -> cabc.Iterator[type]:
+    for base in kind.__mro__:
+        if base.__module__.partition(".")[0] not in {package.__name__ for package in _PACKAGES}:
+            yield base
+
+
+def test_botocore_has_one_handler_of_retries_that_can_be_replaced() -> None:
+    """As :mod:`dynamo_ext.retry` does, which no name of an attribute shows."""
+    event, name = "needs-retry.dynamodb", "retry-config-dynamodb"
+    client = _client()
+    events = client.meta.events
+    wanted: dict[str, t.Any] = {
+        "response": None,
+        "endpoint": None,
+        "operation": client.meta.service_model.operation_model("GetItem"),
+        "attempts": 1,
+        "caught_exception": None,
+        "request_dict": {"context": {}},
+    }
+    events.unregister(event, unique_id=name)
+    assert events.emit(f"{event}.GetItem", **wanted) == []
+
+    assert tuple(inspect.signature(standard.register_retry_handler).parameters) == (
+        "client",
+        "max_attempts",
+    )
+    handler = standard.register_retry_handler(client, 3)
+    answered_by = [answering for answering, _ in events.emit(f"{event}.GetItem", **wanted)]
+    assert answered_by == [handler.needs_retry]
+
+    events.register(event, lambda **event: 5, unique_id=name)
+    assert len(events.emit(f"{event}.GetItem", **wanted)) == 1
+    client.close()
+
+
+def test_urllib3_copies_the_timeout_of_a_client_for_each_request() -> None:
+    """As :mod:`dynamo_ext.deadline` relies on."""
+    copies: list[urllib3.Timeout] = []
+
+    class Timeout(urllib3.Timeout):
+        def clone(self) -> urllib3.Timeout:
+            copies.append(super().clone())
+            return copies[-1]
+
+    client = _client()
+    http_session = client._endpoint.http_session
+    http_session._timeout = http_session._manager.connection_pool_kw["timeout"] = Timeout(0.2)
+    pool = http_session._manager.connection_from_url("http://127.0.0.1:1")
+
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        pool.urlopen("GET", "/", retries=False)
+
+    assert copies
+    client.close()

@@ -1,0 +1,529 @@
+from __future__ import annotations
+
+import collections.abc as cabc
+import json
+import math
+import pathlib
+import random
+import threading
+import typing as t
+
+import botocore.exceptions
+import flask
+import pytest
+import quart
+from pynamodb.attributes import UnicodeAttribute
+
+import dynamo_ext_async
+from conftest import InApp
+from conftest import RunPython
+from dynamo_ext import ConfigError
+from dynamo_ext import Model
+from dynamo_ext import PoolTimeout
+from dynamo_ext import Settings
+from stub import HOLD
+from stub import Stub
+
+# Every value differs from every other and from every default, so that none can be taken for
+# another.
+ALL: dict[str, t.Any] = {
+    "DYNAMODB_REGION": "eu-west-3",
+    "DYNAMODB_HOST": "http://127.0.0.1:8123",
+    "DYNAMODB_CONNECT_TIMEOUT_SECONDS": 2.5,
+    "DYNAMODB_READ_TIMEOUT_SECONDS": 7.25,
+    "DYNAMODB_BASE_BACKOFF_MS": 40,
+    "DYNAMODB_MAX_RETRY_ATTEMPTS": 4,
+    "DYNAMODB_MAX_POOL_CONNECTIONS": 6,
+    "DYNAMODB_EXTRA_HEADERS": {"X-Proxy": "let me in"},
+    "DYNAMODB_READ_CAPACITY_UNITS": 11,
+    "DYNAMODB_WRITE_CAPACITY_UNITS": 13,
+    "DYNAMODB_AWS_ACCESS_KEY_ID": "AKIDDISTINCT",
+    "DYNAMODB_AWS_SECRET_ACCESS_KEY": "a secret/of+its=own",
+    "DYNAMODB_AWS_SESSION_TOKEN": "a-token",
+    "DYNAMODB_POOL_TIMEOUT_SECONDS": 3.75,
+    "DYNAMODB_CALL_TIMEOUT_SECONDS": 21.5,
+    "DYNAMODB_SLOW_CALL_MS": 125.5,
+    "DYNAMODB_BLOCKING_CALLS": "raise",
+    "DYNAMODB_TABLE_NAME_PREFIX": "stage-",
+    "DYNAMODB_BILLING_MODE": "PROVISIONED",
+    "DYNAMODB_TRANSPORT": "botocore",
+}
+
+AS_TEXT = {
+    key: '{"X-Proxy": "let me in"}' if key == "DYNAMODB_EXTRA_HEADERS" else str(value)
+    for key, value in ALL.items()
+}
+
+DEFAULTS: dict[str, t.Any] = {
+    "region": "us-east-1",
+    "host": None,
+    "connect_timeout_seconds": 15,
+    "read_timeout_seconds": 30,
+    "base_backoff_ms": 25,
+    "max_retry_attempts": 3,
+    "max_pool_connections": 10,
+    "extra_headers": None,
+    "read_capacity_units": None,
+    "write_capacity_units": None,
+    "aws_access_key_id": None,
+    "aws_secret_access_key": None,
+    "aws_session_token": None,
+    "pool_timeout_seconds": 30,
+    "call_timeout_seconds": None,
+    "slow_call_ms": None,
+    "blocking_calls": None,
+    "table_name_prefix": "",
+    "billing_mode": None,
+    "transport": "botocore",
+}
+
+ON_CLIENT: dict[str, dict[str, t.Any]] = {
+    "DYNAMODB_REGION": {
+        "region": "eu-west-3",
+        "endpoint_url": "https://dynamodb.eu-west-3.amazonaws.com",
+    },
+    "DYNAMODB_HOST": {"endpoint_url": "http://127.0.0.1:8123"},
+    "DYNAMODB_CONNECT_TIMEOUT_SECONDS": {"connect_timeout": 2.5},
+    "DYNAMODB_READ_TIMEOUT_SECONDS": {"read_timeout": 7.25},
+    "DYNAMODB_BASE_BACKOFF_MS": {"base_backoff_ms": 40},
+    "DYNAMODB_MAX_RETRY_ATTEMPTS": {"retries": {"mode": "standard", "total_max_attempts": 5}},
+    "DYNAMODB_MAX_POOL_CONNECTIONS": {"max_pool_connections": 6},
+}
+
+UNTOUCHED_CLIENT: dict[str, t.Any] = {
+    "region": "us-east-1",
+    "endpoint_url": "https://dynamodb.us-east-1.amazonaws.com",
+    "connect_timeout": 15,
+    "read_timeout": 30,
+    "base_backoff_ms": 25,
+    "retries": {"mode": "standard", "total_max_attempts": 4},
+    "max_pool_connections": 10,
+}
+
+
+class Book(Model):
+    class Meta:
+        table_name = "book"
+
+    id = UnicodeAttribute(hash_key=True)
+
+
+def on_client(client: t.Any) -> dict[str, t.Any]:
+    config = client.meta.config
+    return {
+        "region": client.meta.region_name,
+        "endpoint_url": client.meta.endpoint_url,
+        "connect_timeout": config.connect_timeout,
+        "read_timeout": config.read_timeout,
+        "base_backoff_ms": base_backoff_ms(client),
+        "retries": config.retries,
+        "max_pool_connections": config.max_pool_connections,
+    }
+
+
+def effective(model: type[Model]) -> t.Any:
+    """A model's Meta in the current app, which type checkers take for the declared one."""
+    return model.Meta
+
+
+def base_backoff_ms(client: t.Any) -> int:
+    """The longest wait before the first retry, as the client's own handlers tell it."""
+    random.seed(0)
+    delays = client.meta.events.emit(
+        "needs-retry.dynamodb.GetItem",
+        response=None,
+        operation=client.meta.service_model.operation_model("GetItem"),
+        attempts=1,
+        caught_exception=botocore.exceptions.EndpointConnectionError(endpoint_url="x"),
+        request_dict={"context": {}},
+    )
+    (delay,) = [delay for _, delay in delays if delay is not None]
+    # Botocore draws, too: the draw that counts is the one that makes the base a whole number.
+    draws = random.Random(0)
+    bases: list[float] = [delay * 1000 / draws.random() for _ in range(5)]
+    return next(round(base) for base in bases if math.isclose(base, round(base), abs_tol=1e-6))
+
+
+def attributes(config: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    return {key.removeprefix("DYNAMODB_").lower(): value for key, value in config.items()}
+
+
+def test_every_setting_has_its_default() -> None:
+    assert vars(Settings.from_mapping({})) == DEFAULTS
+    assert vars(Settings()) == DEFAULTS
+
+
+def test_none_means_not_set() -> None:
+    assert vars(Settings.from_mapping(dict.fromkeys(ALL))) == DEFAULTS
+
+
+def test_every_setting_is_read() -> None:
+    assert vars(Settings.from_mapping(ALL)) == attributes(ALL)
+
+
+def test_text_is_converted() -> None:
+    settings = Settings.from_mapping(AS_TEXT)
+    assert vars(settings) == attributes(ALL)
+    assert type(settings.max_retry_attempts) is int
+
+
+def test_other_keys_are_left_alone() -> None:
+    assert Settings.from_mapping({"DEBUG": 1, "SECRET_KEY": "x"}) == Settings()
+
+
+def test_settings_of_the_current_app(in_app: InApp) -> None:
+    with in_app({}, DYNAMODB_REGION="eu-west-1") as outer:
+        with in_app({}, DYNAMODB_REGION="eu-west-2") as inner:
+            assert inner.settings.region == "eu-west-2"
+
+        assert outer.settings.region == "eu-west-1"
+
+
+def test_settings_are_read_once(in_app: InApp) -> None:
+    with in_app({}) as db:
+        flask.current_app.config["DYNAMODB_REGION"] = "eu-west-1"
+        assert db.settings.region == "us-east-1"
+
+
+@pytest.mark.parametrize("config", [ALL, AS_TEXT], ids=["values", "text"])
+@pytest.mark.parametrize("key", ON_CLIENT)
+def test_setting_alone_reaches_client(in_app: InApp, config: dict[str, t.Any], key: str) -> None:
+    with in_app({key: config[key]}) as db:
+        for client in (db.connection.client, Book.connection().connection.client):
+            assert on_client(client) == UNTOUCHED_CLIENT | ON_CLIENT[key]
+
+
+def test_settings_of_prefixed_environment_reach_client(
+    in_app: InApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, text in AS_TEXT.items():
+        monkeypatch.setenv(f"FLASK_{key}", text)
+
+    config = flask.Config(".")
+    assert config.from_prefixed_env()
+
+    with in_app(config) as db:
+        assert vars(db.settings) == attributes(ALL)
+        assert db.pool.size == 6
+        assert db.connection.client.meta.endpoint_url == "http://127.0.0.1:8123"
+        assert base_backoff_ms(db.connection.client) == 40
+
+
+def test_headers_of_prefixed_environment_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLASK_DYNAMODB_EXTRA_HEADERS__X-Proxy", "let me in")
+    config = flask.Config(".")
+    config.from_prefixed_env()
+    assert Settings.from_mapping(config).extra_headers == {"X-Proxy": "let me in"}
+
+
+async def quart_settings() -> Settings:
+    app = quart.Quart("tests")
+    app.config.from_prefixed_env()
+    db = dynamo_ext_async.PynamoDB(app)
+
+    async with app.app_context():
+        return db.settings
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_settings_of_quart_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, text in AS_TEXT.items():
+        monkeypatch.setenv(f"QUART_{key}", text)
+
+    assert vars(await quart_settings()) == attributes(ALL)
+
+
+@pytest.mark.parametrize("key", ON_CLIENT)
+def test_meta_wins_over_app(in_app: InApp, key: str) -> None:
+    declared = {"table_name": "shelf", **attributes({key: ALL[key]})}
+
+    class Shelf(Model):
+        Meta = type("Meta", (), declared)
+        id = UnicodeAttribute(hash_key=True)
+
+    others: dict[str, t.Any] = {
+        "DYNAMODB_REGION": "us-west-2",
+        "DYNAMODB_CONNECT_TIMEOUT_SECONDS": 1.5,
+        "DYNAMODB_READ_TIMEOUT_SECONDS": 1.75,
+        "DYNAMODB_BASE_BACKOFF_MS": 77,
+        "DYNAMODB_MAX_RETRY_ATTEMPTS": 8,
+        "DYNAMODB_MAX_POOL_CONNECTIONS": 9,
+        "DYNAMODB_HOST": "http://127.0.0.1:8999",
+    }
+
+    with in_app(others) as db:
+        of_app = on_client(db.connection.client)
+        expected = {**of_app, **ON_CLIENT[key]}
+
+        if key != "DYNAMODB_HOST":
+            expected["endpoint_url"] = "http://127.0.0.1:8999"
+
+        connection = Shelf.connection().connection
+        assert on_client(connection.client) == expected
+        assert on_client(Book.connection().connection.client) == of_app
+        assert connection.engine.pool.size == expected["max_pool_connections"]
+        name = key.removeprefix("DYNAMODB_").lower()
+        assert getattr(effective(Shelf), name) == ALL[key]
+
+
+def test_meta_is_converted_like_settings(in_app: InApp) -> None:
+    class Shelf(Model):
+        class Meta:
+            table_name = "shelf"
+            max_retry_attempts = "0"
+            read_capacity_units = "5"
+            host = "http://127.0.0.1:8123/"
+
+        id = UnicodeAttribute(hash_key=True)
+
+    with in_app({}):
+        assert effective(Shelf).max_retry_attempts == 0
+        assert effective(Shelf).read_capacity_units == 5
+        assert effective(Shelf).host == "http://127.0.0.1:8123"
+
+
+def test_falsy_settings_win_over_defaults(in_app: InApp) -> None:
+    with in_app({}, DYNAMODB_MAX_RETRY_ATTEMPTS=0) as db:
+        client: t.Any = db.connection.client
+        assert client.meta.config.retries["total_max_attempts"] == 1
+
+    with in_app({}, DYNAMODB_BASE_BACKOFF_MS=0) as db:
+        assert base_backoff_ms(db.connection.client) == 0
+
+    with in_app({}, DYNAMODB_EXTRA_HEADERS={}, DYNAMODB_TABLE_NAME_PREFIX="") as db:
+        assert db.settings.extra_headers == {}
+        assert effective(Book).table_name == "book"
+
+
+def test_falsy_meta_wins_over_app(in_app: InApp) -> None:
+    class Shelf(Model):
+        class Meta:
+            table_name = "shelf"
+            max_retry_attempts = 0
+            base_backoff_ms = 0
+            extra_headers: t.ClassVar[dict[str, str]] = {}
+            table_name_prefix = ""
+
+        id = UnicodeAttribute(hash_key=True)
+
+    with in_app(ALL):
+        meta = effective(Shelf)
+        assert meta.max_retry_attempts == 0
+        assert meta.base_backoff_ms == 0
+        assert meta.extra_headers == {}
+        assert meta.table_name == "shelf"
+        endpoint = Shelf.connection().connection.engine.endpoint
+        assert endpoint.max_retry_attempts == 0
+        assert endpoint.base_backoff_ms == 0
+        assert endpoint.extra_headers == frozenset()
+
+
+def test_none_in_meta_means_not_declared(in_app: InApp) -> None:
+    class Shelf(Model):
+        class Meta:
+            table_name = "shelf"
+            region = None
+            host = None
+            max_retry_attempts = None
+
+        id = UnicodeAttribute(hash_key=True)
+
+    with in_app(ALL):
+        assert effective(Shelf).region == "eu-west-3"
+        assert effective(Shelf).host == "http://127.0.0.1:8123"
+        assert effective(Shelf).max_retry_attempts == 4
+
+
+def test_region_of_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-south-1")
+    assert Settings.from_mapping({}).region == "ap-south-1"
+
+
+def test_region_of_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "config"
+    file.write_text("[default]\nregion = sa-east-1\n[profile work]\nregion = ap-south-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    assert Settings.from_mapping({}).region == "sa-east-1"
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    assert Settings.from_mapping({}).region == "ap-south-1"
+
+
+def test_region_of_settings_wins_over_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-south-1")
+    assert Settings.from_mapping({"DYNAMODB_REGION": "eu-west-3"}).region == "eu-west-3"
+
+
+def test_region_of_environment_reaches_client(
+    in_app: InApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-south-1")
+
+    with in_app({}) as db:
+        assert db.connection.client.meta.region_name == "ap-south-1"
+
+
+OVERRIDE_FILE = """
+region = "eu-west-3"
+host = "http://127.0.0.1:8123"
+connect_timeout_seconds = 2.5
+read_timeout_seconds = 7.25
+base_backoff_ms = 40
+max_retry_attempts = 4
+max_pool_connections = 6
+extra_headers = {"X-Proxy": "let me in"}
+"""
+
+PRINT_SETTINGS = """
+import json, sys
+from dynamo_ext import Settings
+
+print(json.dumps(vars(Settings.from_mapping(json.loads(sys.argv[1])))))
+"""
+
+BINDING = """
+import json
+import math
+import flask
+from dynamo_ext import Model, PynamoDB
+from pynamodb.attributes import UnicodeAttribute
+
+class Shelf(Model):
+    class Meta:
+        table_name = "shelf"
+        max_retry_attempts = 0
+    id = UnicodeAttribute(hash_key=True)
+
+app = flask.Flask("x")
+app.config["DYNAMODB_READ_TIMEOUT_SECONDS"] = 1.5
+db = PynamoDB(app)
+client = Shelf.connection().connection.client
+config = client.meta.config
+print(json.dumps([
+    client.meta.region_name, config.connect_timeout, config.read_timeout,
+    config.retries["total_max_attempts"], Shelf.Meta.max_pool_connections,
+]))
+"""
+
+
+@pytest.fixture
+def override_file(tmp_path: pathlib.Path) -> cabc.Callable[[str], dict[str, str]]:
+    """Write PynamoDB's own override file; PynamoDB reads it when it is imported."""
+
+    def write(content: str) -> dict[str, str]:
+        file = tmp_path / "override.py"
+        file.write_text(content)
+        return {"PYNAMODB_CONFIG": str(file)}
+
+    return write
+
+
+OverrideFile = cabc.Callable[[str], dict[str, str]]
+
+
+def test_override_file_wins_over_defaults(
+    run_python: RunPython, override_file: OverrideFile
+) -> None:
+    environment = {**override_file(OVERRIDE_FILE), "AWS_DEFAULT_REGION": "ap-south-1"}
+    done = run_python(PRINT_SETTINGS, "{}", env=environment)
+    assert done.stderr == ""
+    overridden = {key: ALL[key] for key in (*ON_CLIENT, "DYNAMODB_EXTRA_HEADERS")}
+    assert json.loads(done.stdout) == DEFAULTS | attributes(overridden)
+
+
+def test_settings_win_over_override_file(
+    run_python: RunPython, override_file: OverrideFile
+) -> None:
+    config: dict[str, t.Any] = {
+        "DYNAMODB_REGION": "us-west-2",
+        "DYNAMODB_HOST": "http://127.0.0.1:8999",
+        "DYNAMODB_CONNECT_TIMEOUT_SECONDS": 1.5,
+        "DYNAMODB_READ_TIMEOUT_SECONDS": 1.75,
+        "DYNAMODB_BASE_BACKOFF_MS": 0,
+        "DYNAMODB_MAX_RETRY_ATTEMPTS": 0,
+        "DYNAMODB_MAX_POOL_CONNECTIONS": 9,
+        "DYNAMODB_EXTRA_HEADERS": {},
+    }
+    done = run_python(PRINT_SETTINGS, json.dumps(config), env=override_file(OVERRIDE_FILE))
+    assert json.loads(done.stdout) == DEFAULTS | attributes(config)
+
+
+def test_meta_wins_over_settings_and_they_over_override_file(
+    run_python: RunPython, override_file: OverrideFile
+) -> None:
+    done = run_python(BINDING, env=override_file(OVERRIDE_FILE))
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == ["eu-west-3", 2.5, 1.5, 1, 6]
+
+
+def test_wrong_value_in_override_file_is_named(
+    run_python: RunPython, override_file: OverrideFile
+) -> None:
+    done = run_python(PRINT_SETTINGS, "{}", env=override_file("max_retry_attempts = 'many'"))
+    assert done.stderr.splitlines()[-1] == (
+        "dynamo_ext.errors.ConfigError: 'max_retry_attempts' in the file that PYNAMODB_CONFIG"
+        " names must be a whole number, 0 or more; it is 'many'."
+    )
+
+
+def test_pool_has_the_size_of_the_setting(in_app: InApp) -> None:
+    with in_app({}, DYNAMODB_MAX_POOL_CONNECTIONS="3") as db:
+        assert db.pool.size == 3
+
+
+def test_pool_timeout(in_app: InApp, stub: Stub, stub_config: dict[str, t.Any]) -> None:
+    stub.always("ListTables", HOLD)
+    settings = {"DYNAMODB_MAX_POOL_CONNECTIONS": 1, "DYNAMODB_POOL_TIMEOUT_SECONDS": "0.05"}
+
+    with in_app(stub_config, **settings) as db:
+        connection = db.connection
+        holder = threading.Thread(target=connection.list_tables)
+        holder.start()
+        stub.wait_for(lambda: stub.in_flight == 1)
+
+        with pytest.raises(PoolTimeout, match=r"within 0\.05 s: 1 of 1 are in use") as raised:
+            connection.list_tables()
+
+        assert raised.value.timeout == 0.05
+        stub.release()
+        holder.join()
+
+    assert stub.operations == ["ListTables"]
+
+
+@pytest.mark.parametrize(
+    ("capacity", "mode"),
+    [
+        ({}, "PAY_PER_REQUEST"),
+        ({"DYNAMODB_READ_CAPACITY_UNITS": 5}, "PROVISIONED"),
+        ({"DYNAMODB_WRITE_CAPACITY_UNITS": 5}, "PROVISIONED"),
+    ],
+    ids=["none", "read", "write"],
+)
+def test_billing_mode_follows_capacity(in_app: InApp, capacity: dict[str, int], mode: str) -> None:
+    with in_app(capacity):
+        assert effective(Book).billing_mode == mode
+
+
+def test_billing_mode_of_app_wins_over_capacity(in_app: InApp) -> None:
+    capacity = {"DYNAMODB_READ_CAPACITY_UNITS": 5, "DYNAMODB_WRITE_CAPACITY_UNITS": 5}
+
+    with in_app(capacity, DYNAMODB_BILLING_MODE="PAY_PER_REQUEST"):
+        assert effective(Book).billing_mode == "PAY_PER_REQUEST"
+
+
+def test_billing_mode_of_meta_wins_over_app(in_app: InApp) -> None:
+    class Shelf(Model):
+        class Meta:
+            table_name = "shelf"
+            billing_mode = "PAY_PER_REQUEST"
+
+        id = UnicodeAttribute(hash_key=True)
+
+    with in_app({}, DYNAMODB_BILLING_MODE="PROVISIONED"):
+        assert effective(Shelf).billing_mode == "PAY_PER_REQUEST"
+
+
+def test_other_transport_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'DYNAMODB_TRANSPORT' must be 'botocore'"):
+        Settings.from_mapping({"DYNAMODB_TRANSPORT": "pigeon"})
