@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import codecs
 import collections.abc as cabc
 import contextlib
 import dataclasses
@@ -130,6 +131,9 @@ class _Known:
 
 
 _known = _Known()
+# Imported by the first connection otherwise. A process that is forked during an import is stuck in
+# its own one for ever: the thread that holds the lock of the module is not in it.
+codecs.lookup("idna")
 if sys.platform != "win32":
     # Nobody forks while an engine is being started: the child would be left with locks that no
     # thread of its own can release, here and in the standard library.

@@ -442,6 +442,13 @@ def test_child_forked_while_a_thread_waits_for_the_engine_is_not_stuck(app: _App
     assert app.ask("endpoints_in_forks(1)") == [app.ask("local.endpoint()")]
 
 
+def test_waiting_for_the_engine_imports_nothing(app: _App) -> None:
+    app.ask("local.start()")
+    before = set(app.ask("list(sys.modules)"))
+    app.ask("local.endpoint()")
+    assert set(app.ask("list(sys.modules)")) == before
+
+
 def test_process_that_executes_itself_anew_keeps_the_engine(app: _App) -> None:
     url = app.ask("local.endpoint()")
     leave_a_mark(url)
