@@ -15,6 +15,7 @@ import botocore.config
 import botocore.session
 
 from . import deadline
+from . import reply
 from . import retry
 from .pool import Pool
 from .settings import LOCAL
@@ -140,6 +141,7 @@ class Engine:
 
     def _make_session(self) -> botocore.session.Session:
         endpoint, session = self.endpoint, botocore.session.get_session()
+        session.register_component("response_parser_factory", reply.ParserFactory())
 
         if endpoint.aws_access_key_id and endpoint.aws_secret_access_key:
             session.set_credentials(

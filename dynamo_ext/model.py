@@ -15,12 +15,11 @@ from . import meta
 from . import procedure
 from . import tables
 from .connection import TableConnection
-
-if t.TYPE_CHECKING:
-    pass
+from .deserializer import Deserializer
 
 _DECLARED = "_dynamo_ext_declared_meta"
 _COMPLETE = "_dynamo_ext_complete"
+_DESERIALIZER = "_dynamo_ext_deserializer"
 _TTL_IS_ON = "TimeToLive is already enabled"
 
 
@@ -129,6 +128,16 @@ class ModelType(pynamodb.models.MetaModel):
 
         return current.state().bind(t.cast("type[Model]", cls)).connection
 
+    def deserializer(cls) -> Deserializer:
+        """What makes instances of this model."""
+        deserializer = cls.__dict__.get(_DESERIALIZER)
+
+        if deserializer is None:
+            deserializer = Deserializer(t.cast("type[Model]", cls))
+            setattr(cls, _DESERIALIZER, deserializer)
+
+        return t.cast(Deserializer, deserializer)
+
     def serialized_key(cls, item: t.Any) -> dict[str, t.Any]:
         """The key of an item, as DynamoDB wants it.
 
@@ -225,6 +234,18 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
             return item
 
         abort_not_found(message)
+
+    @classmethod
+    def from_raw_data(cls, data: dict[str, t.Any] | None) -> t.Self:
+        """Make an instance of an item. As PynamoDB's, by a plan that is made once.
+
+        :param data: The item, as botocore gives it.
+        :raises ValueError: if it is ``None``.
+        """
+        if data is None:
+            return super().from_raw_data(t.cast(t.Any, data))
+
+        return t.cast(t.Self, cls.deserializer().read(data))
 
     @classmethod
     def batch_get(

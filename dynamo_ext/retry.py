@@ -17,6 +17,7 @@ from botocore.retries import standard
 
 from . import calls
 from . import deadline
+from . import reply
 
 MAX_BACKOFF_SECONDS = 20
 MAX_EXTRA_SECONDS_OF_SERVER = 5
@@ -69,11 +70,20 @@ class Retry:
 
         :return: Seconds to wait before the call is sent again; ``None`` or ``False`` for never.
         :raises CallTimeout: if the call's deadline comes before the end of the wait.
+        :raises DamagedReply: if that is what there was, and the call is not to be sent again.
         """
         calls.attempted(attempts)
+        damage = _damage(response, event)
+
+        if damage is not None:
+            response, event["caught_exception"] = None, damage
+
         decision = self._decide(attempts=attempts, response=response, **event)
 
         if decision is None or decision is False:
+            if damage is not None:
+                raise damage
+
             return decision
 
         wait = full_jitter(self._base_ms, attempts - 1, draw=self._draw)
@@ -94,6 +104,15 @@ def full_jitter(
     """
     longest_ms: int = base_ms * 2 ** min(exponent, 64)
     return draw() * min(longest_ms, MAX_BACKOFF_SECONDS * 1000) / 1000
+
+
+def _damage(
+    response: tuple[t.Any, t.Any] | None, event: dict[str, t.Any]
+) -> reply.DamagedReply | None:
+    if response is None or not isinstance(response[1], reply.Damaged):
+        return None
+
+    return reply.DamagedReply(operation=event["operation"].name, reason=response[1].reason)
 
 
 def _asked_for(response: tuple[t.Any, t.Any] | None) -> float:

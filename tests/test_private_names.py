@@ -32,12 +32,17 @@ import quart
 import quart.globals
 import urllib3
 from botocore.retries import standard
+from pynamodb.attributes import MapAttribute
+from pynamodb.attributes import TTLAttribute
 from pynamodb.attributes import UnicodeAttribute
+from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.indexes import AllProjection
 from pynamodb.indexes import GlobalSecondaryIndex
 
 import dynamo_ext
 import dynamo_ext_async
+from dynamo_ext import deserializer
+from dynamo_ext.reply import ParserFactory
 
 _PRIVATE = re.compile(r"_[^_]\w*")
 _PACKAGES: tuple[types.ModuleType, ...] = (dynamo_ext, dynamo_ext_async)
@@ -139,6 +144,41 @@ USES = [
         ("dynamo_ext.model",),
         lambda: t.cast(t.Any, _Model._serialize_keys).__func__,
         ("cls", "hash_key", "range_key"),
+    ),
+    Use(
+        "_instantiate",
+        ("dynamo_ext.deserializer",),
+        lambda: t.cast(t.Any, _Model._instantiate).__func__,
+        ("cls", "attribute_values"),
+    ),
+    Use(
+        "_get_discriminator_class",
+        ("dynamo_ext.deserializer",),
+        lambda: t.cast(t.Any, _Model._get_discriminator_class).__func__,
+        ("cls", "attribute_values"),
+    ),
+    Use(
+        "_set_discriminator",
+        ("dynamo_ext.deserializer",),
+        lambda: _Model._set_discriminator,
+        ("self",),
+    ),
+    Use(
+        "_set_defaults",
+        ("dynamo_ext.deserializer",),
+        lambda: _Model._set_defaults,
+        ("self", "_user_instantiated"),
+    ),
+    Use(
+        "_dynamo_to_python_attr",
+        ("dynamo_ext.deserializer",),
+        lambda: t.cast(t.Any, _Model._dynamo_to_python_attr).__func__,
+        ("cls", "dynamo_key"),
+    ),
+    Use(
+        "_discriminator",
+        ("dynamo_ext.deserializer",),
+        lambda: [t.cast(t.Any, _Model)._discriminator],
     ),
     Use("_get_keys", ("dynamo_ext.batch",), lambda: _Model._get_keys, ("self",)),
     Use("_indexes", ("dynamo_ext_async.model",), lambda: _Model._indexes["by-id"]),
@@ -290,6 +330,37 @@ def foreign_bases(kind: type) -> cabc.Iterator[type]:
     for base in kind.__mro__:
         if base.__module__.partition(".")[0] not in {package.__name__ for package in _PACKAGES}:
             yield base
+
+
+def test_pynamodb_has_every_hook_that_a_plan_looks_at() -> None:
+    """As :mod:`dynamo_ext.deserializer` does, by name."""
+    own = {"__bool__", "__len__", "attribute_values"}
+
+    for hook in deserializer._HOOKS_OF_A_CLASS + deserializer._HOOKS_OF_CREATION:
+        assert hasattr(pynamodb.models.Model, hook) == (hook not in own)
+
+    attribute_hooks = (
+        *deserializer._HOOKS_OF_AN_ATTRIBUTE,
+        *deserializer._HOOKS_OF_AN_ELEMENT,
+        *deserializer._HOOKS_OF_READING,
+    )
+
+    for hook in attribute_hooks:
+        assert any(
+            hasattr(kind, hook)
+            for kind in (TTLAttribute, UTCDateTimeAttribute, MapAttribute[t.Any, t.Any])
+        )
+
+
+def test_a_session_gives_its_parsers_to_its_clients() -> None:
+    """As :mod:`dynamo_ext.engine` relies on."""
+    factory = ParserFactory()
+    session = botocore.session.get_session()
+    session.set_credentials("key", "secret")
+    session.register_component("response_parser_factory", factory)
+    client: t.Any = session.create_client("dynamodb", "us-east-1")
+    assert client._endpoint._response_parser_factory is factory
+    client.close()
 
 
 def test_botocore_has_one_handler_of_retries_that_can_be_replaced() -> None:

@@ -1,0 +1,422 @@
+"""From items to models, by a plan that is made once for each class.
+
+PynamoDB asks each attribute anew, for each item, how it is read and where it is kept. A plan holds
+the answers. What comes out is what PynamoDB makes of the item, and so are the errors: whatever a
+model or an attribute does in a way of its own is left to PynamoDB.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import dataclasses
+import datetime
+import functools
+import inspect
+import json
+import typing as t
+
+from pynamodb import attributes
+from pynamodb.attributes import Attribute
+from pynamodb.attributes import AttributeContainer
+from pynamodb.attributes import BinaryAttribute
+from pynamodb.attributes import BinarySetAttribute
+from pynamodb.attributes import BooleanAttribute
+from pynamodb.attributes import ListAttribute
+from pynamodb.attributes import MapAttribute
+from pynamodb.attributes import NumberAttribute
+from pynamodb.attributes import NumberSetAttribute
+from pynamodb.attributes import TTLAttribute
+from pynamodb.attributes import UnicodeAttribute
+from pynamodb.attributes import UnicodeSetAttribute
+from pynamodb.attributes import UTCDateTimeAttribute
+from pynamodb.attributes import VersionAttribute
+from pynamodb.constants import NULL
+
+Item = cabc.Mapping[str, dict[str, t.Any]]
+Read = cabc.Callable[[t.Any], t.Any]
+
+# A class with one of these of its own is left to PynamoDB altogether ...
+_HOOKS_OF_A_CLASS = (
+    "__bool__",
+    "__getattribute__",
+    "__len__",
+    "__setattr__",
+    "_get_discriminator_attribute",
+    "_get_discriminator_class",
+    "_instantiate",
+    "_set_defaults",
+    "_set_discriminator",
+    "attribute_values",
+    "get_attributes",
+)
+# ... and with one of these, its instances are made as it says before they are filled.
+_HOOKS_OF_CREATION = ("__init__", "__new__", "_set_attributes")
+_HOOKS_OF_AN_ATTRIBUTE = ("__set__", "_is_map_attribute_class_object", "_normalize", "get_value")
+_HOOKS_OF_AN_ELEMENT = ("__init__", "__new__", "get_value")
+_HOOKS_OF_READING = ("_fast_parse_utc_date_string", "deserialize", "is_raw")
+
+# Under these names, a map without declared attributes can't be given a value as any other.
+_PARAMETERS_OF_ATTRIBUTES = frozenset(
+    {*inspect.signature(t.cast(t.Any, Attribute)).parameters, "self", "_user_instantiated"}
+)
+_UTC = datetime.UTC
+_scan_json: cabc.Callable[[str, int], tuple[t.Any, int]] = t.cast(
+    t.Any, json.JSONDecoder()
+).scan_once
+
+
+class Deserializer:
+    """Makes instances of one class, and of those that are stored together with it.
+
+    :param kind: A model.
+    """
+
+    def __init__(self, kind: type[AttributeContainer]) -> None:
+        self._kind = kind
+        self._plans: dict[type[AttributeContainer], _Plan | None] = {}
+
+    def read(self, item: Item) -> t.Any:
+        """Make an instance.
+
+        :param item: An item as botocore gives it.
+        :return: An instance of the class, or of the subclass that the item's discriminator names.
+        """
+        return self.read_as(self._kind, item)
+
+    def read_as(self, kind: type[AttributeContainer], item: Item) -> t.Any:
+        """The same for another class, that of a map inside an item."""
+        container = t.cast(t.Any, kind)
+        plan = self._plan(kind)
+
+        if plan is not None and container._discriminator:
+            stored = container._get_discriminator_class(item)
+
+            if stored is not None and stored is not kind:
+                plan = self._plan(stored) if issubclass(stored, kind) else None
+
+        return container._instantiate(item) if plan is None else plan.read(item)
+
+    def read_plain_map(self, values: Item) -> dict[str, t.Any]:
+        """Make a dictionary of a map of which nothing is declared."""
+        readers = self._plain_readers
+        plain: dict[str, t.Any] = {}
+
+        for name, typed_value in values.items():
+            for attribute_type, value in typed_value.items():
+                read = readers[attribute_type]
+                plain[name] = value if read is None else read(value)
+
+        return plain
+
+    def read_plain_list(self, values: cabc.Iterable[dict[str, t.Any]]) -> list[t.Any]:
+        """Make a list of one of which nothing is declared."""
+        readers = self._plain_readers
+        plain: list[t.Any] = []
+
+        for typed_value in values:
+            for attribute_type, value in typed_value.items():
+                read = readers[attribute_type]
+                plain.append(value if read is None else read(value))
+
+        return plain
+
+    @functools.cached_property
+    def _plain_readers(self) -> dict[str, Read | None]:
+        stock: dict[str, t.Any] = t.cast(t.Any, attributes).DESERIALIZE_CLASS_MAP
+        return {kind: _reader(self, attribute) for kind, attribute in stock.items()}
+
+    def _plan(self, kind: type[AttributeContainer]) -> _Plan | None:
+        try:
+            return self._plans[kind]
+        except KeyError:
+            plan = _Plan(self, kind) if _is_unchanged(kind, _HOOKS_OF_A_CLASS) else None
+            self._plans[kind] = plan
+            return plan
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """What is done about one attribute."""
+
+    name: str
+    attribute: Attribute[t.Any]
+    is_left_to_pynamodb: bool
+    read: Read | None = None
+    """Makes a value of what DynamoDB sent; ``None`` where that is the value."""
+
+
+class _Plan:
+    """How an item becomes an instance of one class."""
+
+    def __init__(self, deserializer: Deserializer, kind: type[AttributeContainer]) -> None:
+        container = t.cast(t.Any, kind)
+        self._kind: t.Any = container
+        self._has_discriminator = bool(container._discriminator)
+        self._has_initial_kwargs = issubclass(kind, MapAttribute)
+        call = inspect.getattr_static(type(kind), "__call__")
+        self._is_created_here = call is type.__call__ and _is_unchanged(kind, _HOOKS_OF_CREATION)
+        steps = [
+            _step(deserializer, kind, name, attribute)
+            for name, attribute in container.get_attributes().items()
+        ]
+        self._defaults = _constant_defaults(steps)
+        # Plain tuples, because this is what the loop over items spends its time on.
+        self._steps = [
+            (
+                step.name,
+                step.attribute.attr_name,
+                None if step.is_left_to_pynamodb else step.attribute.attr_type,
+                step.read,
+                step.attribute,
+            )
+            for step in steps
+        ]
+
+    def read(self, item: Item) -> t.Any:
+        instance, values = self._create()
+
+        for name, attribute_name, attribute_type, read, attribute in self._steps:
+            typed_value = item.get(attribute_name)
+
+            if not typed_value or NULL in typed_value:
+                continue
+
+            if attribute_type is None:
+                setattr(instance, name, attribute.deserialize(attribute.get_value(typed_value)))
+                continue
+
+            if attribute_type not in typed_value:
+                attribute.get_value(typed_value)  # It says what is wrong.
+
+            value = typed_value[attribute_type]
+            values[name] = value if read is None else read(value)
+
+        return instance
+
+    def _create(self) -> tuple[t.Any, dict[str, t.Any]]:
+        """An instance with the defaults of items that exist, and the dictionary of its values."""
+        if self._is_created_here:
+            instance = self._kind.__new__(self._kind)
+
+            if self._has_initial_kwargs:
+                vars(instance)["attribute_kwargs"] = {}
+        else:
+            instance = self._kind(_user_instantiated=False)
+
+        values: dict[str, t.Any] = {}
+        vars(instance)["attribute_values"] = values
+
+        if self._has_discriminator:
+            instance._set_discriminator()
+
+        if self._defaults is None:
+            instance._set_defaults(_user_instantiated=False)
+        else:
+            values.update(self._defaults)
+
+        return instance, values
+
+
+def _constant_defaults(steps: cabc.Iterable[_Step]) -> dict[str, t.Any] | None:
+    """The defaults by name; ``None`` where PynamoDB has to set them for each instance."""
+    defaults: dict[str, t.Any] = {}
+
+    for step in steps:
+        default: t.Any = step.attribute.default
+
+        if default is None:
+            continue
+
+        setter = inspect.getattr_static(step.attribute.__class__, "__set__")
+
+        if callable(default) or step.is_left_to_pynamodb or setter is not Attribute.__set__:
+            return None
+
+        defaults[step.name] = default
+
+    return defaults
+
+
+def _step(
+    deserializer: Deserializer, kind: type[AttributeContainer], name: str, attribute: t.Any
+) -> _Step:
+    base = _base(attribute.__class__)
+    setter = inspect.getattr_static(attribute.__class__, "__set__")
+    python_name = t.cast(t.Any, kind)._dynamo_to_python_attr(attribute.attr_name)
+    left_to_pynamodb = _Step(name, attribute, is_left_to_pynamodb=True)
+
+    if (
+        python_name != name
+        or inspect.getattr_static(kind, name) is not attribute
+        or not _is_unchanged(attribute.__class__, _HOOKS_OF_AN_ATTRIBUTE)
+        or not vars(attribute).keys().isdisjoint(_HOOKS_OF_AN_ATTRIBUTE)
+    ):
+        return left_to_pynamodb
+
+    read = _reader(deserializer, attribute)
+
+    if setter is Attribute.__set__:
+        return _Step(name, attribute, is_left_to_pynamodb=False, read=read)
+
+    # These change what they are set to.
+    if _reads_as_pynamodb(attribute):
+        if base is VersionAttribute:
+            return _Step(name, attribute, is_left_to_pynamodb=False, read=read)
+
+        if base is TTLAttribute:
+            return _Step(name, attribute, is_left_to_pynamodb=False, read=_expiry)
+
+        if _is_raw_map(attribute):
+            read_map = functools.partial(_raw_map, deserializer)
+            return _Step(name, attribute, is_left_to_pynamodb=False, read=read_map)
+
+        if base is MapAttribute:
+            return _Step(name, attribute, is_left_to_pynamodb=False, read=read)
+
+    return left_to_pynamodb
+
+
+def _reader(deserializer: Deserializer, attribute: t.Any) -> Read | None:
+    """What an attribute's ``deserialize`` does; ``None`` where it does nothing."""
+    base: t.Any = _base(attribute.__class__)
+
+    if not _reads_as_pynamodb(attribute):
+        return t.cast(Read, attribute.deserialize)
+
+    if base in _READERS:
+        return _READERS[base]
+
+    if base is UTCDateTimeAttribute:
+        return functools.partial(_date_time, attribute.deserialize)
+
+    if base is BinaryAttribute and not attribute.legacy_encoding:
+        return None
+
+    if base is BinarySetAttribute and not attribute.legacy_encoding:
+        return set
+
+    if _is_raw_map(attribute):
+        return deserializer.read_plain_map
+
+    if base is MapAttribute:
+        return functools.partial(deserializer.read_as, attribute.__class__)
+
+    if base is ListAttribute:
+        return _list_reader(deserializer, attribute)
+
+    return t.cast(Read, attribute.deserialize)
+
+
+def _list_reader(deserializer: Deserializer, attribute: t.Any) -> Read:
+    element_type = attribute.element_type
+
+    if element_type is None:
+        return deserializer.read_plain_list
+
+    base = _base(element_type)
+
+    if (
+        not (base in _READERS or base in {MapAttribute, UTCDateTimeAttribute})
+        or not _is_unchanged(element_type, _HOOKS_OF_AN_ELEMENT)
+        or not _is_unchanged(element_type, _HOOKS_OF_READING)
+    ):
+        return t.cast(Read, attribute.deserialize)
+
+    read = _reader(deserializer, element_type())
+    return functools.partial(_typed_list, attribute.deserialize, element_type.attr_type, read)
+
+
+def _typed_list(
+    otherwise: Read, element_type: str, read: Read | None, values: list[dict[str, t.Any]]
+) -> t.Any:
+    elements: list[t.Any] = []
+
+    for typed_value in values:
+        if NULL in typed_value:
+            elements.append(None)
+        elif element_type not in typed_value:
+            return otherwise(values)  # It says which element is wrong.
+        else:
+            value = typed_value[element_type]
+            elements.append(value if read is None else read(value))
+
+    return elements
+
+
+def _raw_map(deserializer: Deserializer, values: Item) -> t.Any:
+    """What a map without declared attributes keeps."""
+    plain = deserializer.read_plain_map(values)
+
+    if not _PARAMETERS_OF_ATTRIBUTES.isdisjoint(plain):
+        return t.cast(t.Any, MapAttribute)(**plain)
+
+    kind = t.cast("type[MapAttribute[t.Any, t.Any]]", MapAttribute)
+    instance = kind.__new__(kind)
+    vars(instance).update(attribute_kwargs={}, attribute_values=plain)
+    return instance
+
+
+def _number(text: t.Any) -> t.Any:
+    try:
+        number, end = _scan_json(text, 0)
+    except (StopIteration, TypeError, ValueError):
+        return json.loads(text)
+
+    return number if end == len(text) else json.loads(text)
+
+
+def _numbers(texts: cabc.Iterable[t.Any]) -> set[t.Any]:
+    return {_number(text) for text in texts}
+
+
+def _version(text: t.Any) -> int:
+    return int(_number(text))
+
+
+def _expiry(text: t.Any) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(_number(text), _UTC).replace(microsecond=0)
+
+
+def _date_time(otherwise: Read, text: t.Any) -> t.Any:
+    # PynamoDB's format, checked by one slice; digits are left to the standard library.
+    if type(text) is str and text[4:20:3] == "--T::." and text[26:] == "+0000":
+        with contextlib.suppress(ValueError):
+            return datetime.datetime.fromisoformat(text)
+
+    return otherwise(text)
+
+
+_READERS: dict[t.Any, Read | None] = {
+    Attribute: None,
+    BooleanAttribute: bool,
+    NumberAttribute: _number,
+    NumberSetAttribute: _numbers,
+    UnicodeAttribute: None,
+    UnicodeSetAttribute: set,
+    VersionAttribute: _version,
+}
+
+
+def _is_raw_map(attribute: t.Any) -> bool:
+    return bool(attribute.__class__ is MapAttribute)
+
+
+def _reads_as_pynamodb(attribute: t.Any) -> bool:
+    own = set(t.cast("dict[str, t.Any]", vars(attribute)))
+    return _is_unchanged(attribute.__class__, _HOOKS_OF_READING) and own.isdisjoint(
+        _HOOKS_OF_READING
+    )
+
+
+def _is_unchanged(kind: type, hooks: cabc.Iterable[str]) -> bool:
+    """Whether a class does everything of that as the class of PynamoDB's that it is made from."""
+    base = _base(kind)
+    return all(
+        inspect.getattr_static(kind, hook, None) is inspect.getattr_static(base, hook, None)
+        for hook in hooks
+    )
+
+
+def _base(kind: type) -> type:
+    return next(base for base in kind.__mro__ if base.__module__.startswith("pynamodb."))

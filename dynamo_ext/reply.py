@@ -1,0 +1,205 @@
+"""What the server sends: parsed quickly, and not believed where it is damaged.
+
+Botocore consults its model of the service for each value of each item, to find the binary ones.
+Here, items are walked once, and the rest of a reply is left to botocore. What comes out is what
+botocore makes of it.
+
+Botocore takes a reply that is not JSON for an empty one, and its standard retry mode ignores the
+checksum that DynamoDB sends. Here, both are damage, and the call is sent again.
+"""
+
+from __future__ import annotations
+
+import base64
+import collections.abc as cabc
+import json
+import logging
+import typing as t
+import zlib
+
+import botocore.parsers
+from botocore.exceptions import HTTPClientError
+
+Response = cabc.Mapping[str, t.Any]
+TypedValue = dict[str, t.Any]
+Reader = cabc.Callable[[t.Any], None]
+
+_CHECKSUM = "x-amz-crc32"
+_AS_THEY_ARE = frozenset({"S", "N", "BOOL", "NULL", "SS", "NS"})
+_botocore_logger = logging.getLogger(botocore.parsers.__name__)
+
+
+class DamagedReply(HTTPClientError):
+    """A reply was cut or changed on its way. The call may have been applied."""
+
+    fmt = "The reply to {operation} is damaged: {reason}."
+
+
+class Damaged(dict[str, t.Any]):
+    """Stands for the content of a reply that has none to be believed.
+
+    :param reason: What is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class ParserFactory(botocore.parsers.ResponseParserFactory):
+    """Makes this project's parser for the protocol that DynamoDB speaks, botocore's for others.
+
+    It goes into a botocore session as the component ``response_parser_factory``.
+    """
+
+    def create_parser(self, protocol_name: str) -> t.Any:
+        """Make a parser.
+
+        :param protocol_name: Botocore's name of the protocol.
+        """
+        if protocol_name == "json":
+            return Parser()
+
+        return t.cast(t.Any, super()).create_parser(protocol_name)
+
+
+class Parser(botocore.parsers.JSONParser):
+    """Botocore's parser, with a shorter way for items."""
+
+    def parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
+        """Parse a reply.
+
+        :param response: Its ``status_code``, ``headers`` and ``body``.
+        :param shape: Botocore's model of the output, or of an error.
+        :return: The content; :class:`Damaged` if there is damage.
+        """
+        if reason := _wrong_checksum(response):
+            return Damaged(reason)
+
+        if response["status_code"] >= 300 or shape is None:
+            return self._botocore_parse(response, shape)
+
+        try:
+            body = json.loads(response["body"].decode())
+        except ValueError:
+            return Damaged("it is no JSON")
+
+        if not isinstance(body, dict):
+            return Damaged("it is no JSON object")
+
+        readers = _READERS.get(shape.name)
+
+        if readers is None or _botocore_logger.isEnabledFor(logging.DEBUG):
+            return self._botocore_parse(response, shape)
+
+        try:
+            content, rest = _split(t.cast("dict[str, t.Any]", body), readers)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return self._botocore_parse(response, shape)
+
+        left = json.dumps(rest).encode() if rest else b"{}"
+        return {**content, **self._botocore_parse({**response, "body": left}, shape)}
+
+    def _botocore_parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
+        parsed: dict[str, t.Any] = t.cast(t.Any, super()).parse(response, shape)
+        return parsed
+
+
+def _wrong_checksum(response: Response) -> str | None:
+    expected = response["headers"].get(_CHECKSUM)
+
+    if expected is None:
+        return None
+
+    actual = str(zlib.crc32(response["body"]))
+    return None if actual == expected else f"{_CHECKSUM} is {expected}, and should be {actual}"
+
+
+def _split(
+    body: dict[str, t.Any], readers: cabc.Mapping[str, Reader]
+) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """What is read here, and what is left to botocore.
+
+    :raises ValueError: or another error, where the content is unusual. Botocore knows what then.
+    """
+    content: dict[str, t.Any] = {}
+    rest: dict[str, t.Any] = {}
+
+    for name, value in body.items():
+        if name in readers:
+            readers[name](value)
+            content[name] = value
+        else:
+            rest[name] = value
+
+    return content, rest
+
+
+def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
+    """Decode the binary values among these, in their places."""
+    for typed_value in typed_values:
+        [(kind, value)] = typed_value.items()
+
+        if value is None:
+            raise ValueError(kind)
+
+        if kind in _AS_THEY_ARE:
+            continue
+
+        if kind == "M":
+            _decode(value.values())
+        elif kind == "L":
+            _decode(value)
+        elif kind == "B":
+            typed_value[kind] = base64.b64decode(value)
+        elif kind == "BS":
+            typed_value[kind] = [base64.b64decode(element) for element in value]
+        else:
+            raise ValueError(kind)
+
+
+def _decode_item(item: dict[str, TypedValue]) -> None:
+    _decode(item.values())
+
+
+def _decode_items(items: list[dict[str, TypedValue]]) -> None:
+    for item in items:
+        _decode(item.values())
+
+
+def _decode_items_of_tables(tables: dict[str, list[dict[str, TypedValue]]]) -> None:
+    for items in tables.values():
+        _decode_items(items)
+
+
+def _decode_responses(responses: list[dict[str, dict[str, TypedValue]]]) -> None:
+    for response in responses:
+        for name, item in response.items():
+            if name != "Item":
+                raise ValueError(name)
+
+            _decode(item.values())
+
+
+def _check_number(number: t.Any) -> None:
+    if not isinstance(number, int):
+        raise TypeError(number)
+
+
+_ATTRIBUTES: dict[str, Reader] = {"Attributes": _decode_item}
+_PAGE: dict[str, Reader] = {
+    "Count": _check_number,
+    "Items": _decode_items,
+    "LastEvaluatedKey": _decode_item,
+    "ScannedCount": _check_number,
+}
+_READERS: dict[str, dict[str, Reader]] = {
+    "BatchGetItemOutput": {"Responses": _decode_items_of_tables},
+    "DeleteItemOutput": _ATTRIBUTES,
+    "GetItemOutput": {"Item": _decode_item},
+    "PutItemOutput": _ATTRIBUTES,
+    "QueryOutput": _PAGE,
+    "ScanOutput": _PAGE,
+    "TransactGetItemsOutput": {"Responses": _decode_responses},
+    "UpdateItemOutput": _ATTRIBUTES,
+}
