@@ -16,6 +16,7 @@ import pynamodb.models
 from pynamodb import constants
 
 from . import procedure
+from . import turn
 from .connection import TableConnection
 from .errors import UnprocessedItems
 from .errors import UnprocessedKeys
@@ -169,7 +170,7 @@ class BatchGet(t.Generic[T]):
             keys=(*unprocessed_keys, *rest),
             rounds_without_progress=self.rounds_without_progress + 1 if stalled else 0,
         )
-        return [self.decode(raw_item) for raw_item in items.get(table_name, [])], left
+        return turn.each(self.decode, items.get(table_name, [])), left
 
 
 def get(batch: BatchGet[T]) -> cabc.Iterator[T]:

@@ -160,7 +160,8 @@ class _Plan:
             _step(deserializer, kind, name, attribute)
             for name, attribute in container.get_attributes().items()
         ]
-        self._defaults = _constant_defaults(steps)
+        # PynamoDB sets a discriminator before them.
+        self._defaults = None if self._has_discriminator else _constant_defaults(steps)
         # Plain tuples, because this is what the loop over items spends its time on.
         self._steps = [
             (
@@ -196,24 +197,23 @@ class _Plan:
 
     def _create(self) -> tuple[t.Any, dict[str, t.Any]]:
         """An instance with the defaults of items that exist, and the dictionary of its values."""
+        values = {} if self._defaults is None else self._defaults.copy()
+
         if self._is_created_here:
             instance = self._kind.__new__(self._kind)
 
             if self._has_initial_kwargs:
-                vars(instance)["attribute_kwargs"] = {}
+                instance.__dict__["attribute_kwargs"] = {}
         else:
             instance = self._kind(_user_instantiated=False)
 
-        values: dict[str, t.Any] = {}
-        vars(instance)["attribute_values"] = values
+        instance.__dict__["attribute_values"] = values
 
         if self._has_discriminator:
             instance._set_discriminator()
 
         if self._defaults is None:
             instance._set_defaults(_user_instantiated=False)
-        else:
-            values.update(self._defaults)
 
         return instance, values
 

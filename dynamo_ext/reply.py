@@ -4,8 +4,8 @@ Botocore consults its model of the service for each value of each item, to find 
 Here, items are walked once, and the rest of a reply is left to botocore. What comes out is what
 botocore makes of it.
 
-Botocore takes a reply that is not JSON for an empty one, and its standard retry mode ignores the
-checksum that DynamoDB sends. Here, both are damage, and the call is sent again.
+Botocore takes a reply that is not JSON for an empty one, and after the last attempt it believes one
+whose checksum is wrong. Here, both are damage: the call is sent again, and fails in the end.
 """
 
 from __future__ import annotations
@@ -20,9 +20,14 @@ import zlib
 import botocore.parsers
 from botocore.exceptions import HTTPClientError
 
+from . import turn
+
 Response = cabc.Mapping[str, t.Any]
 TypedValue = dict[str, t.Any]
 Reader = cabc.Callable[[t.Any], None]
+
+_LARGE = 8 * 1024
+"""Bytes from which on a body is decoded in a turn."""
 
 _CHECKSUM = "x-amz-crc32"
 _AS_THEY_ARE = frozenset({"S", "N", "BOOL", "NULL", "SS", "NS"})
@@ -79,6 +84,13 @@ class Parser(botocore.parsers.JSONParser):
         if response["status_code"] >= 300 or shape is None:
             return self._botocore_parse(response, shape)
 
+        if len(response["body"]) < _LARGE:
+            return self._parse(response, shape)
+
+        with turn.taken():
+            return self._parse(response, shape)
+
+    def _parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
         try:
             body = json.loads(response["body"].decode())
         except ValueError:

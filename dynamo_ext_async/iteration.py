@@ -13,6 +13,7 @@ from pynamodb import constants
 from pynamodb.pagination import PageIterator
 from pynamodb.pagination import ResultIterator as SyncResultIterator
 
+from dynamo_ext import turn
 from dynamo_ext.connection import Connection
 
 from . import offload
@@ -65,6 +66,7 @@ class Pages(t.Generic[T]):
         self._rate_limit = rate_limit
         self._consumed = 0.0
         self._last_request = 0.0
+        self._are_exhausted = False
 
     async def next(self, limit: int | None = None) -> Page[T] | None:
         """Fetch the next page.
@@ -74,6 +76,9 @@ class Pages(t.Generic[T]):
         :param limit: How many of its items to decode.
         :return: The page, or ``None`` after the last one.
         """
+        if self._are_exhausted:
+            return None
+
         await self._keep_rate()
         # The worker of a cancelled fetch goes on, on a copy that nobody looks at any more.
         page = await offload.run(self._connection, self._fetch, copy.copy(self.pages), limit)
@@ -82,6 +87,9 @@ class Pages(t.Generic[T]):
 
     def fetch(self) -> Page[T] | None:
         """Fetch the next page in this thread."""
+        if self._are_exhausted:
+            return None
+
         page = self._fetch(copy.copy(self.pages), None)
         self._go_on(page)
         return page
@@ -90,6 +98,7 @@ class Pages(t.Generic[T]):
         if page is not None:
             self.pages = page.pages
             self._consumed = page.consumed
+            self._are_exhausted = page.pages.last_evaluated_key is None
 
     async def _keep_rate(self) -> None:
         if self._rate_limit:
@@ -108,7 +117,7 @@ class Pages(t.Generic[T]):
         return Page(
             count=reply[constants.CAMEL_COUNT],
             raw_items=raw_items,
-            items=[self._decoded(raw_item) for raw_item in raw_items[:limit]],
+            items=turn.each(self._decoded, raw_items[:limit]),
             consumed=capacity.get(constants.CAPACITY_UNITS, 0),
             pages=pages,
         )

@@ -8,6 +8,7 @@ what has not begun by then never does.
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
 import math
 import threading
 import typing as t
@@ -57,7 +58,9 @@ async def run(
         work = _Work(slot, rules.under_way, lambda: function(*args, **kwargs))
 
         try:
-            with anyio.move_on_after(None if limit is None else limit.remaining):
+            with (
+                contextlib.nullcontext() if limit is None else anyio.move_on_after(limit.remaining)
+            ):
                 return await anyio.to_thread.run_sync(
                     work.run, abandon_on_cancel=True, limiter=_limiter()
                 )

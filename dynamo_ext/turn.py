@@ -1,0 +1,63 @@
+"""Decoding many items, one thread at a time.
+
+Decoding needs the interpreter's lock all the while. Ten workers that decode at once make an event
+loop wait for each of them in turn; if they decode one after the other, and each lets others run
+between a few items, it waits for a few items. Nothing is lost by that: they can't decode in
+parallel anyway.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import threading
+import time
+import typing as t
+
+A = t.TypeVar("A")
+B = t.TypeVar("B")
+
+_MANY_ITEMS = 8
+_LONGEST_STRETCH = 0.0001
+# A turn is worth little. Whoever has it may, in a method of the app's own, wait for one who waits
+# for it: so nobody waits for long.
+_LONGEST_WAIT = 0.1
+
+_turn = threading.Lock()
+
+
+@contextlib.contextmanager
+def taken() -> cabc.Generator[None]:
+    """Decode in this block while no other thread does, as a rule."""
+    has_turn = _turn.acquire(timeout=_LONGEST_WAIT)
+
+    try:
+        yield
+    finally:
+        if has_turn:
+            _turn.release()
+
+
+def each(function: cabc.Callable[[A], B], items: cabc.Sequence[A]) -> list[B]:
+    """Call a function with each item, in a turn if they are many.
+
+    :param function: Decodes an item.
+    :param items: The items.
+    :return: What it returned, in order.
+    """
+    if len(items) <= _MANY_ITEMS:
+        return [function(item) for item in items]
+
+    decoded: list[B] = []
+
+    with taken():
+        start = time.perf_counter()
+
+        for item in items:
+            decoded.append(function(item))
+
+            if time.perf_counter() - start > _LONGEST_STRETCH:
+                time.sleep(0)
+                start = time.perf_counter()
+
+    return decoded

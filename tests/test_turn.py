@@ -1,0 +1,70 @@
+"""Decoding many items: one thread at a time, and never for the price of a deadlock."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+import typing as t
+
+import pytest
+
+from dynamo_ext import turn
+
+DEADLINE = 20
+
+
+def test_items_come_out_in_order() -> None:
+    for count in (0, 1, 8, 9, 100):
+        assert turn.each(str, range(count)) == [str(number) for number in range(count)]
+
+
+def test_an_error_ends_the_turn() -> None:
+    def fail(item: int) -> t.NoReturn:
+        raise ValueError(item)
+
+    with pytest.raises(ValueError, match="0"):
+        turn.each(fail, range(20))
+
+    assert not turn._turn.locked()
+
+
+def test_threads_decode_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn, "_LONGEST_WAIT", DEADLINE)
+    monkeypatch.setattr(turn, "_LONGEST_STRETCH", 0)
+    decoding: set[int] = set()
+    together: list[int] = []
+
+    def decode(item: int) -> None:
+        decoding.add(threading.get_ident())
+        together.append(len(decoding))
+
+        if item == 19:
+            decoding.clear()
+
+    barrier = threading.Barrier(4)
+
+    def decode_all() -> None:
+        barrier.wait(DEADLINE)
+        turn.each(decode, range(20))
+
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        for future in [threads.submit(decode_all) for _ in range(4)]:
+            future.result(DEADLINE)
+
+    assert together == [1] * 80
+
+
+def test_few_items_wait_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turn, "_LONGEST_WAIT", DEADLINE)
+
+    with turn.taken(), concurrent.futures.ThreadPoolExecutor(1) as threads:
+        assert threads.submit(turn.each, str, range(8)).result(DEADLINE / 2) == [*"01234567"]
+
+
+def test_whoever_waits_for_another_that_decodes_is_not_stuck() -> None:
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+
+        def decode(item: int) -> list[str]:
+            return threads.submit(turn.each, str, range(20)).result(DEADLINE) if not item else []
+
+        assert len(turn.each(decode, range(20))[0]) == 20
