@@ -93,6 +93,18 @@ class Answer:
     reset: bool = False
     """The connection is reset instead."""
 
+    drop: bool = False
+    """The connection is closed instead."""
+
+    content: bytes | None = None
+    """Sent as it is, in the place of the body."""
+
+    cut: int = 0
+    """So many bytes of the content are missing at its end; then the connection is closed."""
+
+    trickle: float = 0
+    """Seconds between one byte of the content and the next."""
+
 
 Behaviour = Answer | cabc.Callable[[Request], Answer]
 
@@ -107,6 +119,7 @@ INTERNAL_ERROR = error(500, "InternalServerError")
 UNAVAILABLE = error(503, "ServiceUnavailable")
 HOLD = Answer(hold=True)
 RESET = Answer(reset=True)
+DROP = Answer(drop=True)
 
 
 def held(behaviour: Behaviour) -> Behaviour:
@@ -174,8 +187,7 @@ class Stub:
             self.release()
             self._changed.notify_all()
 
-            for connection in self._sockets:
-                _hang_up(connection)
+            self.close_connections()
 
         self._server.server_close()
         assert not self.failures, self.failures
@@ -183,6 +195,11 @@ class Stub:
     @property
     def url(self) -> str:
         return f"http://{HOST}:{self._server.server_address[1]}"
+
+    @property
+    def holding(self) -> int:
+        """How many answers wait to be released."""
+        return len(self._held)
 
     @property
     def operations(self) -> list[str]:
@@ -213,6 +230,17 @@ class Stub:
         with self._changed:
             assert self._changed.wait_for(condition, _DEADLINE), self
 
+    def close_connections(self) -> None:
+        """Close all connections, as a server does with those that are idle."""
+        with self._changed:
+            for connection in self._sockets:
+                _hang_up(connection)
+
+    def closes_within(self, seconds: float) -> bool:
+        """Wait so long, but no longer than until this server is closed."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closing, seconds)
+
     def forget(self) -> None:
         """Start to record and to count anew."""
         with self._changed:
@@ -241,9 +269,10 @@ class Stub:
 
     def disconnected(self, connection: socket.socket) -> None:
         with self._changed:
-            self._sockets.discard(connection)
-            self.connections -= 1
-            self._changed.notify_all()
+            if connection in self._sockets:
+                self._sockets.discard(connection)
+                self.connections -= 1
+                self._changed.notify_all()
 
     def answer(self, request: Request) -> Answer:
         """Record a request, and wait until its answer may be sent."""
@@ -279,13 +308,13 @@ class Stub:
 
             if answer.hold:
                 self._held.append(released)
+                self._changed.notify_all()
 
         if answer.hold:
             released.wait()
 
         if answer.delay:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing, answer.delay)
+            self.closes_within(answer.delay)
 
     def _usual(self, request: Request) -> Answer:
         """Plausible answers: tables that were created exist, and every item is there."""
@@ -385,15 +414,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             path=self.path,
         )
         answer = self.stub.answer(request)
+        self.close_connection = answer.reset or answer.drop or answer.close or bool(answer.cut)
+
+        if self.close_connection:
+            # Before the client can know, and open another one.
+            self.stub.disconnected(self.connection)
 
         if answer.reset:
             self._reset()
-        else:
+        elif not answer.drop:
             self._send(answer)
 
     def _send(self, answer: Answer) -> None:
-        content = json.dumps(answer.body).encode()
-        self.close_connection = answer.close
+        content = json.dumps(answer.body).encode() if answer.content is None else answer.content
         self.send_response(answer.status)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
         self.send_header("Content-Length", str(len(content)))
@@ -402,13 +435,24 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
 
         self.end_headers()
-        self.wfile.write(content)
+        content = content[: len(content) - answer.cut]
+
+        if answer.trickle:
+            self._trickle(content, answer.trickle)
+        else:
+            self.wfile.write(content)
+
+    def _trickle(self, content: bytes, seconds: float) -> None:
+        for byte in content:
+            if self.stub.closes_within(seconds):
+                return
+
+            self.wfile.write(bytes([byte]))
 
     def _reset(self) -> None:
         linger_no_time = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_no_time)
         self.connection.close()
-        self.close_connection = True
 
     def log_message(self, format: str, *args: t.Any) -> None:
         """Nothing."""

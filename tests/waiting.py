@@ -27,7 +27,7 @@ async def answer_one_by_one(stub: Stub, count: int, *, at_once: int) -> None:
         expected = min(at_once, left)
 
         def all_have_arrived(expected: int = expected) -> bool:
-            return len(stub._held) == expected
+            return stub.holding == expected
 
         await until(all_have_arrived)
         stub.release(1)
