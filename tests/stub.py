@@ -10,6 +10,7 @@ import http.server
 import json
 import socket
 import socketserver
+import ssl
 import struct
 import sys
 import threading
@@ -152,9 +153,16 @@ class Stub:
 
     A request is in flight from its last byte to the first byte of its answer, whether or not the
     client still waits.
+
+    :param host: An address of the loopback interface.
+    :param port: A port; 0 for a free one.
+    :param tls: What to speak TLS with; ``None`` for plain HTTP.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, host: str = HOST, port: int = 0, *, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.tls = tls
         self.requests: list[Request] = []
         self.failures: list[BaseException | None] = []
         self.in_flight = 0
@@ -169,7 +177,7 @@ class Stub:
         self._always: dict[str, Behaviour] = {}
         self._tables: dict[str, Body] = {}
         self._sockets: set[socket.socket] = set()
-        self._server = _Server(self)
+        self._server = (_ServerOnIPv6 if ":" in host else _Server)(self, host, port)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, name="stub"
         )
@@ -194,7 +202,13 @@ class Stub:
 
     @property
     def url(self) -> str:
-        return f"http://{HOST}:{self._server.server_address[1]}"
+        host, port = self._server.server_address[:2]
+        name = f"[{host!s}]" if ":" in str(host) else str(host)
+        return f"{'http' if self.tls is None else 'https'}://{name}:{port}"
+
+    @property
+    def port(self) -> int:
+        return self._server.server_address[1]
 
     @property
     def holding(self) -> int:
@@ -374,9 +388,16 @@ def _description(create: Body) -> Body:
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     request_queue_size = 256
 
-    def __init__(self, stub: Stub) -> None:
+    def __init__(self, stub: Stub, host: str, port: int) -> None:
         self.stub = stub
-        super().__init__((HOST, 0), _Handler)
+        super().__init__((host, port), _Handler)
+
+    def finish_request(self, request: t.Any, client_address: t.Any) -> None:
+        if self.stub.tls is None:
+            super().finish_request(request, client_address)
+        else:
+            with self.stub.tls.wrap_socket(request, server_side=True) as connection:
+                super().finish_request(connection, client_address)
 
     def handle_error(self, request: t.Any, client_address: t.Any) -> None:
         failure = sys.exception()
@@ -384,6 +405,10 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         # A client that has gone is no failure.
         if not isinstance(failure, OSError):
             self.stub.failures.append(failure)
+
+
+class _ServerOnIPv6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
