@@ -41,6 +41,10 @@ class Server:
             base_url=url, timeout=_DEADLINE, trust_env=False, limits=httpx.Limits()
         )
 
+    @property
+    def url(self) -> str:
+        return str(self._client.base_url)
+
     def get(self, path: str) -> httpx.Response:
         return self._client.get(path)
 
@@ -60,6 +64,10 @@ class Server:
 
         with socket.create_connection((url.host, t.cast(int, url.port)), _DEADLINE) as connection:
             yield connection
+
+    def hang_up(self) -> None:
+        """Ask it to replace its workers."""
+        self._process.send_signal(signal.SIGHUP)
 
     def terminate(self) -> None:
         """Ask it to stop."""
@@ -101,52 +109,94 @@ class Server:
 
 
 @contextlib.contextmanager
+def listening() -> cabc.Iterator[socket.socket]:
+    """A socket for servers to inherit: it has a port, and takes connections before they do."""
+    with socket.create_server((engines.HOST, 0)) as listener:
+        yield listener
+
+
+@contextlib.contextmanager
 def hypercorn(
-    app: str, *options: str, environment: cabc.Mapping[str, str]
+    app: str,
+    *options: str,
+    environment: cabc.Mapping[str, str],
+    listener: socket.socket | None = None,
 ) -> cabc.Iterator[Server]:
     """Run Hypercorn until the end of the block.
 
     :param app: Module and variable.
+    :param listener: Where to listen; by default a socket of its own.
     """
-    with _running("hypercorn", app, *options, environment=environment) as server:
+    arguments = ["hypercorn", "--bind", "fd://{fd}", app, *options]
+
+    with _running(arguments, environment, listener) as server:
         yield server
 
 
 @contextlib.contextmanager
-def gunicorn(app: str, *options: str, environment: cabc.Mapping[str, str]) -> cabc.Iterator[Server]:
+def uvicorn(
+    app: str,
+    *options: str,
+    environment: cabc.Mapping[str, str],
+    listener: socket.socket | None = None,
+) -> cabc.Iterator[Server]:
+    """Run uvicorn until the end of the block.
+
+    :param app: Module and function that makes the app.
+    :param listener: Where to listen; by default a socket of its own.
+    """
+    arguments = ["uvicorn", "--fd", "{fd}", "--factory", app, *options]
+
+    with _running(arguments, environment, listener) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def gunicorn(
+    app: str,
+    *options: str,
+    environment: cabc.Mapping[str, str],
+    listener: socket.socket | None = None,
+) -> cabc.Iterator[Server]:
     """Run gunicorn until the end of the block.
 
     :param app: Module and variable.
+    :param listener: Where to listen; by default a socket of its own.
     """
+    arguments = ["gunicorn", "--bind", "fd://{fd}", app, *options]
+
     with (
         tempfile.TemporaryDirectory() as directory,
         # Its control socket goes there.
-        _running(
-            "gunicorn", app, *options, environment={**environment, "XDG_RUNTIME_DIR": directory}
-        ) as server,
+        _running(arguments, {**environment, "XDG_RUNTIME_DIR": directory}, listener) as server,
     ):
         yield server
 
 
 @contextlib.contextmanager
 def _running(
-    module: str, *arguments: str, environment: cabc.Mapping[str, str]
+    arguments: cabc.Sequence[str],
+    environment: cabc.Mapping[str, str],
+    listener: socket.socket | None,
 ) -> cabc.Iterator[Server]:
     with tempfile.TemporaryFile() as log:
         # The server inherits a socket that listens already: no port to lose to another process,
         # and no moment at which a request comes too early.
-        with socket.create_server((engines.HOST, 0)) as listener:
-            bind = f"fd://{listener.fileno()}"
+        with listening() if listener is None else contextlib.nullcontext(listener) as inherited:
+            fd = inherited.fileno()
             process = subprocess.Popen(
-                [sys.executable, "-P", *_WARNINGS, "-m", module, "--bind", bind, *arguments],
+                [
+                    *(sys.executable, "-P", *_WARNINGS, "-m"),
+                    *(argument.format(fd=fd) for argument in arguments),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**_environment(), **environment},
-                pass_fds=[listener.fileno()],
+                pass_fds=[fd],
                 start_new_session=True,
             )
-            host, port = listener.getsockname()
+            host, port = inherited.getsockname()
 
         server = Server(process, f"http://{host}:{port}", log)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from quart import Quart
+from quart import Response
 
 from apps.models import Todo
 from apps.models import db
@@ -18,6 +20,11 @@ def create_app(app_class: type[Quart] = Quart) -> Quart:
     @app.before_serving
     async def create_table() -> None:
         await Todo.acreate_table(wait=True)
+
+    @app.after_request
+    async def tell_the_process(response: Response) -> Response:
+        response.headers["X-Process"] = str(os.getpid())
+        return response
 
     @app.get("/todos/<id>")
     async def show(id: str) -> dict[str, t.Any]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from flask import Flask
+from flask import Response
 
 from apps.models import Todo
 from apps.models import db
@@ -15,6 +17,11 @@ def create_app(**settings: t.Any) -> Flask:
     app.config.from_object("apps.config")
     app.config.from_mapping(settings)
     db.init_app(app)
+
+    @app.after_request
+    def tell_the_process(response: Response) -> Response:
+        response.headers["X-Process"] = str(os.getpid())
+        return response
 
     @app.get("/todos/<id>")
     def show(id: str) -> dict[str, t.Any]:

@@ -1,0 +1,240 @@
+"""Runs the soak: ``python -m soak --help``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import collections.abc as cabc
+import contextlib
+import os
+import random
+import sys
+import time
+import typing as t
+
+import flask
+import httpx
+
+import engines
+import servers
+from dynamo_ext_async import PynamoDB
+
+from . import apps
+from .clients import Client
+from .clients import Ledger
+from .proxy import Proxy
+
+WEB_THREADS = 16
+CLIENTS = {"web": 12, "api": 60}
+IDLE_SECONDS = 60
+EXTRA_SECONDS = 120
+# A worker that has the call already when it is cancelled begins within that. A call that is queued
+# waits longer.
+LATEST_BEGIN = 0.5
+MEMORY_TOLERANCE = 1.25
+MEMORY_ALLOWANCE = 24
+
+State = dict[str, t.Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="scripts/soak",
+        description="Runs a Flask and a Quart app on one engine, behind a proxy that delays,"
+        " resets, throttles and garbles, with clients that hang up. Then checks that nothing"
+        " that was acknowledged is lost, nothing that was refused was applied, and no slot, thread,"
+        " file descriptor or memory has leaked.",
+    )
+    parser.add_argument("seconds", nargs="?", type=float, default=120, help="default: 120")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9))
+    options = parser.parse_args()
+    print(f"soak: {options.seconds:g} s, --seed {options.seed}", flush=True)
+    problems = asyncio.run(soak(options.seconds, options.seed))
+
+    for problem in problems:
+        print(f"PROBLEM: {problem}")
+
+    print(f"soak: {'FAILED' if problems else 'passed'} (--seed {options.seed})")
+    sys.exit(bool(problems))
+
+
+async def soak(seconds: float, seed: int) -> list[str]:
+    """Run everything.
+
+    :return: What is wrong.
+    """
+    choose = random.Random(seed)
+    ledger = Ledger()
+
+    with engine() as url:
+        proxy = Proxy(url, random.Random(choose.random()))
+        environment = {apps.ENDPOINT: await proxy.start()}
+        make_table(url)
+
+        with (
+            servers.gunicorn(
+                "soak.apps:make_web()",
+                *("--threads", str(WEB_THREADS), "--timeout", "0"),
+                environment=environment,
+            ) as web,
+            servers.hypercorn("soak.apps:make_api()", environment=environment) as api,
+        ):
+            urls = {"web": web.url, "api": api.url}
+
+            try:
+                async with asyncio.timeout(seconds + EXTRA_SECONDS):
+                    await load("warm-up", urls, ledger, choose, seconds / 4)
+                    before = await idle_states(urls)
+                    await load("soak", urls, ledger, choose, seconds * 3 / 4)
+                    after = await idle_states(urls)
+            except TimeoutError:
+                return [*ledger.problems, f"it has not ended {EXTRA_SECONDS} s after its time"]
+            finally:
+                await proxy.stop()
+
+        items = stored(url)
+
+    print_figures(ledger, proxy, before, after, len(items))
+    return [
+        *ledger.problems,
+        *wrong_items(ledger, items),
+        *late_begins(after),
+        *leaks(before, after),
+    ]
+
+
+@contextlib.contextmanager
+def engine() -> cabc.Generator[str]:
+    """The URL of an engine: dynoxide where there is one, else the embedded one."""
+    has_dynoxide = bool(os.environ.get(engines.DYNOXIDE))
+    print(f"engine: {'dynoxide' if has_dynoxide else 'embedded'}", flush=True)
+
+    with engines.dynoxide() if has_dynoxide else engines.embedded() as url:
+        yield url
+
+
+@contextlib.contextmanager
+def directly(url: str) -> cabc.Generator[None]:
+    """Calls in the block go to the engine itself."""
+    app = flask.Flask("direct")
+    app.config.from_mapping(apps.SETTINGS, DYNAMODB_HOST=url)
+    app.config["DYNAMODB_READ_TIMEOUT_SECONDS"] = 60
+    app.config["DYNAMODB_CALL_TIMEOUT_SECONDS"] = None
+    PynamoDB(app)
+
+    with app.app_context():
+        yield
+
+
+def make_table(url: str) -> None:
+    with directly(url):
+        apps.Item.create_table(wait=True)
+
+
+def stored(url: str) -> dict[str, int]:
+    """What the table holds: number by id."""
+    with directly(url):
+        return {item.id: int(item.number) for item in apps.Item.scan(consistent_read=True)}
+
+
+async def load(
+    phase: str, urls: dict[str, str], ledger: Ledger, choose: random.Random, seconds: float
+) -> None:
+    clients = [
+        Client(f"{phase}-{app}-{number}", (app, url), ledger, choose.randrange(10**9))
+        for app, url in urls.items()
+        for number in range(CLIENTS[app])
+    ]
+
+    async with asyncio.TaskGroup() as tasks:
+        for client in clients:
+            tasks.create_task(client.run(seconds))
+
+
+async def idle_states(urls: dict[str, str]) -> dict[str, State]:
+    """The state of each app, as soon as it has nothing to do."""
+    end = time.monotonic() + IDLE_SECONDS
+
+    while True:
+        states = {app: await state(url) for app, url in urls.items()}
+        is_idle = all(s["in_use"] == 0 and s["waiting"] == 0 for s in states.values())
+
+        if is_idle or time.monotonic() > end:
+            return states
+
+        await asyncio.sleep(0.2)
+
+
+async def state(url: str) -> State:
+    async with httpx.AsyncClient(base_url=url, timeout=60, trust_env=False) as http:
+        answer: State = (await http.get("/state")).json()
+        return answer
+
+
+def wrong_items(ledger: Ledger, items: dict[str, int]) -> list[str]:
+    lost = [id for id, number in ledger.acknowledged.items() if items.get(id) != number]
+    applied = [id for id in ledger.refused if id in items]
+    return [
+        *(f"{id} was acknowledged, and is {items.get(id, 'missing')}" for id in lost),
+        *(f"{id} was refused while it was queued, and is there" for id in applied),
+    ]
+
+
+def late_begins(after: dict[str, State]) -> list[str]:
+    """Writes that were cancelled while they were queued, and begun all the same."""
+    delays: dict[str, float] = after["api"]["late"]
+    return [
+        f"{id} was begun {delay:.1f} s after it was cancelled"
+        for id, delay in delays.items()
+        if delay > LATEST_BEGIN
+    ]
+
+
+def leaks(before: dict[str, State], after: dict[str, State]) -> list[str]:
+    problems: list[str] = []
+
+    for app, now in after.items():
+        problems += [
+            f"{app}: {name} is {now[name]}, when all is done"
+            for name in ("in_use", "waiting")
+            if now[name]
+        ]
+        # Connections, workers and gunicorn's threads are made when they are needed.
+        problems += [
+            f"{app}: {name} were {before[app][name]} after the warm-up, and are {now[name]}"
+            for name, more in (("descriptors", 2 * apps.POOL), ("threads", apps.POOL + WEB_THREADS))
+            if now[name] > before[app][name] + more
+        ]
+        allowed = before[app]["megabytes"] * MEMORY_TOLERANCE + MEMORY_ALLOWANCE
+
+        if now["megabytes"] > allowed:
+            problems.append(f"{app}: {now['megabytes']:.0f} MB of memory, allowed {allowed:.0f}")
+
+    return problems
+
+
+def print_figures(
+    ledger: Ledger,
+    proxy: Proxy,
+    before: dict[str, State],
+    after: dict[str, State],
+    items: int,
+) -> None:
+    print("outcomes:", ", ".join(f"{name} {n}" for name, n in sorted(ledger.outcomes.items())))
+    print("faults:", ", ".join(f"{name} {n}" for name, n in sorted(proxy.faults.items())))
+    print(
+        f"writes: {len(ledger.acknowledged)} acknowledged, {len(ledger.refused)} refused,"
+        f" {after['api']['cancelled']} cancelled, {items} items in the table"
+    )
+
+    for app, now in after.items():
+        figures = ", ".join(
+            f"{name} {before[app][name]:.0f} -> {now[name]:.0f}"
+            for name in now
+            if name not in {"cancelled", "late"}
+        )
+        print(f"{app}: {figures}")
+
+
+if __name__ == "__main__":
+    main()
