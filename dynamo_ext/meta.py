@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import dataclasses
+import types
 import typing as t
 
 from . import settings as settings_module
@@ -100,6 +101,10 @@ def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t
 
     values = {name: getattr(settings, name) for name in _FROM_SETTINGS} | own
     values["table_name"] = values["table_name_prefix"] + declared.table_name
+
+    if values["extra_headers"] is not None:
+        # A change would be lost: the engine has a copy of its own.
+        values["extra_headers"] = types.MappingProxyType(values["extra_headers"])
 
     if values["billing_mode"] is None:
         values["billing_mode"] = billing_mode_for(

@@ -25,6 +25,7 @@ from .warn import warn
 PREFIX = "DYNAMODB_"
 LOCAL = "local://"
 LAST_RESORT_REGION = "us-east-1"
+_OVERRIDE_FILE = "the file that PYNAMODB_CONFIG names"
 PAY_PER_REQUEST = "PAY_PER_REQUEST"
 PROVISIONED = "PROVISIONED"
 
@@ -337,6 +338,7 @@ class Settings:
         :raises ConfigError: if a value is wrong. The message names the key.
         """
         _warn_of_unknown_keys(config)
+        _warn_of_override_file()
         values: dict[str, t.Any] = {}
 
         for field in dataclasses.fields(cls):
@@ -345,7 +347,7 @@ class Settings:
 
             if value is None and field.metadata["override_file"]:
                 value = pynamodb.settings.get_settings_value(field.name)
-                origin = f"'{field.name}' in the file that PYNAMODB_CONFIG names"
+                origin = f"'{field.name}' in {_OVERRIDE_FILE}"
 
             if value is not None:
                 values[field.name] = convert(field.name, value, origin)
@@ -399,6 +401,22 @@ def _warn_of_unknown_keys(config: cabc.Mapping[str, t.Any]) -> None:
             message += f" Did you mean '{nearest[0]}'?"
 
         warn(message, UserWarning)
+
+
+def _warn_of_override_file() -> None:
+    """Warn of what PynamoDB, or one who reads our documentation, would take for a setting there."""
+    fields = dataclasses.fields(Settings)
+    honoured = {field.name for field in fields if field.metadata["override_file"]}
+    known = {*pynamodb.settings.default_settings_dict, *(field.name for field in fields)}
+
+    for name in sorted(known - honoured):
+        if hasattr(pynamodb.settings.override_settings, name):
+            message = f"'{name}' in {_OVERRIDE_FILE} has no effect in dynamo-ext."
+
+            if name in Settings.__dataclass_fields__:
+                message += f" Set '{PREFIX}{name.upper()}' in app.config instead."
+
+            warn(message, UserWarning)
 
 
 def _region_of_chain() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import random
+import time
 import typing as t
 
 import pytest
@@ -11,6 +13,7 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.exceptions import GetError
 from pynamodb.exceptions import PutError
 
+import dynamo_ext_async
 from conftest import InApp
 from dynamo_ext import Model
 from dynamo_ext import UnprocessedItems
@@ -25,6 +28,13 @@ from stub import unprocessed
 class Todo(Model):
     class Meta:
         table_name = "todo"
+
+    id = UnicodeAttribute(hash_key=True)
+
+
+class Awaited(dynamo_ext_async.Model):
+    class Meta:
+        table_name = "awaited"
 
     id = UnicodeAttribute(hash_key=True)
 
@@ -300,3 +310,88 @@ def test_what_was_not_read_is_asked_for_again_with_what_is_left(
 
     assert found == ids(range(150))
     assert [len(asked_for(request)) for request in stub.requests] == [100, 60]
+
+
+class Waits:
+    """The waits that full jitter draws, from a seed that makes them known."""
+
+    BASE_MS = 40
+    _SEED = 3
+
+    def __init__(self) -> None:
+        random.seed(self._SEED)
+        self._start = time.monotonic()
+
+    def assert_were_waited(self, rounds: int) -> None:
+        """So many waits, which grow, have passed since. An event loop's clock is a bit coarse."""
+        draws = random.Random(self._SEED)
+        waits = [draws.random() * self.BASE_MS * 2**round / 1000 for round in range(1, rounds + 1)]
+        assert time.monotonic() - self._start > sum(waits) - 0.01 > 0.1
+
+
+def write_two() -> None:
+    with Todo.batch_write() as batch:
+        batch.save(Todo("a"))
+        batch.save(Todo("b"))
+
+
+async def write_two_awaiting() -> None:
+    async with Awaited.abatch_write() as batch:
+        await batch.save(Awaited("a"))
+        await batch.save(Awaited("b"))
+
+
+async def get_two_awaiting() -> None:
+    assert [item.id async for item in Awaited.abatch_get(["a", "b"])] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "call"),
+    [
+        ("BatchWriteItem", write_two),
+        ("BatchGetItem", lambda: list(Todo.batch_get(["a", "b"]))),
+    ],
+    ids=["write", "get"],
+)
+def test_what_is_unprocessed_is_sent_again_after_a_wait(
+    operation: str,
+    call: cabc.Callable[[], object],
+    in_app: InApp,
+    stub_config: dict[str, t.Any],
+    stub: Stub,
+) -> None:
+    stub.next(operation, *[unprocessed] * 3)
+
+    with in_app(stub_config, DYNAMODB_BASE_BACKOFF_MS=Waits.BASE_MS) as db:
+        # Making the client takes a while, too.
+        db.connection.list_tables()
+        waits = Waits()
+        call()
+        waits.assert_were_waited(3)
+
+    assert stub.operations[1:] == [operation] * 4
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("operation", "call"),
+    [("BatchWriteItem", write_two_awaiting), ("BatchGetItem", get_two_awaiting)],
+    ids=["write", "get"],
+)
+async def test_what_is_unprocessed_is_sent_again_after_an_awaited_wait(
+    operation: str,
+    call: cabc.Callable[[], cabc.Awaitable[None]],
+    in_app: InApp,
+    stub_config: dict[str, t.Any],
+    stub: Stub,
+) -> None:
+    stub.next(operation, *[unprocessed] * 3)
+
+    with in_app(stub_config, DYNAMODB_BASE_BACKOFF_MS=Waits.BASE_MS) as db:
+        # Making the client takes a while, too.
+        db.connection.list_tables()
+        waits = Waits()
+        await call()
+        waits.assert_were_waited(3)
+
+    assert stub.operations[1:] == [operation] * 4

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import concurrent.futures
+import contextlib
 import logging
+import time
 import typing as t
 
 import pytest
@@ -12,6 +15,7 @@ from flask import g
 from pynamodb.attributes import UnicodeAttribute
 from pynamodb.exceptions import GetError
 from pynamodb.exceptions import PutError
+from pynamodb.exceptions import PynamoDBException
 from pynamodb.exceptions import TableError
 from quart import Quart
 from quart import g as quart_g
@@ -22,7 +26,9 @@ from dynamo_ext_async import CallTimeout
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async import call_finished
+from stub import Answer
 from stub import Stub
+from threads import in_same_app
 
 
 class Item(Model):
@@ -82,6 +88,35 @@ def test_statistics(make_app: MakeApp, stub: Stub, db: PynamoDB) -> None:
     assert len(stub.requests) == 7
 
 
+def test_the_wait_for_a_slot_is_told(
+    make_app: MakeApp, stub: Stub, db: PynamoDB, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.next("DescribeTable", stubs.held(stub._usual))
+    stub.next("GetItem", stubs.INTERNAL_ERROR)
+    settings = {"DYNAMODB_MAX_POOL_CONNECTIONS": 1, "DYNAMODB_MAX_RETRY_ATTEMPTS": 0}
+
+    with make_app(**settings).app_context(), concurrent.futures.ThreadPoolExecutor(2) as threads:
+        pool = db.pool
+        first = threads.submit(in_same_app(Item.exists))
+        stub.wait_for(lambda: stub.in_flight == 1)
+        second = threads.submit(in_same_app(Item.get), "x")
+
+        while not pool.waiting:
+            time.sleep(0.001)
+
+        time.sleep(0.05)
+        stub.release()
+        assert not first.result()
+
+        with pytest.raises(GetError):
+            second.result()
+
+    (call,) = (call for _, call in logged(caplog) if call.operation == "GetItem")
+    assert call.queue_seconds >= 0.05
+    assert f"queue_ms={call.queue_seconds * 1000:.1f}" in caplog.text
+    assert pool.stats().queue_seconds >= 0.05
+
+
 def test_a_failed_call_is_logged_once_with_what_matters(
     make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -138,7 +173,8 @@ def test_slow_calls_are_logged_where_asked_for(
     ((level, call),) = logged(caplog)
     assert (level, call.error, call.consumed_capacity) == (logging.WARNING, None, 1.5)
     assert call.seconds >= 0.1
-    assert "slow call: GetItem of Item" in caplog.text
+    assert "slow call: GetItem of Item, attempts=1 queue_ms=" in caplog.text
+    assert f" ms={call.seconds * 1000:.1f} capacity=1.5 error=None" in caplog.text
 
 
 def test_a_slow_call_is_not_logged_where_nobody_asks(
@@ -150,6 +186,87 @@ def test_a_slow_call_is_not_logged_where_nobody_asks(
         Item.get("x")
 
     assert logged(caplog) == []
+
+
+def test_a_call_that_fails_slowly_is_logged_once(
+    make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.next("GetItem", stubs.error(400, "AccessDeniedException"))
+
+    with make_app(DYNAMODB_SLOW_CALL_MS=0).app_context(), pytest.raises(GetError):
+        Item.get("x")
+
+    ((level, call),) = logged(caplog)
+    assert (level, call.error) == (logging.WARNING, "AccessDeniedException")
+
+
+SENTINEL = "sentinel-that-is-key-and-value"
+
+
+def write_batch(db: PynamoDB) -> None:
+    with Item.batch_write() as batch:
+        batch.save(Item(SENTINEL))
+
+
+def write_transaction(db: PynamoDB) -> None:
+    with db.transact_write() as transaction:
+        transaction.save(Item(SENTINEL))
+
+
+CALLS: dict[str, cabc.Callable[[PynamoDB], object]] = {
+    "GetItem": lambda db: Item.get(SENTINEL),
+    "PutItem": lambda db: Item(SENTINEL).save(Item.text == SENTINEL),
+    "UpdateItem": lambda db: Item(SENTINEL).update([Item.text.set(SENTINEL)]),
+    "DeleteItem": lambda db: Item(SENTINEL).delete(),
+    "Query": lambda db: list(Item.query(SENTINEL)),
+    "Scan": lambda db: list(Item.scan(Item.text == SENTINEL)),
+    "BatchGetItem": lambda db: list(Item.batch_get([SENTINEL])),
+    "BatchWriteItem": write_batch,
+    "TransactWriteItems": write_transaction,
+}
+
+# DynamoDB's own messages hold keys and values at times.
+ANSWERS: dict[str, Answer | None] = {
+    "slow": None,
+    "refused": stubs.error(400, "ValidationException", f"{SENTINEL} is wrong"),
+    "cancelled": Answer(
+        status=400,
+        body={
+            "__type": "TransactionCanceledException",
+            "message": f"{SENTINEL} is there",
+            "CancellationReasons": [{"Code": "DuplicateItem", "Message": SENTINEL}],
+        },
+    ),
+    "damaged": Answer(body={"Item": {"id": {"S": SENTINEL}}}, headers={"x-amz-crc32": "1"}),
+    "reset": stubs.RESET,
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_no_key_and_no_value_is_logged(
+    make_app: MakeApp, db: PynamoDB, stub: Stub, caplog: pytest.LogCaptureFixture, answer: str
+) -> None:
+    for name in ("dynamo_ext", "dynamo_ext_async"):
+        caplog.set_level(logging.DEBUG, name)
+
+    settings = {"DYNAMODB_SLOW_CALL_MS": 0, "DYNAMODB_MAX_RETRY_ATTEMPTS": 1}
+    behaviour = ANSWERS[answer]
+
+    with make_app(**settings).app_context():
+        for operation, call in CALLS.items():
+            if behaviour is not None:
+                stub.always(operation, behaviour)
+
+            with pytest.raises(PynamoDBException) if behaviour else contextlib.nullcontext():
+                call(db)
+
+    records = [record for record in caplog.records if record.name.startswith("dynamo_ext")]
+    assert [t.cast(t.Any, record).dynamodb_call.operation for record in records] == list(CALLS)
+
+    for record in records:
+        shown = logging.Formatter().format(record) + repr(vars(record))
+        assert SENTINEL not in shown
+        assert "secret-of-the-tests" not in shown
 
 
 def test_calls_can_be_recorded_per_request(make_app: MakeApp, stub: Stub) -> None:

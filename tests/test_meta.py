@@ -113,6 +113,20 @@ def test_in_an_app_meta_shows_what_holds_there(in_app: InApp) -> None:
         assert set(settings) <= set(dir(Todo.Meta))
 
 
+@pytest.mark.parametrize("declares", [True, False], ids=["declared", "of-the-app"])
+def test_headers_in_an_app_are_read_only(in_app: InApp, declares: bool) -> None:
+    Todo = define_todo()
+
+    if declares:
+        Todo.Meta.extra_headers = {"X-Team": "blue"}
+
+    with in_app({}, DYNAMODB_EXTRA_HEADERS={"X-Team": "blue"}):
+        with pytest.raises(TypeError, match="does not support item assignment"):
+            Todo.Meta.extra_headers["X-Team"] = "red"
+
+        assert Todo.Meta.extra_headers == {"X-Team": "blue"}
+
+
 def test_without_capacity_the_billing_mode_is_on_demand(in_app: InApp) -> None:
     with in_app({}):
         assert define_todo().Meta.billing_mode == "PAY_PER_REQUEST"

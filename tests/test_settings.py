@@ -466,6 +466,29 @@ def test_wrong_value_in_override_file_is_named(
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "retry_configuration",
+            "'retry_configuration' in the file that PYNAMODB_CONFIG names has no effect in"
+            " dynamo-ext.",
+        ),
+        (
+            "table_name_prefix",
+            "'table_name_prefix' in the file that PYNAMODB_CONFIG names has no effect in"
+            " dynamo-ext. Set 'DYNAMODB_TABLE_NAME_PREFIX' in app.config instead.",
+        ),
+    ],
+)
+def test_what_has_no_effect_in_the_override_file_is_named(
+    run_python: RunPython, override_file: OverrideFile, name: str, message: str
+) -> None:
+    file = override_file(f"import os\nstage = os.sep\n{name} = 'x'")
+    done = run_python(PRINT_SETTINGS, "{}", env=file)
+    assert done.stderr.splitlines()[-1] == f"UserWarning: {message}"
+
+
 def test_pool_has_the_size_of_the_setting(in_app: InApp) -> None:
     with in_app({}, DYNAMODB_MAX_POOL_CONNECTIONS="3") as db:
         assert db.pool.size == 3
