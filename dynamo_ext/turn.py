@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import os
 import threading
 import time
 import typing as t
@@ -29,13 +30,14 @@ _turn = threading.Lock()
 @contextlib.contextmanager
 def taken() -> cabc.Generator[None]:
     """Decode in this block while no other thread does, as a rule."""
-    has_turn = _turn.acquire(timeout=_LONGEST_WAIT)
+    turn = _turn
+    has_turn = turn.acquire(timeout=_LONGEST_WAIT)
 
     try:
         yield
     finally:
         if has_turn:
-            _turn.release()
+            turn.release()
 
 
 def each(function: cabc.Callable[[A], B], items: cabc.Sequence[A]) -> list[B]:
@@ -61,3 +63,13 @@ def each(function: cabc.Callable[[A], B], items: cabc.Sequence[A]) -> list[B]:
                 start = time.perf_counter()
 
     return decoded
+
+
+def _after_fork_in_child() -> None:
+    global _turn
+    # The thread that had it is not in the child.
+    _turn = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

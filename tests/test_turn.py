@@ -8,6 +8,7 @@ import typing as t
 
 import pytest
 
+from conftest import RunPython
 from dynamo_ext import turn
 
 DEADLINE = 20
@@ -68,3 +69,19 @@ def test_whoever_waits_for_another_that_decodes_is_not_stuck() -> None:
             return threads.submit(turn.each, str, range(20)).result(DEADLINE) if not item else []
 
         assert len(turn.each(decode, range(20))[0]) == 20
+
+
+def test_a_child_does_not_wait_for_a_turn_that_its_parent_has(run_python: RunPython) -> None:
+    code = """
+import os
+
+from dynamo_ext import turn
+
+with turn.taken():
+    if not (pid := os.fork()):
+        os._exit(turn._turn.locked())
+
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    done = run_python(code)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
