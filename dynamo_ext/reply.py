@@ -30,7 +30,8 @@ _LARGE = 8 * 1024
 """Bytes from which on a body is decoded in a turn."""
 
 _CHECKSUM = "x-amz-crc32"
-_AS_THEY_ARE = frozenset({"S", "N", "BOOL", "NULL", "SS", "NS"})
+_AS_THEY_ARE = frozenset({"S", "N", "BOOL", "NULL"})
+_LISTS = frozenset({"L", "SS", "NS", "BS"})
 _botocore_logger = logging.getLogger(botocore.parsers.__name__)
 
 
@@ -160,12 +161,15 @@ def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
 
         if kind == "M":
             _decode(value.values())
-        elif kind == "L":
-            _decode(value)
         elif kind == "B":
             typed_value[kind] = base64.b64decode(value)
-        elif kind == "BS":
-            typed_value[kind] = [base64.b64decode(element) for element in value]
+        elif kind in _LISTS:
+            elements = _checked_list(value)
+
+            if kind == "L":
+                _decode(elements)
+            elif kind == "BS":
+                typed_value[kind] = [base64.b64decode(element) for element in elements]
         else:
             raise ValueError(kind)
 
@@ -174,8 +178,8 @@ def _decode_item(item: dict[str, TypedValue]) -> None:
     _decode(item.values())
 
 
-def _decode_items(items: list[dict[str, TypedValue]]) -> None:
-    for item in items:
+def _decode_items(items: t.Any) -> None:
+    for item in _checked_list(items):
         _decode(item.values())
 
 
@@ -184,13 +188,21 @@ def _decode_items_of_tables(tables: dict[str, list[dict[str, TypedValue]]]) -> N
         _decode_items(items)
 
 
-def _decode_responses(responses: list[dict[str, dict[str, TypedValue]]]) -> None:
-    for response in responses:
+def _decode_responses(responses: t.Any) -> None:
+    for response in _checked_list(responses):
         for name, item in response.items():
             if name != "Item":
                 raise ValueError(name)
 
             _decode(item.values())
+
+
+def _checked_list(value: t.Any) -> list[t.Any]:
+    if not isinstance(value, list):
+        raise TypeError(value)
+
+    elements: list[t.Any] = value
+    return elements
 
 
 def _check_number(number: t.Any) -> None:

@@ -68,8 +68,23 @@ scalars = st.one_of(
     st.fixed_dictionaries({"BOOL": st.booleans()}),
     st.fixed_dictionaries({"NULL": st.just(True)}),
 )
-unusual = st.sampled_from(
-    [{}, {"S": None}, {"B": None}, {"X": "new"}, {"S": "a", "N": "1"}, {"B": 5}, None, "text", 1]
+unusual: st.SearchStrategy[t.Any] = st.sampled_from(
+    [
+        {"SS": {}},
+        {"NS": {}},
+        {"BS": {}},
+        {"L": {}},
+        {"M": []},
+        {},
+        {"S": None},
+        {"B": None},
+        {"X": "new"},
+        {"S": "a", "N": "1"},
+        {"B": 5},
+        None,
+        "text",
+        1,
+    ]
 )
 
 
@@ -103,9 +118,9 @@ def bodies(values: st.SearchStrategy[t.Any]) -> st.SearchStrategy[t.Any]:
             "ConsumedCapacity": st.one_of(capacity, st.lists(capacity, max_size=2), st.none()),
             "Count": st.one_of(st.integers(0, 9), st.none()),
             "Item": st.one_of(items, items, st.none()),
-            "Items": st.one_of(lists, lists, st.none()),
+            "Items": st.one_of(lists, lists, st.none(), st.just({})),
             "ItemCollectionMetrics": st.just({"ItemCollectionKey": {"a": {"B": "YQ=="}}}),
-            "LastEvaluatedKey": st.one_of(items, st.none()),
+            "LastEvaluatedKey": st.one_of(items, items, st.none(), st.just([])),
             "New": values,
             "Responses": responses,
             "ScannedCount": st.integers(0, 9),
