@@ -197,12 +197,11 @@ def _decode_responses(responses: t.Any) -> None:
             _decode(item.values())
 
 
-def _checked_list(value: t.Any) -> list[t.Any]:
-    if not isinstance(value, list):
+def _checked_list(value: t.Any) -> t.Any:
+    if value.__class__ is not list:
         raise TypeError(value)
 
-    elements: list[t.Any] = value
-    return elements
+    return value
 
 
 def _check_number(number: t.Any) -> None:

@@ -1,0 +1,183 @@
+"""Charts as SVG, each once for a light page and once for a dark one."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import html
+import pathlib
+
+from . import lineup
+from .results import LESS_IS_BETTER
+from .results import Results
+
+_WIDTH = 760
+_MARGIN = 10
+_BAR = 22
+_GAP = 9
+_TITLE = 46
+_NAMES = 140
+_VALUES = 64
+_FONT = "font-family='system-ui, sans-serif' font-size='13'"
+
+
+@dataclasses.dataclass(frozen=True)
+class Theme:
+    """The colours on one kind of page."""
+
+    name: str
+    text: str
+    faint: str
+    ours: str
+    peer: str
+
+
+THEMES = (
+    Theme("light", text="#1f2328", faint="#59636e", ours="#0b6bcb", peer="#aab4be"),
+    Theme("dark", text="#e6edf3", faint="#9da7b1", ours="#4aa3ff", peer="#5b6570"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Panel:
+    """One half of a chart: a figure of all contestants in a case."""
+
+    title: str
+    case: str
+    figure: str
+    decimals: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A chart of the docs' performance page."""
+
+    name: str
+    caption: str
+    panels: tuple[Panel, ...]
+
+
+CHARTS = (
+    Chart(
+        "get",
+        "GetItem, 100 tasks at once",
+        (
+            Panel("calls per second", "get/100/0", "calls_per_second"),
+            Panel("loop lag p99, ms", "get/100/0", "lag_p99_ms", 1),
+        ),
+    ),
+    Chart(
+        "query",
+        "Query of 100 items, 10 tasks at once",
+        (
+            Panel("calls per second", "query/10/0", "calls_per_second"),
+            Panel("loop lag p99, ms", "query/10/0", "lag_p99_ms", 1),
+        ),
+    ),
+    Chart(
+        "flask",
+        "10 threads of a Flask app",
+        (
+            Panel("GetItem, calls per second", "flask/get/10/0", "calls_per_second"),
+            Panel("Query of 100 items, calls per second", "flask/query/10/0", "calls_per_second"),
+        ),
+    ),
+    Chart(
+        "startup",
+        "The first call of each of 30 models",
+        (
+            Panel("time, ms", "startup/30", "first_calls_ms"),
+            Panel("memory, MB", "startup/30", "memory_mb", 1),
+        ),
+    ),
+)
+
+
+def available(results: Results) -> list[Chart]:
+    """The charts whose cases have all been measured."""
+    return [chart for chart in CHARTS if all(panel.case in results.cases for panel in chart.panels)]
+
+
+def write(results: Results, directory: pathlib.Path) -> None:
+    """Draw all charts."""
+    directory.mkdir(exist_ok=True)
+
+    for chart in available(results):
+        for theme in THEMES:
+            path = directory / f"{chart.name}-{theme.name}.svg"
+            path.write_text(_draw(results, chart, theme))
+
+
+def alternative_text(results: Results, chart: Chart) -> str:
+    """What a chart shows, in words."""
+    panels = "; ".join(
+        f"{panel.title}: " + ", ".join(f"{name} {text}" for name, _, text in _bars(results, panel))
+        for panel in chart.panels
+    )
+    return f"{chart.caption}. {panels}."
+
+
+def _bars(results: Results, panel: Panel) -> list[tuple[str, float, str]]:
+    """Name, value, and the value as text; the best one first."""
+    medians = {
+        name: results.median(panel.case, name, panel.figure)
+        for name in results.contestants(panel.case)
+        if name in lineup.NAMES
+    }
+    values = {name: median for name, median in medians.items() if median is not None}
+    best_first = sorted(
+        values.items(), key=lambda item: item[1], reverse=panel.figure not in LESS_IS_BETTER
+    )
+    return [(name, value, f"{value:,.{panel.decimals}f}") for name, value in best_first]
+
+
+def _draw(results: Results, chart: Chart, theme: Theme) -> str:
+    panels = [_bars(results, panel) for panel in chart.panels]
+    height = _TITLE + max(map(len, panels)) * (_BAR + _GAP)
+    width = _WIDTH / len(panels)
+    elements: list[str] = []
+
+    for number, (panel, bars) in enumerate(zip(chart.panels, panels, strict=True)):
+        elements += _draw_panel(panel, bars, theme, left=number * width, width=width)
+
+    content = "\n".join(elements)
+    return (
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {_WIDTH} {height}' {_FONT}>\n"
+        f"<title>{html.escape(chart.caption)}</title>\n{content}\n</svg>\n"
+    )
+
+
+def _draw_panel(
+    panel: Panel,
+    bars: cabc.Sequence[tuple[str, float, str]],
+    theme: Theme,
+    *,
+    left: float,
+    width: float,
+) -> cabc.Iterator[str]:
+    better = "less is better" if panel.figure in LESS_IS_BETTER else "more is better"
+    yield (
+        f"<text x='{left + _MARGIN:g}' y='20' fill='{theme.text}' font-weight='600'>"
+        f"{html.escape(panel.title)}"
+        f"<tspan fill='{theme.faint}' font-weight='400' font-size='11' dx='8'>{better}</tspan>"
+        "</text>"
+    )
+    scale = (width - _NAMES - _VALUES) / (max(value for _, value, _ in bars) or 1)
+    start = left + _NAMES
+
+    for row, (name, value, text) in enumerate(bars):
+        ours = name.startswith(lineup.OURS)
+        top, length = _TITLE - _GAP + row * (_BAR + _GAP), max(value * scale, 1)
+        middle = top + _BAR / 2 + 4.5
+        weight = "600" if ours else "400"
+        yield (
+            f"<text x='{start - 8:g}' y='{middle:g}' fill='{theme.text}' font-weight='{weight}'"
+            f" text-anchor='end'>{html.escape(name)}</text>"
+        )
+        yield (
+            f"<rect x='{start:g}' y='{top}' width='{length:.1f}' height='{_BAR}' rx='3'"
+            f" fill='{theme.ours if ours else theme.peer}'/>"
+        )
+        yield (
+            f"<text x='{start + length + 6:.1f}' y='{middle:g}' fill='{theme.faint}'>{text}</text>"
+        )

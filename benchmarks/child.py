@@ -1,0 +1,128 @@
+"""A running :mod:`benchmarks.worker`."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import json
+import os
+import pathlib
+import select
+import subprocess
+import tempfile
+import typing as t
+
+from . import environments
+from .lineup import Contestant
+
+_PATIENCE = 120.0
+_FOREIGN = ("AWS_", "DYNAMODB_", "FLASK_", "QUART_", "PYNAMODB_CONFIG")
+
+Figures = dict[str, t.Any]
+
+
+class NotMeasured(Exception):
+    """A contestant can't be measured; the message says why."""
+
+
+class Child:
+    """A contestant's process.
+
+    :param process: The process.
+    :param log: What it prints.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], log: t.IO[bytes]) -> None:
+        self._process = process
+        self._log = log
+        self.started: Figures = self._answer()
+        """What it says when it is ready."""
+
+    def ask(self, name: str, *arguments: t.Any) -> Figures:
+        """Have something done.
+
+        :raises NotMeasured: if it fails.
+        """
+        assert self._process.stdin is not None
+
+        try:
+            self._process.stdin.write(json.dumps([name, *arguments]) + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise NotMeasured(self._last_words()) from None
+
+        return self._answer()
+
+    def _answer(self) -> Figures:
+        assert self._process.stdout is not None
+
+        if not select.select([self._process.stdout], [], [], _PATIENCE)[0]:
+            # It would take CPU time from those that are measured next.
+            self._process.kill()
+            raise NotMeasured(f"no answer within {_PATIENCE:g} s")
+
+        line = self._process.stdout.readline()
+        figures: Figures = json.loads(line) if line else {"error": self._last_words()}
+
+        if "error" in figures:
+            raise NotMeasured(" ".join(figures["error"].split()))
+
+        return figures
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").split("\n")
+        words = [line for line in lines if line.strip()]
+        return words[-1] if words else "its process has ended"
+
+
+@contextlib.contextmanager
+def running(contestant: Contestant, url: str, **options: t.Any) -> cabc.Iterator[Child]:
+    """Run a contestant until the end of the block.
+
+    :param url: The server's address.
+    :param options: More of what its ``connect`` gets.
+    :raises NotMeasured: if it can't be installed or started.
+    """
+    try:
+        python = environments.python(contestant.environment)
+    except environments.NotInstalled as error:
+        raise NotMeasured(f"not installed: {error}") from None
+
+    arguments = [contestant.module, url, json.dumps({**dict(contestant.options), **options})]
+
+    with tempfile.TemporaryFile() as log, _start(python, arguments, log) as process:
+        try:
+            yield Child(process, log)
+        finally:
+            process.kill()
+
+
+def _start(python: pathlib.Path, arguments: list[str], log: t.IO[bytes]) -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(
+            [python, "-m", "benchmarks.worker", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd=environments.ROOT,
+            env=_environment(),
+            text=True,
+        )
+    except OSError as error:
+        raise NotMeasured(f"cannot run {str(python)!r}: {error.strerror}") from None
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the machine's own AWS, Flask or proxy setup."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_FOREIGN) and not name.lower().endswith("_proxy")
+    }
+    return {
+        **kept,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }

@@ -1,0 +1,93 @@
+"""What every contestant does: the same four calls, on the same item."""
+
+from __future__ import annotations
+
+import base64
+import collections.abc as cabc
+import dataclasses
+import typing as t
+
+TABLE = "bench"
+REGION = "us-east-1"
+ACCESS_KEY_ID = "AKIDOFTHEBENCHMARKS"
+SECRET_ACCESS_KEY = "secret-of-the-benchmarks"
+HASH_KEY = "user#0001"
+ITEMS = 100
+BIO = ("Lorem ipsum dolor sit amet, consectetur adipiscing elit. " * 9)[:500]
+BLOB = bytes(range(1, 49))
+
+Call = cabc.Callable[[], t.Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Calls:
+    """One contestant's calls. Each gives what is to be awaited, or in Flask the result."""
+
+    get: Call
+    """GetItem of the item of :func:`attributes`."""
+
+    put: Call
+    """PutItem of that item."""
+
+    query: Call
+    """Query of so many items: all of them, as a list."""
+
+    batch: Call
+    """BatchGetItem of so many items."""
+
+    gets: cabc.Sequence[Call] = ()
+    """GetItem through each of several models."""
+
+
+def range_key(number: int) -> str:
+    return f"order#{number:06}"
+
+
+def all_keys() -> list[tuple[str, str]]:
+    """The keys of all items."""
+    return [(HASH_KEY, range_key(number)) for number in range(ITEMS)]
+
+
+def attributes(number: int) -> dict[str, dict[str, t.Any]]:
+    """One item as DynamoDB sends it: 11 attributes, about 1 KB."""
+    return {
+        "pk": {"S": HASH_KEY},
+        "sk": {"S": range_key(number)},
+        "name": {"S": f"Customer Number {number} with a longish name"},
+        "bio": {"S": BIO},
+        "age": {"N": str(20 + number % 60)},
+        "score": {"N": f"{number * 1.5 + 0.25}"},
+        "active": {"BOOL": bool(number % 2)},
+        "created_at": {"S": "2025-11-02T10:11:12.123456+0000"},
+        "tags": {"SS": ["alpha", "beta", "gamma", "delta"]},
+        "blob": {"B": base64.b64encode(BLOB).decode()},
+        "meta": {
+            "M": {
+                "street": {"S": "1 High Street"},
+                "zip": {"N": "12345"},
+                "verified": {"BOOL": True},
+            }
+        },
+    }
+
+
+async def collect(items: cabc.AsyncIterable[t.Any]) -> list[t.Any]:
+    """All items of an asynchronous iterable."""
+    return [item async for item in items]
+
+
+def check(operation: str, result: t.Any) -> None:
+    """Make sure that a call has given what it should.
+
+    :raises ValueError: if it has not.
+    """
+    if operation in {"query", "batch"} and len(result) != ITEMS:
+        raise ValueError(f"{operation} has given {len(result)} items instead of {ITEMS}")
+
+    if operation == "get" and range_key(1) not in str(_range_key_of(result)):
+        raise ValueError(f"get has given {result!r}")
+
+
+def _range_key_of(item: t.Any) -> t.Any:
+    # Models, plain dicts, and a reply as DynamoDB words it.
+    return item.sk if hasattr(item, "sk") else item.get("Item", item)["sk"]

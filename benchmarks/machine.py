@@ -1,0 +1,23 @@
+"""What the figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import platform
+import re
+
+
+def describe() -> dict[str, str]:
+    return {
+        "processor": _processor(),
+        "CPUs": str(len(os.sched_getaffinity(0))),
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": platform.python_version(),
+        "load before": f"{os.getloadavg()[0]:.1f}",
+    }
+
+
+def _processor() -> str:
+    found = re.search(r"model name\s*: (.+)", pathlib.Path("/proc/cpuinfo").read_text())
+    return found[1] if found else platform.machine()

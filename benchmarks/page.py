@@ -1,0 +1,122 @@
+"""The figures in the docs: they stand between marks, and are written anew."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import pathlib
+import re
+
+from . import cases
+from . import charts
+from . import lineup
+from . import tables
+from .environments import ROOT
+from .failure import Failure
+from .results import Results
+
+DOCS = ROOT / "docs"
+CHARTS = "performance"
+_PART = re.compile(r"(?<=^% begin: )(\w+)\n.*?(?=^% end: \1$)", re.MULTILINE | re.DOTALL)
+
+
+def write(results: Results, docs: pathlib.Path = DOCS) -> None:
+    """Write charts and figures into the pages on performance and sizing."""
+    charts.write(results, docs / CHARTS)
+
+    for name in ("performance.md", "sizing.md"):
+        page = docs / name
+        page.write_text(filled(page.read_text(), results))
+
+
+def filled(text: str, results: Results) -> str:
+    """A page with the figures between its marks.
+
+    :raises Failure: if it has a mark that nothing is known of.
+    """
+
+    def part(found: re.Match[str]) -> str:
+        if found[1] not in PARTS:
+            raise Failure(f"a page of the docs has an unknown mark: {found[1]!r}.")
+
+        return f"{found[1]}\n\n{PARTS[found[1]](results)}\n\n"
+
+    return _PART.sub(part, text)
+
+
+def circumstances(results: Results) -> str:
+    """On what it was measured, and how."""
+    lines = [f"- {name}: {value}" for name, value in results.machine.items()]
+    lines += [
+        f"- medians of {results.rounds} rounds of {results.seconds:g} s, interleaved",
+        f"- the server can answer {results.ceiling:,.0f} GetItem calls per second, and used"
+        f" {results.stub_busy:.0%} of a CPU at most",
+    ]
+    return "\n".join(lines)
+
+
+def missing(results: Results) -> str:
+    """Who could not be measured, and why."""
+    reasons = {
+        name: reason
+        for name, reason in results.missing.items()
+        if ":" not in name or lineup.without_pool(name) not in results.missing
+    }
+
+    if not reasons:
+        return "Every contestant could be measured."
+
+    return "\n".join(f"- `{name}` was not measured: {why}" for name, why in reasons.items())
+
+
+def _images(*names: str) -> cabc.Callable[[Results], str]:
+    def render(results: Results) -> str:
+        return "\n\n".join(
+            f"```{{image}} {CHARTS}/{chart.name}-{theme.name}.svg\n"
+            f":class: only-{theme.name}\n"
+            f":alt: {charts.alternative_text(results, chart)}\n"
+            "```"
+            for chart in charts.available(results)
+            if chart.name in names
+            for theme in charts.THEMES
+        )
+
+    return render
+
+
+def _tables(*wanted: str) -> cabc.Callable[[Results], str]:
+    def render(results: Results) -> str:
+        measured = [case for case in wanted if case in results.cases]
+        return "\n\n".join(
+            f"{cases.parse(case).title}:\n\n{tables.of_case(results, case)}" for case in measured
+        )
+
+    return render
+
+
+def _overview(results: Results) -> str:
+    return "\n\n".join(
+        f"{title}:\n\n{tables.of_operation(results, operation)}"
+        for operation, title in cases.OPERATIONS.items()
+        if any(case.startswith(f"{operation}/") for case in results.cases)
+    )
+
+
+def _sizing(results: Results) -> str:
+    return tables.of_pools(results, str(lineup.SIZING_CASE))
+
+
+PARTS: dict[str, cabc.Callable[[Results], str]] = {
+    "circumstances": circumstances,
+    "versions": tables.of_versions,
+    "missing": missing,
+    "get": _images("get"),
+    "query": _images("query"),
+    "flask": _images("flask"),
+    "startup": _images("startup"),
+    "headlines": _tables("get/100/0", "query/10/0"),
+    "threads": _tables("flask/get/10/0", "flask/query/10/0"),
+    "starts": _tables("startup/1", "startup/10", "startup/30"),
+    "overview": _overview,
+    "ahead": tables.of_better_peers,
+    "pools": _sizing,
+}
