@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import concurrent.futures
 import dataclasses
+import re
 import typing as t
 
 import botocore.exceptions
@@ -105,8 +106,9 @@ FAULTS = {
     "dropped": Fault(stubs.DROP, botocore.exceptions.ConnectionClosedError, CLOSED),
     "cut": Fault(
         Answer(content=b'{"Item": {"id": {"S": "a"}}}', cut=5),
-        reply.DamagedReply,
-        "it is no JSON",
+        # Of the library below botocore, older releases compare the length.
+        botocore.exceptions.HTTPClientError,
+        f"it is no JSON|{CLOSED}",
     ),
     "cut inside, of the right length": Fault(
         Answer(content=b'{"Item": {"id": {"S": "a"}'), reply.DamagedReply, "it is no JSON"
@@ -199,7 +201,7 @@ def check(fault: Fault, call: Call, outcome: Outcome, stub: Stub) -> None:
     assert outcome["status"] == 500
     assert outcome["error"] is call.error
     assert issubclass(outcome["cause"], fault.cause)
-    assert fault.message in outcome["message"]
+    assert re.search(fault.message, outcome["message"])
     assert stub.operations == [call.operation] * (attempts + 1)
 
 
