@@ -65,12 +65,11 @@ class _Server:
         with contextlib.closing(connection):
             try:
                 connection.request("GET", "/")
-                response = connection.getresponse()
-                body = response.read()
+                body = connection.getresponse().read()
             except (OSError, http.client.HTTPException):
                 return None
         # Hypercorn, interrupted by its reloader, answers what it has begun with an empty 500.
-        return t.cast("dict[str, t.Any]", json.loads(body)) if response.status == 200 else None
+        return t.cast("dict[str, t.Any]", json.loads(body)) if body else None
 
     def answers_of(self, count: int) -> dict[int, str]:
         """The engine's URL, as each of so many workers sees it."""
