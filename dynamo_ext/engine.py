@@ -19,6 +19,7 @@ from . import reply
 from . import retry
 from .pool import Pool
 from .settings import LOCAL
+from .user_agent import UserAgent
 
 _SERVICE = "dynamodb"
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -142,6 +143,7 @@ class Engine:
     def _make_session(self) -> botocore.session.Session:
         endpoint, session = self.endpoint, botocore.session.get_session()
         session.register_component("response_parser_factory", reply.ParserFactory())
+        session.register_component("user_agent_creator", UserAgent.from_environment())
 
         if endpoint.aws_access_key_id and endpoint.aws_secret_access_key:
             session.set_credentials(

@@ -30,6 +30,7 @@ _LARGE = 8 * 1024
 """Bytes from which on a body is decoded in a turn."""
 
 _CHECKSUM = "x-amz-crc32"
+_REQUEST_ID = "x-amzn-requestid"
 _AS_THEY_ARE = frozenset({"S", "N", "BOOL", "NULL"})
 _LISTS = frozenset({"L", "SS", "NS", "BS"})
 _botocore_logger = logging.getLogger(botocore.parsers.__name__)
@@ -110,12 +111,25 @@ class Parser(botocore.parsers.JSONParser):
         except (AttributeError, KeyError, TypeError, ValueError):
             return self._botocore_parse(response, shape)
 
-        left = json.dumps(rest).encode() if rest else b"{}"
+        if not rest:
+            return {**content, "ResponseMetadata": _metadata(response)}
+
+        left = json.dumps(rest).encode()
         return {**content, **self._botocore_parse({**response, "body": left}, shape)}
 
     def _botocore_parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
         parsed: dict[str, t.Any] = t.cast(t.Any, super()).parse(response, shape)
         return parsed
+
+
+def _metadata(response: Response) -> dict[str, t.Any]:
+    headers = {name.lower(): value for name, value in response["headers"].items()}
+    metadata: dict[str, t.Any] = {}
+
+    if _REQUEST_ID in headers:
+        metadata["RequestId"] = headers[_REQUEST_ID]
+
+    return {**metadata, "HTTPStatusCode": response["status_code"], "HTTPHeaders": headers}
 
 
 def _wrong_checksum(response: Response) -> str | None:
