@@ -15,8 +15,10 @@ import botocore.config
 import botocore.session
 
 from . import deadline
+from . import exchange
 from . import reply
 from . import retry
+from . import signature
 from .pool import Pool
 from .settings import LOCAL
 from .user_agent import UserAgent
@@ -177,6 +179,8 @@ class Engine:
         retry.install(client, max_attempts=max_attempts, base_ms=endpoint.base_backoff_ms)
 
         deadline.install(client)
+        signature.install(client)
+        exchange.install(client)
 
         if endpoint.extra_headers:
             add_headers = _AddHeaders(dict(endpoint.extra_headers))

@@ -196,7 +196,12 @@ USES = [
         ("dynamo_ext.transaction", "dynamo_ext_async.transaction"),
         lambda: pynamodb.transactions.TransactGet(pynamodb.connection.Connection())._connection,
     ),
-    Use("_endpoint", ("dynamo_ext.deadline",), lambda: _client()._endpoint.http_session),
+    Use(
+        "_endpoint",
+        ("dynamo_ext.deadline", "dynamo_ext.exchange"),
+        lambda: _client()._endpoint.http_session.send,
+        ("request",),
+    ),
     Use(
         "_timeout",
         ("dynamo_ext.deadline",),
@@ -207,6 +212,41 @@ USES = [
         "_manager",
         ("dynamo_ext.deadline",),
         lambda: _client()._endpoint.http_session._manager.connection_pool_kw["timeout"],
+    ),
+    Use(
+        "_manager",
+        ("dynamo_ext.exchange",),
+        lambda: _client()._endpoint.http_session._manager.connection_from_url,
+        ("url", "pool_kwargs"),
+    ),
+    Use(
+        "_proxy_config",
+        ("dynamo_ext.exchange",),
+        lambda: _client()._endpoint.http_session._proxy_config.proxy_url_for,
+        ("url",),
+    ),
+    Use(
+        "_get_conn",
+        ("dynamo_ext.exchange",),
+        lambda: urllib3.HTTPConnectionPool._get_conn,
+        ("self", "timeout"),
+    ),
+    Use(
+        "_put_conn",
+        ("dynamo_ext.exchange",),
+        lambda: urllib3.HTTPConnectionPool._put_conn,
+        ("self", "conn"),
+    ),
+    Use(
+        "_validate_conn",
+        ("dynamo_ext.exchange",),
+        lambda: urllib3.HTTPConnectionPool._validate_conn,
+        ("self", "conn"),
+    ),
+    Use(
+        "_request_signer",
+        ("dynamo_ext.signature",),
+        lambda: _client()._request_signer.get_auth_instance,
     ),
     Use(
         "_get_current_object",

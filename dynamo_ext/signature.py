@@ -1,0 +1,203 @@
+"""The signature of a request, with the key of the day kept.
+
+Botocore derives the key from the secret anew for each request, and goes through the headers several
+times. The signature is botocore's, to the byte; what is not an ordinary request is signed by
+botocore.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import functools
+import hashlib
+import hmac
+import logging
+import time
+import typing as t
+
+import botocore.auth
+import botocore.client
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+
+_ALGORITHM = "AWS4-HMAC-SHA256"
+_UNSIGNED_HEADERS = frozenset(botocore.auth.SIGNED_HEADERS_BLACKLIST)
+# With one of these, a request is signed in another way.
+_UNUSUAL_HEADERS = frozenset({"authorization", "date", "x-amz-content-sha256"})
+_botocore_logger = logging.getLogger(botocore.auth.__name__)
+
+
+@functools.lru_cache(maxsize=32)
+def signing_key(secret_access_key: str, date: str, region: str, service: str) -> bytes:
+    """The key that signs requests for one service, in one region, on one day.
+
+    The latest ones are kept.
+
+    :param secret_access_key: The secret of the credentials.
+    :param date: The day in UTC, as ``YYYYMMDD``.
+    :param region: The name of the region.
+    :param service: The name under which the service is signed for.
+    """
+    key = f"AWS4{secret_access_key}".encode()
+
+    for part in (date, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+
+    return key
+
+
+def install(client: botocore.client.BaseClient) -> None:
+    """Make a client sign its ordinary requests by :class:`Signature`.
+
+    Botocore's signer stays, with its events, and says by which class a request is signed; only its
+    own class for version 4 is replaced.
+
+    :param client: The client.
+    """
+    signer = t.cast(t.Any, client)._request_signer
+    signer.get_auth_instance = functools.partial(_auth, signer.get_auth_instance)
+
+
+def _auth(
+    choose: cabc.Callable[..., t.Any],
+    signing_name: str,
+    region_name: str,
+    *args: t.Any,
+    **more: t.Any,
+) -> t.Any:
+    auth = choose(signing_name, region_name, *args, **more)
+
+    if auth.__class__ is SigV4Auth:
+        return Signature(auth.credentials, signing_name, region_name)
+
+    return auth
+
+
+class Signature(SigV4Auth):
+    """Signs a request as botocore does.
+
+    :param credentials: Frozen credentials.
+    :param service_name: The name under which the service is signed for.
+    :param region_name: The name of the region.
+    """
+
+    def __init__(self, credentials: t.Any, service_name: str, region_name: str) -> None:
+        super().__init__(credentials, service_name, region_name)
+        self._service = service_name
+        self._region = region_name
+
+    def add_auth(self, request: AWSRequest) -> None:
+        """Sign a request.
+
+        :param request: Its headers are changed in place.
+        """
+        if not self._sign_ordinary(t.cast(t.Any, request)):
+            super().add_auth(request)
+
+    def _sign_ordinary(self, request: t.Any) -> bool:
+        """Sign it, unless there is anything unusual about it."""
+        credentials: t.Any = self.credentials
+
+        if credentials is None or not _is_ordinary(request):
+            return False
+
+        headers = _headers_to_sign(request)
+
+        if headers is None:
+            return False
+
+        timestamp = time.strftime(botocore.auth.SIGV4_TIMESTAMP, time.gmtime())
+        added = {"X-Amz-Date": timestamp}
+
+        if credentials.token:
+            added["X-Amz-Security-Token"] = credentials.token
+
+        for name, value in added.items():
+            headers[name.lower()] = _trimmed(value)
+            del request.headers[name]
+            request.headers[name] = value
+
+        request.context["timestamp"] = timestamp
+        request.headers["Authorization"] = self._authorization(request, headers, timestamp)
+        return True
+
+    def _authorization(self, request: t.Any, headers: dict[str, str], timestamp: str) -> str:
+        names = sorted(headers)
+        signed_names = ";".join(names)
+        lines = [
+            request.method.upper(),
+            _place(request.url).path,
+            "",
+            *[f"{name}:{headers[name]}" for name in names],
+            "",
+            signed_names,
+            hashlib.sha256(request.data).hexdigest(),
+        ]
+        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        date = timestamp[:8]
+        scope = f"{date}/{self._region}/{self._service}/aws4_request"
+        to_sign = f"{_ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
+        key = signing_key(self.credentials.secret_key, date, self._region, self._service)
+        return (
+            f"{_ALGORITHM} Credential={self.credentials.access_key}/{scope}, "
+            f"SignedHeaders={signed_names}, "
+            f"Signature={hmac.digest(key, to_sign.encode(), 'sha256').hex()}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """What a URL adds to what is signed."""
+
+    host: str
+    path: str
+    query: str
+
+
+@functools.lru_cache(maxsize=64)
+def _place(url: str) -> _Place:
+    request = t.cast(t.Any, AWSRequest)(method="POST", url=url, data=b"")
+    canonical: str = t.cast(t.Any, SigV4Auth)(None, "", "").canonical_request(request)
+    _, path, query, host, *_ = canonical.split("\n")
+    return _Place(host.removeprefix("host:"), path, query)
+
+
+def _is_ordinary(request: t.Any) -> bool:
+    context = request.context
+    return (
+        type(request.data) is bytes
+        and not request.params
+        and not _place(request.url).query
+        and context.get("payload_signing_enabled", True)
+        and not context.get("checksum")
+        and not _botocore_logger.isEnabledFor(logging.DEBUG)
+    )
+
+
+def _headers_to_sign(request: t.Any) -> dict[str, str] | None:
+    """Names and values as they are signed; ``None`` where botocore has to see to them."""
+    headers: dict[str, str] = {}
+
+    for name, value in request.headers.items():
+        name = name.lower()
+
+        if name in _UNSIGNED_HEADERS:
+            continue
+
+        if (
+            name in headers
+            or name in _UNUSUAL_HEADERS
+            or name != name.strip()
+            or type(value) is not str
+        ):
+            return None
+
+        headers[name] = _trimmed(value)
+
+    headers.setdefault("host", _place(request.url).host)
+    return headers
+
+
+def _trimmed(value: str) -> str:
+    return " ".join(value.split())
