@@ -8,7 +8,6 @@ model or an attribute does in a way of its own is left to PynamoDB.
 from __future__ import annotations
 
 import collections.abc as cabc
-import contextlib
 import dataclasses
 import datetime
 import functools
@@ -61,6 +60,9 @@ _PARAMETERS_OF_ATTRIBUTES = frozenset(
     {*inspect.signature(t.cast(t.Any, Attribute)).parameters, "self", "_user_instantiated"}
 )
 _UTC = datetime.UTC
+# Past what a map makes of it; and not by the instance's dictionary, which need not exist then.
+_set = object.__setattr__
+_read_iso_format = datetime.datetime.fromisoformat
 _scan_json: cabc.Callable[[str, int], tuple[t.Any, int]] = t.cast(
     t.Any, json.JSONDecoder()
 ).scan_once
@@ -86,16 +88,15 @@ class Deserializer:
 
     def read_as(self, kind: type[AttributeContainer], item: Item) -> t.Any:
         """The same for another class, that of a map inside an item."""
-        container = t.cast(t.Any, kind)
         plan = self._plan(kind)
 
-        if plan is not None and container._discriminator:
-            stored = container._get_discriminator_class(item)
+        if plan is not None and plan.has_discriminator:
+            stored: t.Any = t.cast(t.Any, kind)._get_discriminator_class(item)
 
             if stored is not None and stored is not kind:
                 plan = self._plan(stored) if issubclass(stored, kind) else None
 
-        return container._instantiate(item) if plan is None else plan.read(item)
+        return t.cast(t.Any, kind)._instantiate(item) if plan is None else plan.read(item)
 
     def read_plain_map(self, values: Item) -> dict[str, t.Any]:
         """Make a dictionary of a map of which nothing is declared."""
@@ -145,6 +146,12 @@ class _Step:
     read: Read | None = None
     """Makes a value of what DynamoDB sent; ``None`` where that is the value."""
 
+    @property
+    def attribute_type(self) -> str | None:
+        """As what DynamoDB sends it, if it is read here and ever has a value."""
+        attribute_type = self.attribute.attr_type
+        return None if self.is_left_to_pynamodb or attribute_type == NULL else attribute_type
+
 
 class _Plan:
     """How an item becomes an instance of one class."""
@@ -152,7 +159,7 @@ class _Plan:
     def __init__(self, deserializer: Deserializer, kind: type[AttributeContainer]) -> None:
         container = t.cast(t.Any, kind)
         self._kind: t.Any = container
-        self._has_discriminator = bool(container._discriminator)
+        self.has_discriminator = bool(container._discriminator)
         self._has_initial_kwargs = issubclass(kind, MapAttribute)
         call = inspect.getattr_static(type(kind), "__call__")
         self._is_created_here = call is type.__call__ and _is_unchanged(kind, _HOOKS_OF_CREATION)
@@ -161,13 +168,13 @@ class _Plan:
             for name, attribute in container.get_attributes().items()
         ]
         # PynamoDB sets a discriminator before them.
-        self._defaults = None if self._has_discriminator else _constant_defaults(steps)
+        self._defaults = None if self.has_discriminator else _constant_defaults(steps)
         # Plain tuples, because this is what the loop over items spends its time on.
         self._steps = [
             (
                 step.name,
                 step.attribute.attr_name,
-                None if step.is_left_to_pynamodb else step.attribute.attr_type,
+                step.attribute_type,
                 step.read,
                 step.attribute,
             )
@@ -176,11 +183,21 @@ class _Plan:
 
     def read(self, item: Item) -> t.Any:
         instance, values = self._create()
+        get = item.get
 
         for name, attribute_name, attribute_type, read, attribute in self._steps:
-            typed_value = item.get(attribute_name)
+            typed_value = get(attribute_name)
 
-            if not typed_value or NULL in typed_value:
+            if not typed_value:
+                continue
+
+            # What it is as a rule: of the right type, and of no other.
+            if attribute_type in typed_value and len(typed_value) == 1:
+                value = typed_value[attribute_type]
+                values[name] = value if read is None else read(value)
+                continue
+
+            if NULL in typed_value:
                 continue
 
             if attribute_type is None:
@@ -203,13 +220,13 @@ class _Plan:
             instance = self._kind.__new__(self._kind)
 
             if self._has_initial_kwargs:
-                instance.__dict__["attribute_kwargs"] = {}
+                _set(instance, "attribute_kwargs", {})
         else:
             instance = self._kind(_user_instantiated=False)
 
-        instance.__dict__["attribute_values"] = values
+        _set(instance, "attribute_values", values)
 
-        if self._has_discriminator:
+        if self.has_discriminator:
             instance._set_discriminator()
 
         if self._defaults is None:
@@ -381,8 +398,10 @@ def _expiry(text: t.Any) -> datetime.datetime:
 def _date_time(otherwise: Read, text: t.Any) -> t.Any:
     # PynamoDB's format, checked by one slice; digits are left to the standard library.
     if type(text) is str and text[4:20:3] == "--T::." and text[26:] == "+0000":
-        with contextlib.suppress(ValueError):
-            return datetime.datetime.fromisoformat(text)
+        try:
+            return _read_iso_format(text)
+        except ValueError:
+            return otherwise(text)
 
     return otherwise(text)
 

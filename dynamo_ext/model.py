@@ -130,13 +130,13 @@ class ModelType(pynamodb.models.MetaModel):
 
     def deserializer(cls) -> Deserializer:
         """What makes instances of this model."""
-        deserializer = cls.__dict__.get(_DESERIALIZER)
+        deserializer: Deserializer | None = cls.__dict__.get(_DESERIALIZER)
 
         if deserializer is None:
             deserializer = Deserializer(t.cast("type[Model]", cls))
             setattr(cls, _DESERIALIZER, deserializer)
 
-        return t.cast(Deserializer, deserializer)
+        return deserializer
 
     def serialized_key(cls, item: t.Any) -> dict[str, t.Any]:
         """The key of an item, as DynamoDB wants it.
@@ -245,7 +245,8 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
         if data is None:
             return super().from_raw_data(t.cast(t.Any, data))
 
-        return t.cast(t.Self, cls.deserializer().read(data))
+        instance: t.Self = cls.deserializer().read(data)
+        return instance
 
     @classmethod
     def batch_get(

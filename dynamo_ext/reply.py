@@ -10,7 +10,7 @@ whose checksum is wrong. Here, both are damage: the call is sent again, and fail
 
 from __future__ import annotations
 
-import base64
+import binascii
 import collections.abc as cabc
 import json
 import logging
@@ -33,6 +33,10 @@ _CHECKSUM = "x-amz-crc32"
 _REQUEST_ID = "x-amzn-requestid"
 _AS_THEY_ARE = frozenset({"S", "N", "BOOL", "NULL"})
 _LISTS = frozenset({"L", "SS", "NS", "BS"})
+_UNITS_OF_TABLE = frozenset(
+    {"CapacityUnits", "ReadCapacityUnits", "TableName", "WriteCapacityUnits"}
+)
+_SCALARS = frozenset({float, int, str})
 _botocore_logger = logging.getLogger(botocore.parsers.__name__)
 
 
@@ -165,7 +169,8 @@ def _split(
 def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
     """Decode the binary values among these, in their places."""
     for typed_value in typed_values:
-        [(kind, value)] = typed_value.items()
+        [kind] = typed_value
+        value = typed_value[kind]
 
         if value is None:
             raise ValueError(kind)
@@ -176,14 +181,14 @@ def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
         if kind == "M":
             _decode(value.values())
         elif kind == "B":
-            typed_value[kind] = base64.b64decode(value)
+            typed_value[kind] = binascii.a2b_base64(value)
         elif kind in _LISTS:
             elements = _checked_list(value)
 
             if kind == "L":
                 _decode(elements)
             elif kind == "BS":
-                typed_value[kind] = [base64.b64decode(element) for element in elements]
+                typed_value[kind] = [binascii.a2b_base64(element) for element in elements]
         else:
             raise ValueError(kind)
 
@@ -223,8 +228,19 @@ def _check_number(number: t.Any) -> None:
         raise TypeError(number)
 
 
-_ATTRIBUTES: dict[str, Reader] = {"Attributes": _decode_item}
+def _check_capacity(capacity: dict[str, t.Any]) -> None:
+    """That of a table as a whole; a more detailed one is left to botocore."""
+    for name, value in capacity.items():
+        if name not in _UNITS_OF_TABLE or type(value) not in _SCALARS:
+            raise ValueError(name)
+
+
+_ATTRIBUTES: dict[str, Reader] = {
+    "Attributes": _decode_item,
+    "ConsumedCapacity": _check_capacity,
+}
 _PAGE: dict[str, Reader] = {
+    "ConsumedCapacity": _check_capacity,
     "Count": _check_number,
     "Items": _decode_items,
     "LastEvaluatedKey": _decode_item,
@@ -233,7 +249,7 @@ _PAGE: dict[str, Reader] = {
 _READERS: dict[str, dict[str, Reader]] = {
     "BatchGetItemOutput": {"Responses": _decode_items_of_tables},
     "DeleteItemOutput": _ATTRIBUTES,
-    "GetItemOutput": {"Item": _decode_item},
+    "GetItemOutput": {"ConsumedCapacity": _check_capacity, "Item": _decode_item},
     "PutItemOutput": _ATTRIBUTES,
     "QueryOutput": _PAGE,
     "ScanOutput": _PAGE,

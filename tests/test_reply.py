@@ -98,9 +98,14 @@ def containers(values: st.SearchStrategy[t.Any]) -> st.SearchStrategy[t.Any]:
 names = st.one_of(texts, st.sampled_from(["B", "BS", "M", "Item"]))
 values = st.recursive(scalars, containers, max_leaves=6)
 strange_values = st.recursive(st.one_of(scalars, unusual), containers, max_leaves=6)
+units = st.one_of(st.floats(0, 9), st.integers(0, 9), st.none(), texts)
 capacity = st.fixed_dictionaries(
-    {"TableName": texts, "CapacityUnits": st.floats(0, 9)},
-    optional={"Table": st.just({"CapacityUnits": 1.0, "New": 1})},
+    {"TableName": texts, "CapacityUnits": units},
+    optional={
+        "Table": st.just({"CapacityUnits": 1.0, "New": 1}),
+        "ReadCapacityUnits": units,
+        "New": units,
+    },
 )
 
 
