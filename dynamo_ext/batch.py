@@ -144,6 +144,7 @@ class BatchGet(t.Generic[T]):
 
         return _back_off(self.connection, self.rounds_without_progress)
 
+    @turn.kept()
     def next_page(self) -> tuple[list[T], BatchGet[T]]:
         """Get up to 100 items.
 

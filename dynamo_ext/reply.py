@@ -94,7 +94,12 @@ class Parser(botocore.parsers.JSONParser):
             return self._parse(response, shape)
 
         with turn.taken():
-            return self._parse(response, shape)
+            content = self._parse(response, shape)
+
+        if isinstance(content, Damaged):
+            turn.give_back()
+
+        return content
 
     def _parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
         try:

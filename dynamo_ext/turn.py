@@ -27,17 +27,60 @@ _LONGEST_WAIT = 0.1
 _turn = threading.Lock()
 
 
+class _OfThread(threading.local):
+    """What the current thread has."""
+
+    is_kept = False
+    turn: threading.Lock | None = None
+
+
+_mine = _OfThread()
+
+
 @contextlib.contextmanager
 def taken() -> cabc.Generator[None]:
     """Decode in this block while no other thread does, as a rule."""
+    if _mine.turn is not None:
+        yield
+        return
+
     turn = _turn
     has_turn = turn.acquire(timeout=_LONGEST_WAIT)
 
     try:
         yield
     finally:
-        if has_turn:
+        if has_turn and _mine.is_kept:
+            _mine.turn = turn
+        elif has_turn:
             turn.release()
+
+
+@contextlib.contextmanager
+def kept() -> cabc.Generator[None]:
+    """Keep a turn that is taken in this block until the end of the block.
+
+    What one step of decoding makes is then at hand for the next one, and is not kept waiting, with
+    that of every other thread, for the next turn.
+    """
+    if _mine.is_kept:
+        yield
+        return
+
+    _mine.is_kept = True
+
+    try:
+        yield
+    finally:
+        _mine.is_kept = False
+        give_back()
+
+
+def give_back() -> None:
+    """Give back a turn that is kept: there is a wait ahead."""
+    if (turn := _mine.turn) is not None:
+        _mine.turn = None
+        turn.release()
 
 
 def each(function: cabc.Callable[[A], B], items: cabc.Sequence[A]) -> list[B]:

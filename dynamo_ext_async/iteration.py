@@ -106,6 +106,7 @@ class Pages(t.Generic[T]):
             await anyio.sleep(max(0.0, due - time.monotonic()))
             self._last_request = time.monotonic()
 
+    @turn.kept()
     def _fetch(self, pages: PageIterator[t.Any], limit: int | None) -> Page[T] | None:
         try:
             reply: dict[str, t.Any] = next(pages)

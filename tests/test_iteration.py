@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import threading
 import typing as t
 
 import anyio
@@ -15,6 +16,7 @@ from pynamodb.indexes import GlobalSecondaryIndex
 from quart import Quart
 
 import stub as stubs
+from dynamo_ext import turn
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async import UnprocessedKeys
@@ -224,6 +226,43 @@ async def test_no_page_is_fetched_ahead(stub_app: Quart, stub: Stub) -> None:
             await anext(entries)
 
     assert len(stub.requests) == 3
+
+
+async def test_a_page_is_read_at_one_go(
+    stub_app: Quart, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "_LONGEST_WAIT", 20)
+    monkeypatch.setattr(turn, "_LONGEST_STRETCH", 0)
+    seen: list[int] = []
+
+    class Watched(Entry):
+        class Meta(Entry.Meta):
+            pass
+
+        @classmethod
+        def from_raw_data(cls, data: dict[str, t.Any] | None) -> t.Self:
+            seen.append(threading.get_ident())
+            return super().from_raw_data(data)
+
+    def after_call(**event: t.Any) -> None:
+        seen.append(threading.get_ident())
+
+    items = [{"book": {"S": "a" * 1000}, "number": {"N": str(number)}} for number in range(40)]
+    stub.always("Query", Answer(body={"Items": items, "Count": 40, "ScannedCount": 40}))
+
+    async def read() -> None:
+        assert len([entry async for entry in Watched.aquery("a")]) == 40
+
+    async with stub_app.app_context():
+        events = t.cast(PynamoDB, stub_app.extensions["pynamodb"]).connection.client.meta.events
+        events.register("after-call.dynamodb", after_call)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(8):
+                tasks.start_soon(read)
+
+    assert len(seen) == 8 * 41
+    assert all(len(set(seen[start : start + 41])) == 1 for start in range(0, len(seen), 41))
 
 
 async def test_empty_pages_are_passed_over(stub_app: Quart, stub: Stub) -> None:

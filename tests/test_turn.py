@@ -6,9 +6,11 @@ import concurrent.futures
 import threading
 import typing as t
 
+import botocore.session
 import pytest
 
 from conftest import RunPython
+from dynamo_ext import reply
 from dynamo_ext import turn
 
 DEADLINE = 20
@@ -71,13 +73,93 @@ def test_whoever_waits_for_another_that_decodes_is_not_stuck() -> None:
         assert len(turn.each(decode, range(20))[0]) == 20
 
 
+def test_a_turn_is_kept_until_the_end_of_the_block() -> None:
+    with turn.kept():
+        assert not turn._turn.locked()
+
+        with turn.taken():
+            pass
+
+        assert turn._turn.locked()
+        assert turn.each(str, range(20)) == [str(number) for number in range(20)]
+        assert turn._turn.locked()
+
+    assert not turn._turn.locked()
+
+    with turn.taken():
+        assert turn._turn.locked()
+
+    assert not turn._turn.locked()
+
+
+def test_a_block_in_a_block_does_not_end_the_turn() -> None:
+    with turn.kept(), turn.taken():
+        with turn.kept(), turn.taken():
+            pass
+
+        assert turn._turn.locked()
+
+    assert not turn._turn.locked()
+
+
+def test_a_turn_that_is_kept_ends_with_an_error() -> None:
+    with pytest.raises(ValueError, match="an error"), turn.kept():
+        with turn.taken():
+            pass
+
+        raise ValueError("an error")
+
+    assert not turn._turn.locked()
+
+
+def test_a_turn_that_is_kept_may_be_given_back_before() -> None:
+    with turn.kept():
+        with turn.taken():
+            pass
+
+        turn.give_back()
+        assert not turn._turn.locked()
+
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            threads.submit(turn._turn.acquire).result(DEADLINE)
+
+    assert turn._turn.locked()
+    turn._turn.release()
+
+
+def test_whoever_did_not_get_a_turn_does_not_end_that_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(turn, "_LONGEST_WAIT", 0.001)
+
+    def decode() -> None:
+        with turn.kept(), turn.taken():
+            pass
+
+    with turn.taken():
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            threads.submit(decode).result(DEADLINE)
+
+        assert turn._turn.locked()
+
+
+def test_no_turn_is_kept_over_the_wait_after_a_damaged_reply() -> None:
+    shape = botocore.session.get_session().get_service_model("dynamodb").operation_model("Query")
+    response = {"status_code": 200, "headers": {}, "body": b"{" * 20_000, "context": {}}
+
+    with turn.kept():
+        content = reply.Parser().parse(response, t.cast(t.Any, shape).output_shape)
+        assert isinstance(content, reply.Damaged)
+        assert not turn._turn.locked()
+
+
 def test_a_child_does_not_wait_for_a_turn_that_its_parent_has(run_python: RunPython) -> None:
     code = """
 import os
 
 from dynamo_ext import turn
 
-with turn.taken():
+with turn.kept(), turn.taken():
     if not (pid := os.fork()):
         os._exit(turn._turn.locked())
 
