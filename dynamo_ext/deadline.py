@@ -83,17 +83,30 @@ def install(client: botocore.client.BaseClient) -> None:
     :param client: The client.
     """
     http_session = t.cast(t.Any, client)._endpoint.http_session
-    timeout = _Timeout(http_session._timeout)
+    timeout = Timeout(http_session._timeout)
     http_session._timeout = timeout
     http_session._manager.connection_pool_kw["timeout"] = timeout
 
 
-class _Timeout(urllib3.Timeout):
-    """Timeouts that never go beyond the current deadline."""
+class Timeout(urllib3.Timeout):
+    """Timeouts that never go beyond the current deadline.
+
+    :param configured: Those that a client has.
+    """
 
     def __init__(self, configured: urllib3.Timeout) -> None:
         super().__init__(connect=configured.connect_timeout, read=configured.read_timeout)
         self._configured = configured
+
+    def seconds_to_read(self) -> float | None:
+        """How long a request on an open connection may wait for the server, from now on."""
+        seconds, deadline = self._configured.read_timeout, current()
+
+        if deadline is None:
+            return seconds
+
+        remaining = max(deadline.remaining, 0.001)
+        return remaining if seconds is None else min(seconds, remaining)
 
     def clone(self) -> urllib3.Timeout:
         """The timeouts of one request."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import errno
+import functools
 import http.client
 import io
 import logging
@@ -32,6 +33,8 @@ import urllib3
 import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
+
+from . import deadline
 
 _END = b"\r\n\r\n"
 _LARGE = 64 * 1024
@@ -100,8 +103,7 @@ class Exchange:
         finally:
             pool._put_conn(connection)
 
-        make_response = t.cast(t.Any, botocore.awsrequest.AWSResponse)
-        return make_response(request.url, reply.status, reply.headers, _Content(reply.body))
+        return _Response(request.url, reply)
 
     def _route(self, url: str) -> _Route | None:
         try:
@@ -201,11 +203,13 @@ def _message(opening: bytes, request: t.Any) -> bytes | None:
         if type(value) is str:
             value = value.encode() if value.isascii() else None
 
-        if type(value) is not bytes or not _LEGAL_NAME.fullmatch(name):
+        start = _start(name)
+
+        if type(value) is not bytes or start is None:
             return None
 
         names.add(name.lower())
-        lines.append(b"%b: %b\r\n" % (name.encode(), value))
+        lines.append(b"%b%b\r\n" % (start, value))
 
     head = b"".join(lines)
     ends = opening.count(b"\n") + len(names)
@@ -221,17 +225,16 @@ def _message(opening: bytes, request: t.Any) -> bytes | None:
     return b"%b\r\n%b" % (head, request.body)
 
 
+@functools.lru_cache(maxsize=128)
+def _start(name: str) -> bytes | None:
+    """How a header's line begins; ``None`` for one that is not to be sent."""
+    return f"{name}: ".encode() if _LEGAL_NAME.fullmatch(name) else None
+
+
 def _exchange(pool: t.Any, connection: t.Any, message: bytes) -> _Reply:
-    timeout = pool.timeout.clone()
-    timeout.start_connect()
-    seconds = timeout.read_timeout
-
-    if seconds == 0:
-        raise TimeoutError("Read timed out. (read timeout=0)")
-
     pool._validate_conn(connection)
     pool.num_requests += 1
-    sock = connection.sock
+    sock, seconds = connection.sock, _seconds_to_read(pool.timeout)
 
     if sock.gettimeout() != seconds:
         sock.settimeout(seconds)
@@ -246,6 +249,13 @@ def _exchange(pool: t.Any, connection: t.Any, message: bytes) -> _Reply:
             raise
 
     return _read(sock)
+
+
+def _seconds_to_read(timeout: urllib3.Timeout) -> float | None:
+    if isinstance(timeout, deadline.Timeout):
+        return timeout.seconds_to_read()
+
+    return timeout.clone().read_timeout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -333,6 +343,45 @@ class _Again(io.RawIOBase):
         self._data = self._data[len(data) :]
         buffer[: len(data)] = data
         return len(data)
+
+
+class _Headers(botocore.awsrequest.HeadersDict):
+    """Botocore's headers, with names that are compared as they are stored."""
+
+    def __init__(self, headers: cabc.Mapping[str, str]) -> None:
+        self._by_name = {name.lower(): (name, value) for name, value in headers.items()}
+
+    def __setitem__(self, key: str, value: t.Any) -> None:
+        lower = key.lower()
+        name, _ = self._by_name.get(lower, (key, None))
+        self._by_name[lower] = name, value
+
+    def __getitem__(self, key: str) -> t.Any:
+        return self._by_name[key.lower()][1]
+
+    def __delitem__(self, key: str) -> None:
+        del self._by_name[key.lower()]
+
+    def __iter__(self) -> cabc.Iterator[str]:
+        return iter([name for name, _ in self._by_name.values()])
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __repr__(self) -> str:
+        return repr(dict(self._by_name.values()))
+
+    def copy(self) -> _Headers:
+        return _Headers(dict(self._by_name.values()))
+
+
+class _Response(botocore.awsrequest.AWSResponse):
+    """Botocore's response, of a reply that is here already."""
+
+    def __init__(self, url: str, reply: _Reply) -> None:
+        nothing = t.cast(t.Any, {})
+        super().__init__(url, reply.status, nothing, _Content(reply.body))
+        self.headers: t.Any = _Headers(reply.headers)
 
 
 class _Content(io.BytesIO):

@@ -23,6 +23,8 @@ from hypothesis import strategies as st
 
 from conftest import InApp
 from dynamo_ext import exchange
+from dynamo_ext.errors import CallTimeout
+from stub import Answer
 from stub import Stub
 
 KEY = {"id": {"S": "1"}}
@@ -31,7 +33,7 @@ HEADERS = {"X-Amz-Target": "DynamoDB_20120810.GetItem", "User-Agent": "test"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class Talk:
     """What a request gets."""
 
     pieces: tuple[bytes, ...]
@@ -47,7 +49,7 @@ class Script:
     :param answers: The answers.
     """
 
-    def __init__(self, *answers: Answer) -> None:
+    def __init__(self, *answers: Talk) -> None:
         self._answers = list(answers)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/"
@@ -110,7 +112,7 @@ class Script:
         return data
 
 
-OK = Answer((START + b"Content-Length: 2\r\n\r\n{}",))
+OK = Talk((START + b"Content-Length: 2\r\n\r\n{}",))
 CHUNKED = START + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -148,7 +150,7 @@ def outcomes(session: t.Any, requests: cabc.Iterable[t.Any]) -> list[t.Any]:
     return results
 
 
-def both(*answers: Answer, timeout: float = 5, **request: t.Any) -> tuple[list[t.Any], Script]:
+def both(*answers: Talk, timeout: float = 5, **request: t.Any) -> tuple[list[t.Any], Script]:
     """What our exchange makes of a conversation, which has to be what botocore does."""
     conversations: list[tuple[Script, list[t.Any]]] = []
 
@@ -222,20 +224,20 @@ IN_PIECES = {
 # In each of these, the first reply opens the connection, and the last shows of what use it is.
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_reply_is_taken_as_by_botocore(name: str) -> None:
-    results, script = both(OK, Answer((ANSWERS[name],)), OK)
+    results, script = both(OK, Talk((ANSWERS[name],)), OK)
     assert script.connections == 1
     assert results[2][0] == 200
 
 
 @pytest.mark.parametrize("name", LAST_ANSWERS)
 def test_a_reply_that_ends_the_connection_is_taken_as_by_botocore(name: str) -> None:
-    _, script = both(OK, Answer((LAST_ANSWERS[name],), is_last=True), OK)
+    _, script = both(OK, Talk((LAST_ANSWERS[name],), is_last=True), OK)
     assert script.connections == 2
 
 
 @pytest.mark.parametrize("name", IN_PIECES)
 def test_a_reply_in_pieces_is_taken_as_by_botocore(name: str) -> None:
-    _, script = both(OK, Answer(IN_PIECES[name]), OK)
+    _, script = both(OK, Talk(IN_PIECES[name]), OK)
     assert script.connections == 1
 
 
@@ -253,7 +255,7 @@ headers = st.lists(
 def test_headers_are_read_as_by_botocore(headers: list[tuple[bytes, bytes]], status: bytes) -> None:
     lines = b"".join(b"%b: %b\r\n" % header for header in headers)
     answer = b"HTTP/1.1 %b\r\nContent-Length: 2\r\n%b\r\n{}" % (status, lines)
-    both(OK, Answer((answer,), is_last=True))
+    both(OK, Talk((answer,), is_last=True))
 
 
 @pytest.mark.parametrize(
@@ -300,8 +302,57 @@ def test_a_request_leaves_in_one_piece() -> None:
 
 @pytest.mark.parametrize("piece", [b"", START, START + b"Content-Length: 9\r\n\r\n{}", CHUNKED])
 def test_a_server_that_falls_silent_is_given_up_as_by_botocore(piece: bytes) -> None:
-    results, _ = both(OK, Answer((piece,), is_followed_by_silence=True), timeout=0.1)
+    results, _ = both(OK, Talk((piece,), is_followed_by_silence=True), timeout=0.1)
     assert results[1] is botocore.httpsession.ReadTimeoutError
+
+
+names = st.sampled_from(["A", "a", "B", "x-Y", "X-y"])
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("__setitem__"), names, st.text(max_size=2)),
+        st.tuples(st.sampled_from(["__getitem__", "__delitem__", "get", "__contains__"]), names),
+        st.tuples(st.sampled_from(["__len__", "copy"])),
+    )
+)
+
+
+@hypothesis.given(
+    start=st.dictionaries(st.sampled_from(["A", "B", "x-Y"]), st.text(max_size=2)), steps=steps
+)
+def test_headers_of_a_reply_behave_as_botocore_s(
+    start: dict[str, str], steps: list[tuple[t.Any, ...]]
+) -> None:
+    theirs: t.Any = botocore.awsrequest.HeadersDict
+    assert behaviour(exchange._Headers(start), steps) == behaviour(theirs(start), steps)
+    assert isinstance(exchange._Headers(start), theirs)
+
+
+def behaviour(headers: t.Any, steps: list[tuple[t.Any, ...]]) -> list[t.Any]:
+    results: list[t.Any] = []
+
+    for name, *arguments in steps:
+        try:
+            result: t.Any = getattr(headers, name)(*arguments)
+        except KeyError as error:
+            results.append(type(error))
+        else:
+            results.append(list(result.items()) if name == "copy" else result)
+
+    return [*results, list(headers.items())]
+
+
+def test_a_call_ends_with_its_deadline_on_an_open_connection_too(
+    in_app: InApp, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    stub.next("ListTables", Answer(body={"TableNames": []}), Answer(hold=True))
+
+    with in_app(stub_config, DYNAMODB_CALL_TIMEOUT_SECONDS=0.3) as db:
+        db.connection.list_tables()
+
+        with pytest.raises(CallTimeout):
+            db.connection.list_tables()
+
+    stub.release()
 
 
 def send_by_client(stub: Stub, count: int) -> None:
