@@ -156,8 +156,9 @@ class _Recorder(http.client.HTTPConnection):
 
 def _opening(pool: t.Any) -> bytes:
     """Request line and first headers, as the standard library writes them."""
-    recorder = _Recorder(pool.host, pool.port)
-    recorder.default_port = pool.ConnectionCls.default_port
+    connection = pool.ConnectionCls(pool.host, pool.port)
+    recorder = _Recorder(connection.host, connection.port)
+    recorder.default_port = connection.default_port
     recorder.putrequest("POST", "/")
     recorder.endheaders()
     return recorder.sent.removesuffix(b"\r\n")
@@ -387,7 +388,10 @@ class _Response(botocore.awsrequest.AWSResponse):
 class _Content(io.BytesIO):
     """Stands for urllib3's response, of which botocore wants the content."""
 
-    def stream(self, amt: int = _LARGE, decode_content: bool | None = None) -> cabc.Iterator[bytes]:
+    def stream(
+        self, amt: int | None = None, decode_content: bool | None = None
+    ) -> cabc.Iterator[bytes]:
+        # As a rule everything at once, which copies nothing.
         while part := self.read(amt):
             yield part
 

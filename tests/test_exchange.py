@@ -187,7 +187,6 @@ ANSWERS = {
     "empty": b"HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n",
     "chunked": CHUNKED + b"2\r\n{}\r\n1\r\n \r\n0\r\n\r\n",
     "after 100": b"HTTP/1.1 100 Continue\r\n\r\n" + START + b"Content-Length: 2\r\n\r\n{}",
-    "folded header": START + b"X-A: a\r\n b\r\nContent-Length: 2\r\n\r\n{}",
     "header twice": START + b"X-A: a\r\nx-a: b\r\nContent-Length: 2\r\n\r\n{}",
     "spaces": START + b"X-A:  a \t b  \r\nContent-Length:2\r\n\r\n{}",
     "empty header": START + b"X-A:\r\nContent-Length: 2\r\n\r\n{}",
@@ -227,6 +226,19 @@ def test_a_reply_is_taken_as_by_botocore(name: str) -> None:
     results, script = both(OK, Talk((ANSWERS[name],)), OK)
     assert script.connections == 1
     assert results[2][0] == 200
+
+
+def test_a_header_on_two_lines_is_one() -> None:
+    # As by the later releases of urllib3; by others, it keeps the end of its first line.
+    folded = Talk((START + b"X-A: a\r\n b\r\nContent-Length: 2\r\n\r\n{}",))
+
+    with Script(OK, folded) as script:
+        session = make_session()
+        session.send = exchange.Exchange(session).send
+        results = outcomes(session, [make_request(script.url)] * 2)
+        session.close()
+
+    assert results[1] == (200, [("Content-Length", "2"), ("X-A", "a b")], b"{}")
 
 
 @pytest.mark.parametrize("name", LAST_ANSWERS)
@@ -295,6 +307,45 @@ def test_a_body_of_any_size_arrives(body: bytes) -> None:
     both(OK, OK, body=body)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost/",
+        "http://localhost.:8000/",
+        "http://[::1]:8000/",
+        "http://[::1]/",
+        "https://dynamodb.eu-west-1.amazonaws.com/",
+        "https://dynamodb.eu-west-1.amazonaws.com:8000/",
+        "https://dynamodb.eu-west-1.amazonaws.com:80/",
+    ],
+)
+def test_a_request_begins_as_by_urllib3(url: str) -> None:
+    sent: list[bytes] = []
+    session = make_session()
+    pool: t.Any = session._manager.connection_from_url(url)
+    connection: t.Any = pool.ConnectionCls(pool.host, pool.port)
+    connection.send = sent.append
+    connection.sock, connection.timeout = socket.socket(), 1
+    connection.request("POST", "/", headers={"User-Agent": "test"})
+    connection.close()
+    route = exchange.Exchange(session)._route(url)
+    assert route is not None
+    assert b"".join(sent).startswith(route.opening)
+    session.close()
+
+
+@pytest.mark.parametrize("path", ["prefix", "?a=b", "prefix/"])
+def test_another_path_is_left_to_botocore(path: str) -> None:
+    assert exchange.Exchange(make_session())._route(f"http://localhost/{path}") is None
+
+
+def test_a_proxy_is_left_to_botocore() -> None:
+    make: t.Any = botocore.httpsession.URLLib3Session
+    session = make(proxies={"http": "http://proxy"})
+    assert exchange.Exchange(session)._route("http://localhost/") is None
+    assert exchange.Exchange(session)._route("https://localhost/") is not None
+
+
 def test_a_request_leaves_in_one_piece() -> None:
     _, script = both(OK, OK, OK)
     assert script.pieces[1:] == [1, 1]
@@ -346,7 +397,7 @@ def test_a_call_ends_with_its_deadline_on_an_open_connection_too(
 ) -> None:
     stub.next("ListTables", Answer(body={"TableNames": []}), Answer(hold=True))
 
-    with in_app(stub_config, DYNAMODB_CALL_TIMEOUT_SECONDS=0.3) as db:
+    with in_app(stub_config, DYNAMODB_CALL_TIMEOUT_SECONDS=1) as db:
         db.connection.list_tables()
 
         with pytest.raises(CallTimeout):
