@@ -17,6 +17,7 @@ import http.client
 import io
 import logging
 import os
+import queue
 import re
 import socket
 import ssl
@@ -33,6 +34,7 @@ import urllib3
 import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
+from urllib3.util.connection import is_connection_dropped
 
 from . import deadline
 
@@ -165,16 +167,22 @@ def _opening(pool: t.Any) -> bytes:
 
 
 def _open_connection(pool: t.Any) -> t.Any:
-    """A connection of a pool that is open already; ``None`` if there is none of the usual kind."""
+    """A connection of a pool that is open already; ``None`` if there is none of the usual kind.
+
+    None is made here: botocore tells the pool first which certificates to trust.
+    """
     try:
-        connection = pool._get_conn()
-    except urllib3.exceptions.ClosedPoolError:
+        connection = pool.pool.get(block=False)
+    except (AttributeError, queue.Empty):
+        # The pool was closed, or all its connections are in use.
         return None
 
     if (
-        connection.sock.__class__ in {socket.socket, ssl.SSLSocket}
+        connection is not None
+        and connection.sock.__class__ in {socket.socket, ssl.SSLSocket}
         and connection.__class__ in _CONNECTIONS
         and not connection.debuglevel
+        and not is_connection_dropped(connection)
     ):
         return connection
 
