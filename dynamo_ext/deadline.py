@@ -18,6 +18,8 @@ _current: contextvars.ContextVar[Deadline | None] = contextvars.ContextVar(
     "dynamo_ext.deadline", default=None
 )
 
+_NO_LIMIT: t.Final = contextlib.nullcontext[t.Any](None)
+
 
 class Deadline:
     """The end of the time that a call may take.
@@ -48,13 +50,17 @@ def current() -> Deadline | None:
     return _current.get()
 
 
-@contextlib.contextmanager
-def limit(seconds: float | None) -> cabc.Generator[Deadline | None]:
+def limit(seconds: float | None) -> contextlib.AbstractContextManager[Deadline | None]:
     """Give the calls in the block a deadline together, unless they have one already.
 
     :param seconds: How long they may take; ``None`` for no limit.
     :raises CallTimeout: if an attempt failed because the time was up.
     """
+    return _NO_LIMIT if seconds is None and _current.get() is None else _limit(seconds)
+
+
+@contextlib.contextmanager
+def _limit(seconds: float | None) -> cabc.Generator[Deadline | None]:
     deadline = _current.get()
     token = None
 

@@ -24,7 +24,6 @@ _OF_THE_APP_ALONE = {
 _FROM_SETTINGS = tuple(
     field.name for field in dataclasses.fields(Settings) if field.name not in _OF_THE_APP_ALONE
 )
-_SNAPSHOT = ("table_name", *_FROM_SETTINGS)
 _NO_VALUES: cabc.Mapping[str, t.Any] = {}
 
 
@@ -69,9 +68,35 @@ class Meta:
         return f"<Meta of table {getattr(self, 'table_name', None)!r}>"
 
 
-def snapshot(declared: t.Any) -> tuple[t.Any, ...]:
-    """All that a model declares and :func:`resolve` uses, to see whether it has changed."""
-    return tuple(getattr(declared, name, None) for name in _SNAPSHOT)
+class Snapshot:
+    """All that a model declares, to see whether it has changed.
+
+    :param declared: The ``Meta`` that the model declares.
+    """
+
+    def __init__(self, declared: t.Any) -> None:
+        self._layers = _layers(declared)
+        self._values = [dict(values) for values in map(_values, self._layers)]
+
+    def is_of(self, declared: t.Any) -> bool:
+        """Whether that declares the same."""
+        layers = _layers(declared)
+        return layers == self._layers and all(
+            _values(layer) == values for layer, values in zip(layers, self._values, strict=True)
+        )
+
+
+def _layers(declared: t.Any) -> tuple[t.Any, ...]:
+    """The classes that a ``Meta`` consists of, without the one that all have."""
+    if isinstance(declared, type):
+        return t.cast("type[t.Any]", declared).__mro__[:-1]
+
+    # It need not be a class.
+    return (declared, *declared.__class__.__mro__[:-1])
+
+
+def _values(layer: t.Any) -> cabc.Mapping[str, t.Any]:
+    return t.cast("cabc.Mapping[str, t.Any]", vars(layer))
 
 
 def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t.Any]:

@@ -7,6 +7,7 @@ loop and waits for: such a call must not queue behind the very slot that waits f
 
 from __future__ import annotations
 
+import collections
 import collections.abc as cabc
 import contextlib
 import contextvars
@@ -14,8 +15,10 @@ import dataclasses
 import logging
 import threading
 import time
+import typing as t
 
-import aiologic
+from aiologic.lowlevel import create_async_event
+from aiologic.lowlevel import create_green_event
 
 from . import deadline
 from .calls import Call
@@ -57,17 +60,32 @@ class PoolStats:
     """How long calls have taken in all, without that wait, in seconds."""
 
 
+class Waiter(t.Protocol):
+    """One who waits in the line for a slot."""
+
+    def set(self) -> bool:
+        """Be given a slot. It is called in the thread of whoever gave one back.
+
+        :return: ``False`` if it does not want one any more.
+        """
+        ...
+
+
 class Pool:
     """The slots of one engine, in one process.
 
-    Waiters are served in the order in which they came, whether threads or tasks.
+    Waiters are served in the order in which they came, whether threads, tasks, or calls that
+    another thread will make.
 
     :param size: How many calls may be in flight at once.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._semaphore = aiologic.Semaphore(size)
+        # No lock guards these two, because a handler of a signal may interrupt what holds it: each
+        # step leaves both of them right.
+        self._free = collections.deque([None] * size)
+        self._line: collections.deque[Waiter] = collections.deque()
         # Reentrant: as in Engine.
         self._lock = threading.RLock()
         self._calls = 0
@@ -88,12 +106,12 @@ class Pool:
     @property
     def in_use(self) -> int:
         """How many slots are taken now."""
-        return self._size - self._semaphore.value
+        return self._size - len(self._free)
 
     @property
     def waiting(self) -> int:
         """How many calls are queued for a slot now."""
-        return self._semaphore.waiting
+        return len(self._line)
 
     def stats(self) -> PoolStats:
         """Figures for a dashboard or a log line."""
@@ -124,8 +142,25 @@ class Pool:
         :raises PoolTimeout: if none became free in time.
         :raises CallTimeout: if the call's deadline came first.
         """
-        start, patience = time.monotonic(), _patience(timeout)
-        return self._taken(self._semaphore.green_acquire(timeout=patience), start, timeout)
+        start = time.monotonic()
+
+        if self._take():
+            return self.slot(start)
+
+        turn = create_green_event()
+        self.stand_in_line(turn)
+        has_slot = False
+
+        try:
+            has_slot = turn.wait(_patience(timeout))
+        finally:
+            if not has_slot:
+                self._step_out(turn, is_out=turn.cancelled())
+
+        if not has_slot:
+            raise self.refused(start, timeout)
+
+        return self.slot(start)
 
     async def aacquire(self, timeout: float) -> Slot:
         """Wait in this task for a slot.
@@ -136,30 +171,87 @@ class Pool:
         :raises PoolTimeout: if none became free in time.
         :raises CallTimeout: if the call's deadline came first.
         """
-        start, patience = time.monotonic(), _patience(timeout)
-        # A slot that is free costs no turn of the event loop. With waiters, none is.
-        taken = self._semaphore.green_acquire(blocking=False)
-        taken = taken or await self._semaphore.async_acquire(timeout=patience)
-        return self._taken(taken, start, timeout)
+        start = time.monotonic()
 
-    @contextlib.contextmanager
-    def slot_for_call(self, timeout: float) -> cabc.Generator[Slot]:
-        """Hold a slot for the one call of the block: the one this thread holds already, or a new
-        one.
+        if self._take():
+            return self.slot(start)
+
+        turn = create_async_event()
+        self.stand_in_line(turn)
+        has_slot = False
+
+        try:
+            has_slot = await turn.with_(_patience(timeout))
+        finally:
+            if not has_slot:
+                self._step_out(turn, is_out=turn.cancelled())
+
+        if not has_slot:
+            raise self.refused(start, timeout)
+
+        return self.slot(start)
+
+    def stand_in_line(self, waiter: Waiter) -> None:
+        """Wait for a slot behind those who wait already.
+
+        :param waiter: Its ``set`` is called when it has a slot; at once, if one is free.
+        """
+        self._line.append(waiter)
+        self._serve()
+
+    def leave_line(self, waiter: Waiter) -> None:
+        """Wait no longer. One who has been served already is not in the line.
+
+        :param waiter: Its ``set`` must be returning ``False`` by now.
+        """
+        with contextlib.suppress(ValueError):
+            self._line.remove(waiter)
+
+    def slot(self, start: float) -> Slot:
+        """The slot of one who was served.
+
+        :param start: When the wait for it began, by :func:`time.monotonic`.
+        """
+        queue_seconds = time.monotonic() - start
+
+        with self._lock:
+            self._queue_seconds += queue_seconds
+
+        return Slot(self, self._give_back, queue_seconds)
+
+    def refused(self, start: float, timeout: float) -> PoolTimeout:
+        """The error of one who was not served in time.
+
+        :param start: When the wait began, by :func:`time.monotonic`.
+        :param timeout: The longest wait, in seconds.
+        :raises CallTimeout: if the call's deadline came first.
+        """
+        with self._lock:
+            self._queue_seconds += time.monotonic() - start
+            self._timeouts += 1
+
+        error = PoolTimeout(self.size, self.in_use, self.waiting, timeout)
+        _logger.warning("%s", error)
+
+        if (limit := deadline.current()) is not None:
+            limit.check()
+
+        return error
+
+    def slot_for_call(self, timeout: float) -> SlotForCall:
+        """Hold a slot for the one call of a ``with`` block: the one this thread holds already, or
+        a new one.
 
         :param timeout: Longest wait, in seconds.
         :raises PoolTimeout: if none became free in time.
         :raises CallTimeout: if the call's deadline came first.
         """
-        slot = self.join_held(timeout) or self.acquire(timeout)
+        return SlotForCall(self, timeout)
 
-        try:
-            # What is called within this call (by a handler of a signal or of a log record, by a
-            # botocore event) must not queue behind it.
-            with slot.held():
-                yield slot
-        finally:
-            slot.release()
+    @property
+    def is_held(self) -> bool:
+        """Whether the current context holds a slot of any pool."""
+        return _held.get(None) is not None
 
     def join_held(self, timeout: float = 0) -> Slot | None:
         """A share of the slot that the current context holds.
@@ -178,23 +270,43 @@ class Pool:
 
         return None
 
-    def _taken(self, taken: bool, start: float, timeout: float) -> Slot:
-        queue_seconds = time.monotonic() - start
+    def _take(self) -> bool:
+        """Take a slot if one is free and nobody waits for it."""
+        if self._line:
+            return False
 
-        with self._lock:
-            self._queue_seconds += queue_seconds
-            self._timeouts += not taken
+        try:
+            self._free.pop()
+        except IndexError:
+            return False
 
-        if not taken:
-            error = PoolTimeout(self.size, self.in_use, self.waiting, timeout)
-            _logger.warning("%s", error)
+        return True
 
-            if (limit := deadline.current()) is not None:
-                limit.check()
+    def _give_back(self) -> None:
+        self._free.append(None)
+        self._serve()
 
-            raise error
+    def _serve(self) -> None:
+        while self._line and self._free:
+            try:
+                self._free.pop()
+            except IndexError:
+                return
 
-        return Slot(self, self._semaphore.release, queue_seconds)
+            try:
+                is_taken = self._line.popleft().set()
+            except IndexError:
+                is_taken = False
+
+            if not is_taken:
+                self._free.append(None)
+
+    def _step_out(self, waiter: Waiter, *, is_out: bool) -> None:
+        """Wait no longer, and don't keep the slot that has come too late."""
+        if is_out:
+            self.leave_line(waiter)
+        else:
+            self._give_back()
 
 
 def _patience(timeout: float) -> float:
@@ -241,16 +353,9 @@ class Slot:
         self._released = True
         self._settle()
 
-    @contextlib.contextmanager
-    def held(self) -> cabc.Generator[None]:
-        """Make this slot the one that calls inside the block use."""
-        self.outer = _held.get(None)
-        token = _held.set(self)
-
-        try:
-            yield
-        finally:
-            _held.reset(token)
+    def held(self) -> HeldSlot:
+        """Make this slot the one that calls inside a ``with`` block use."""
+        return HeldSlot(self)
 
     def _leave(self) -> None:
         self._busy.release()
@@ -259,3 +364,49 @@ class Slot:
     def _settle(self) -> None:
         if self._released and self._busy.acquire(blocking=False):
             self._give_back()
+
+
+class HeldSlot:
+    """The slot that the calls in a ``with`` block use.
+
+    :param slot: The slot.
+    """
+
+    # Neither this nor the next is a generator: each call passes here.
+    __slots__ = ("_slot", "_token")
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+
+    def __enter__(self) -> None:
+        self._slot.outer = _held.get(None)
+        self._token = _held.set(self._slot)
+
+    def __exit__(self, *error: object) -> None:
+        _held.reset(self._token)
+
+
+class SlotForCall:
+    """A slot for the one call of a ``with`` block.
+
+    :param pool: Where it is from.
+    :param timeout: Longest wait for it, in seconds.
+    """
+
+    __slots__ = ("_held", "_pool", "_slot", "_timeout")
+
+    def __init__(self, pool: Pool, timeout: float) -> None:
+        self._pool = pool
+        self._timeout = timeout
+
+    def __enter__(self) -> Slot:
+        self._slot = self._pool.join_held(self._timeout) or self._pool.acquire(self._timeout)
+        # What is called within this call (by a handler of a signal or of a log record, by a
+        # botocore event) must not queue behind it.
+        self._held = self._slot.held()
+        self._held.__enter__()
+        return self._slot
+
+    def __exit__(self, *error: object) -> None:
+        self._held.__exit__(*error)
+        self._slot.release()

@@ -63,7 +63,7 @@ class Engines:
 class Binding:
     """One model in one app."""
 
-    snapshot: tuple[t.Any, ...]
+    snapshot: meta.Snapshot
     """What the model declared when this was made."""
 
     meta: meta.Meta
@@ -101,16 +101,16 @@ class AppState:
         :param model: The model.
         :raises ConfigError: if what the model declares is wrong.
         """
-        snapshot = meta.snapshot(model.declared_meta())
+        declared = model.declared_meta()
         binding = self._bindings.get(model)
 
-        if binding is None or binding.snapshot != snapshot:
-            binding = self._bindings[model] = self._make_binding(model, snapshot)
+        if binding is None or not binding.snapshot.is_of(declared):
+            binding = self._bindings[model] = self._make_binding(model, declared)
 
         return binding
 
-    def _make_binding(self, model: BindableModel, snapshot: tuple[t.Any, ...]) -> Binding:
-        declared = model.declared_meta()
+    def _make_binding(self, model: BindableModel, declared: t.Any) -> Binding:
+        snapshot = meta.Snapshot(declared)
         values = meta.resolve(model.__name__, declared, self.settings)
         engine = self._use(meta.endpoint(values, self.settings))
         table = {constants.TABLE_NAME: values["table_name"], **model.table_schema()}

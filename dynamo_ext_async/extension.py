@@ -103,12 +103,8 @@ async def _close(state: AppState) -> None:
 
 
 def _current_context() -> current.Context | None:
-    app_context = t.cast(t.Any, quart.globals.app_ctx)
-
-    if not app_context:
-        return None
-
-    return t.cast(current.Context, app_context._get_current_object())
+    context: current.Context | None = t.cast(t.Any, quart.globals)._cv_app.get(None)
+    return context
 
 
 # Quart runs a receiver that is no coroutine function in a thread, where the context is a copy.
