@@ -5,8 +5,6 @@ Nothing here ever holds a key, a value or a credential.
 
 from __future__ import annotations
 
-import collections.abc as cabc
-import contextlib
 import contextvars
 import dataclasses
 import logging
@@ -17,6 +15,8 @@ import blinker
 from flask.sansio.app import App
 from pynamodb import constants
 from pynamodb.exceptions import VerboseClientError
+
+from . import waits
 
 _logger = logging.getLogger("dynamo_ext.calls")
 
@@ -117,7 +117,8 @@ def announce(app: App | None, call: Call) -> None:
     :param call: The call.
     """
     try:
-        call_finished.send(app, call=call)
+        with waits.in_thread():
+            call_finished.send(app, call=call)
     except Exception:
         _logger.exception("A receiver of 'call_finished' raised an exception.")
 
@@ -136,19 +137,20 @@ def log(call: Call, slow_call_ms: float | None) -> None:
 
 
 def _write(level: int, what: str, call: Call) -> None:
-    _logger.log(
-        level,
-        "%s call: %s of %s, attempts=%d queue_ms=%.1f ms=%.1f capacity=%s error=%s",
-        what,
-        call.operation,
-        call.model or call.table_name,
-        call.attempts,
-        call.queue_seconds * 1000,
-        call.seconds * 1000,
-        call.consumed_capacity,
-        call.error,
-        extra={"dynamodb_call": call},
-    )
+    with waits.in_thread():
+        _logger.log(
+            level,
+            "%s call: %s of %s, attempts=%d queue_ms=%.1f ms=%.1f capacity=%s error=%s",
+            what,
+            call.operation,
+            call.model or call.table_name,
+            call.attempts,
+            call.queue_seconds * 1000,
+            call.seconds * 1000,
+            call.consumed_capacity,
+            call.error,
+            extra={"dynamodb_call": call},
+        )
 
 
 def _consumed_capacity(reply: dict[str, t.Any]) -> float | None:
@@ -170,20 +172,25 @@ def attempted(number: int) -> None:
         progress.attempts = number
 
 
-@contextlib.contextmanager
-def in_progress(operation: str, model: str | None) -> cabc.Generator[Progress]:
-    """Follow the call of the block.
+class InProgress:
+    """Follows the call of a ``with`` block.
 
     :param operation: DynamoDB's name of it.
     :param model: The model's name, if it is for one.
     """
-    progress = Progress(operation=operation, model=model)
-    token = _in_progress.set(progress)
 
-    try:
-        yield progress
-    finally:
-        _in_progress.reset(token)
+    # Not a generator: each call passes here, and it is several times as fast.
+    __slots__ = ("_progress", "_token")
+
+    def __init__(self, operation: str, model: str | None) -> None:
+        self._progress = Progress(operation=operation, model=model)
+
+    def __enter__(self) -> Progress:
+        self._token = _in_progress.set(self._progress)
+        return self._progress
+
+    def __exit__(self, *error: object) -> None:
+        _in_progress.reset(self._token)
 
 
 def _error_name(error: BaseException) -> str:

@@ -161,7 +161,7 @@ class Connection(pynamodb.connection.Connection):
     def _make_api_call(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
         settings, pool = self.rules.settings, self.engine.pool
 
-        with calls.in_progress(operation_name, self._model_name) as progress:
+        with calls.InProgress(operation_name, self._model_name) as progress:
             progress.table_name = operation_kwargs.get(constants.TABLE_NAME)
 
             try:

@@ -20,8 +20,12 @@ from . import reply
 from . import retry
 from . import signature
 from .pool import Pool
+from .settings import DIRECT
 from .settings import LOCAL
 from .user_agent import UserAgent
+
+if t.TYPE_CHECKING:
+    from . import direct
 
 _SERVICE = "dynamodb"
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -80,6 +84,7 @@ class Engine:
         self._session: botocore.session.Session | None = None
         self._client: botocore.client.BaseClient | None = None
         self._client_is_lasting = False
+        self._wire: direct.Wire | None = None
         self._close_client: cabc.Callable[[], t.Any] = _nothing_to_close
 
     def __repr__(self) -> str:
@@ -106,6 +111,11 @@ class Engine:
                 self._client_is_lasting = self._has_credentials() and self.endpoint.host != LOCAL
 
             return self._client
+
+    @property
+    def says_when_it_waits(self) -> bool:
+        """Whether a call would wait only by the means of :mod:`dynamo_ext.waits`."""
+        return self._client_is_lasting and self._wire is not None and self._wire.is_ready
 
     @property
     def is_of_this_process(self) -> bool:
@@ -176,15 +186,24 @@ class Engine:
                 proxies={} if endpoint.host == LOCAL else None,
             ),
         )
-        retry.install(client, max_attempts=max_attempts, base_ms=endpoint.base_backoff_ms)
-
+        retries = retry.install(client, max_attempts=max_attempts, base_ms=endpoint.base_backoff_ms)
         deadline.install(client)
         signature.install(client)
         exchange.install(client)
+        extra_headers = dict(endpoint.extra_headers)
 
-        if endpoint.extra_headers:
-            add_headers = _AddHeaders(dict(endpoint.extra_headers))
+        if extra_headers:
+            add_headers = _AddHeaders(extra_headers)
             client.meta.events.register_first(f"before-send.{_SERVICE}", add_headers)
+
+        if endpoint.transport == DIRECT:
+            self._wire = _direct().Wire(
+                client,
+                retries,
+                read_timeout_seconds=endpoint.read_timeout_seconds,
+                max_attempts=max_attempts,
+                extra_headers=extra_headers,
+            )
 
         return client
 
@@ -204,6 +223,13 @@ def _local() -> types.ModuleType:
     from . import local
 
     return local
+
+
+def _direct() -> types.ModuleType:
+    """The direct transport's module, for which an extra has to be installed."""
+    from . import direct
+
+    return direct
 
 
 def _nothing_to_close() -> None:

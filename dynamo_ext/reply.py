@@ -75,7 +75,14 @@ class ParserFactory(botocore.parsers.ResponseParserFactory):
 
 
 class Parser(botocore.parsers.JSONParser):
-    """Botocore's parser, with a shorter way for items."""
+    """Botocore's parser, with a shorter way for items.
+
+    :param loads: Makes an object of a body that is JSON; raises ``ValueError`` of any other.
+    """
+
+    def __init__(self, loads: cabc.Callable[[bytes], t.Any] | None = None) -> None:
+        super().__init__()
+        self._loads = loads or _loads
 
     def parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
         """Parse a reply.
@@ -103,7 +110,7 @@ class Parser(botocore.parsers.JSONParser):
 
     def _parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
         try:
-            body = json.loads(response["body"].decode())
+            body = self._loads(response["body"])
         except ValueError:
             return Damaged("it is no JSON")
 
@@ -129,6 +136,10 @@ class Parser(botocore.parsers.JSONParser):
     def _botocore_parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
         parsed: dict[str, t.Any] = t.cast(t.Any, super()).parse(response, shape)
         return parsed
+
+
+def _loads(body: bytes) -> t.Any:
+    return json.loads(body.decode())
 
 
 def _metadata(response: Response) -> dict[str, t.Any]:

@@ -26,12 +26,13 @@ _EVENT = "needs-retry.dynamodb"
 _UNIQUE_ID = "retry-config-dynamodb"
 
 
-def install(client: botocore.client.BaseClient, *, max_attempts: int, base_ms: int) -> None:
+def install(client: botocore.client.BaseClient, *, max_attempts: int, base_ms: int) -> Retry:
     """Give a client this project's back-off.
 
     :param client: A DynamoDB client whose retry mode is ``standard``.
     :param max_attempts: How often a call is sent at most, the first time included.
     :param base_ms: The base of the back-off, in milliseconds.
+    :return: What decides from now on.
     """
     events = client.meta.events
     # Botocore keeps the handler that decides to itself, so a second one is made and wrapped. An
@@ -40,9 +41,11 @@ def install(client: botocore.client.BaseClient, *, max_attempts: int, base_ms: i
     decision = standard.register_retry_handler(client, max_attempts)
     events.unregister(_EVENT, unique_id=_UNIQUE_ID)
     retry = Retry(decision.needs_retry, base_ms)
+    retry.release_quota = t.cast(t.Any, decision)._retry_quota.release_retry_quota
     # The stubs say that handlers return nothing; this event is there for what they return.
     handler = t.cast("cabc.Callable[..., None]", retry.needs_retry)
     events.register(_EVENT, handler, unique_id=_UNIQUE_ID)
+    return retry
 
 
 class Retry:
@@ -62,6 +65,8 @@ class Retry:
         self._decide = decide
         self._base_ms = base_ms
         self._draw = draw
+        self.release_quota: cabc.Callable[..., None] = _keep_no_quota
+        """Botocore's handler that gives back, after a success, what retries have used up."""
 
     def needs_retry(
         self, *, attempts: int, response: tuple[t.Any, t.Any] | None, **event: t.Any
@@ -104,6 +109,10 @@ def full_jitter(
     """
     longest_ms: int = base_ms * 2 ** min(exponent, 64)
     return draw() * min(longest_ms, MAX_BACKOFF_SECONDS * 1000) / 1000
+
+
+def _keep_no_quota(**event: t.Any) -> None:
+    pass
 
 
 def _damage(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import difflib
+import importlib.util
 import json
 import math
 import re
@@ -28,12 +29,15 @@ LAST_RESORT_REGION = "us-east-1"
 _OVERRIDE_FILE = "the file that PYNAMODB_CONFIG names"
 PAY_PER_REQUEST = "PAY_PER_REQUEST"
 PROVISIONED = "PROVISIONED"
+BOTOCORE = "botocore"
+DIRECT = "direct"
 
 BlockingCalls = t.Literal["allow", "warn", "raise"]
 BillingMode = t.Literal["PAY_PER_REQUEST", "PROVISIONED"]
-Transport = t.Literal["botocore"]
+Transport = t.Literal["botocore", "direct"]
 Convert = cabc.Callable[[str, t.Any], t.Any]
 
+_FOR_DIRECT = ("greenlet", "httptools", "orjson")
 _PORTS = 65535
 _WHOLE = re.compile(r"[+-]?[0-9]{1,100}")
 _REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
@@ -230,12 +234,16 @@ def _choice(*choices: str) -> Convert:
 
 
 def _transport(key: str, value: t.Any) -> str:
-    if value != "botocore":
+    transport: str = _choice(BOTOCORE, DIRECT)(key, value)
+    missing = [name for name in _FOR_DIRECT if importlib.util.find_spec(name) is None]
+
+    if transport == DIRECT and missing:
         raise ConfigError(
-            f"{key} must be 'botocore', the only transport of this version; it is {_shown(value)}."
+            f"{key} is {DIRECT!r}, which needs {' and '.join(missing)}: install"
+            f" 'dynamo-ext[{DIRECT}]', or set it to {BOTOCORE!r}."
         )
 
-    return "botocore"
+    return transport
 
 
 def _setting(
@@ -320,8 +328,8 @@ class Settings:
     billing_mode: BillingMode | None = _setting(_choice(PAY_PER_REQUEST, PROVISIONED))
     """Billing mode of new tables. ``None``: on demand unless capacity is set."""
 
-    transport: Transport = _setting(_transport, "botocore")
-    """How requests travel."""
+    transport: Transport = _setting(_transport, BOTOCORE)
+    """How requests travel: through botocore, or past most of it."""
 
     def __post_init__(self) -> None:
         check_credentials(vars(self), lambda name: f"'{PREFIX}{name.upper()}'")

@@ -15,6 +15,8 @@ import threading
 import time
 import typing as t
 
+from . import waits
+
 A = t.TypeVar("A")
 B = t.TypeVar("B")
 
@@ -40,7 +42,7 @@ _mine = _OfThread()
 @contextlib.contextmanager
 def taken() -> cabc.Generator[None]:
     """Decode in this block while no other thread does, as a rule."""
-    if _mine.turn is not None:
+    if _mine.turn is not None or waits.are_shared():
         yield
         return
 
@@ -90,7 +92,7 @@ def each(function: cabc.Callable[[A], B], items: cabc.Sequence[A]) -> list[B]:
     :param items: The items.
     :return: What it returned, in order.
     """
-    if len(items) <= _MANY_ITEMS:
+    if len(items) <= _MANY_ITEMS or waits.are_shared():
         return [function(item) for item in items]
 
     decoded: list[B] = []

@@ -91,6 +91,9 @@ class Answer:
     close: bool = False
     """The connection is closed after it, without a word about that."""
 
+    close_by_reset: bool = False
+    """The connection is reset after it."""
+
     reset: bool = False
     """The connection is reset instead."""
 
@@ -104,7 +107,10 @@ class Answer:
     """So many bytes of the content are missing at its end; then the connection is closed."""
 
     trickle: float = 0
-    """Seconds between one byte of the content and the next."""
+    """Seconds between one byte of the content, or one piece, and the next."""
+
+    pieces: tuple[bytes, ...] = ()
+    """Written one by one, as they are, in the place of all that."""
 
 
 Behaviour = Answer | cabc.Callable[[Request], Answer]
@@ -170,6 +176,8 @@ class Stub:
         self.connections = 0
         self.peak_connections = 0
         self.total_connections = 0
+        self.total_closed = 0
+        self.answers = 0
         self._changed = threading.Condition()
         self._closing = False
         self._held: collections.deque[threading.Event] = collections.deque()
@@ -250,6 +258,12 @@ class Stub:
             for connection in self._sockets:
                 _hang_up(connection)
 
+    def say(self, content: bytes) -> None:
+        """Send something on all connections that nobody has asked for."""
+        with self._changed:
+            for connection in self._sockets:
+                connection.sendall(content)
+
     def closes_within(self, seconds: float) -> bool:
         """Wait so long, but no longer than until this server is closed."""
         with self._changed:
@@ -305,6 +319,18 @@ class Stub:
                 self._changed.notify_all()
 
         return answer
+
+    def closed(self) -> None:
+        """A connection is closed, which it is some time after it is no longer counted."""
+        with self._changed:
+            self.total_closed += 1
+            self._changed.notify_all()
+
+    def answered(self) -> None:
+        """An answer has been written, to its last byte."""
+        with self._changed:
+            self.answers += 1
+            self._changed.notify_all()
 
     def _behaviour(self, operation: str) -> Behaviour:
         with self._changed:
@@ -399,6 +425,10 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             with self.stub.tls.wrap_socket(request, server_side=True) as connection:
                 super().finish_request(connection, client_address)
 
+    def shutdown_request(self, request: t.Any) -> None:
+        super().shutdown_request(request)
+        self.stub.closed()
+
     def handle_error(self, request: t.Any, client_address: t.Any) -> None:
         failure = sys.exception()
 
@@ -439,7 +469,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             path=self.path,
         )
         answer = self.stub.answer(request)
-        self.close_connection = answer.reset or answer.drop or answer.close or bool(answer.cut)
+
+        self.close_connection = (
+            answer.reset or answer.drop or answer.close or answer.close_by_reset or bool(answer.cut)
+        )
 
         if self.close_connection:
             # Before the client can know, and open another one.
@@ -447,8 +480,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
         if answer.reset:
             self._reset()
+        elif answer.pieces:
+            self._write(answer.pieces, answer.trickle)
         elif not answer.drop:
             self._send(answer)
+
+        if answer.close_by_reset:
+            self._reset()
+
+        self.stub.answered()
 
     def _send(self, answer: Answer) -> None:
         content = json.dumps(answer.body).encode() if answer.content is None else answer.content
@@ -463,20 +503,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         content = content[: len(content) - answer.cut]
 
         if answer.trickle:
-            self._trickle(content, answer.trickle)
+            self._write((bytes([byte]) for byte in content), answer.trickle)
         else:
             self.wfile.write(content)
 
-    def _trickle(self, content: bytes, seconds: float) -> None:
-        for byte in content:
-            if self.stub.closes_within(seconds):
+    def _write(self, pieces: cabc.Iterable[bytes], seconds: float) -> None:
+        for piece in pieces:
+            if seconds and self.stub.closes_within(seconds):
                 return
 
-            self.wfile.write(bytes([byte]))
+            self.wfile.write(piece)
 
     def _reset(self) -> None:
         linger_no_time = struct.pack("ii", 1, 0)
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_no_time)
+        # Else it would stay open until that is closed.
+        self.rfile.close()
         self.connection.close()
 
     def log_message(self, format: str, *args: t.Any) -> None:

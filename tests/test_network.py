@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
-import datetime
+import http.client
 import http.server
-import ipaddress
 import pathlib
 import socket
-import ssl
 import threading
 import typing as t
 import urllib.parse
@@ -17,15 +15,12 @@ import urllib.parse
 import botocore.exceptions
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pynamodb.attributes import UnicodeAttribute
 from pynamodb.exceptions import GetError
 
 import engines
 import stub as stubs
+from authority import Authority
 from conftest import InApp
 from dynamo_ext_async import CallTimeout
 from dynamo_ext_async import Model
@@ -42,79 +37,14 @@ class Item(Model):
     id = UnicodeAttribute(hash_key=True)
 
 
-class Authority:
-    """A private certification authority."""
-
-    def __init__(self, directory: pathlib.Path) -> None:
-        self._directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "of the tests")])
-        constraints = x509.BasicConstraints(ca=True, path_length=None)
-        certificate = self._sign(self._name, self._key.public_key(), constraints)
-        self.bundle = directory / "authority.pem"
-        self.bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-
-    def server(self, *names: x509.GeneralName) -> ssl.SSLContext:
-        """What a server of these names speaks TLS with."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
-        alternatives = x509.SubjectAlternativeName(names)
-        certificate = self._sign(subject, key.public_key(), alternatives)
-        path = self._directory / "server.pem"
-        path.write_bytes(
-            certificate.public_bytes(serialization.Encoding.PEM)
-            + key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
-
-    def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType
-    ) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
-        identifier = x509.SubjectKeyIdentifier.from_public_key(key)
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(extension, critical=True)
-            .add_extension(identifier, critical=False)
-            .add_extension(issuer, critical=False)
-            .sign(self._key, hashes.SHA256())
-        )
-
-
-@pytest.fixture
-def authority(tmp_path: pathlib.Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
-def secure_stub(authority: Authority) -> cabc.Iterator[Stub]:
-    """A server that speaks TLS with a certificate of the authority."""
-    address = x509.IPAddress(ipaddress.ip_address(engines.HOST))
-
-    with Stub(tls=authority.server(address)) as stub:
-        yield stub
-
-
 def test_the_bundle_of_the_environment_vouches_for_the_server(
     in_app: InApp, secure_stub: Stub, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.bundle))
 
-    with in_app(engines.config(secure_stub.url)):
+    with in_app(engines.config(secure_stub.url), **ONCE):
         assert Item.get("a").id == "a"
+        assert Item.get("b").id == "b"
 
     assert secure_stub.url.startswith("https:")
 
@@ -130,7 +60,7 @@ def test_the_bundle_of_the_profile_vouches_for_the_server(
     config.write_text(f"[default]\nca_bundle = {authority.bundle}\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
 
-    with in_app(engines.config(secure_stub.url)):
+    with in_app(engines.config(secure_stub.url), **ONCE):
         assert Item.get("a").id == "a"
 
 
@@ -195,6 +125,8 @@ class _ProxyServer(http.server.ThreadingHTTPServer):
 
 
 class _ProxyHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
     def do_CONNECT(self) -> None:
         host, _, port = self.path.rpartition(":")
         self._record()
@@ -204,16 +136,24 @@ class _ProxyHandler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
             self._join(server)
 
+        self.close_connection = True
+
     def do_POST(self) -> None:
         target = urllib.parse.urlsplit(self.path)
         self._record()
         content = self.rfile.read(int(self.headers["Content-Length"]))
-        head = [f"POST {target.path or '/'} HTTP/1.1", f"Host: {target.netloc}"]
-        head += [f"{name}: {value}" for name, value in self.headers.items() if name != "Host"]
+        server = http.client.HTTPConnection(target.netloc, timeout=DEADLINE)
 
-        with socket.create_connection((target.hostname, target.port), DEADLINE) as server:
-            server.sendall("\r\n".join([*head, "Connection: close", "", ""]).encode() + content)
-            self._pass(server, self.connection)
+        with contextlib.closing(server):
+            server.request("POST", target.path or "/", content, dict(self.headers.items()))
+            answer = server.getresponse()
+            self.send_response_only(answer.status)
+
+            for name, value in answer.getheaders():
+                self.send_header(name, value)
+
+            self.end_headers()
+            self.wfile.write(answer.read())
 
     def _record(self) -> None:
         proxy = t.cast(_ProxyServer, self.server).proxy
@@ -259,6 +199,44 @@ def test_the_proxy_of_the_environment_is_asked(
     assert proxy.requests == [f"POST {stub.url}/"]
     assert proxy.headers[0]["X-For-The-Proxy"] == "yes"
     assert "x-for-the-proxy" not in stub.requests[0].signature.signed_headers
+
+
+@pytest.mark.parametrize("transport", ["botocore", "direct"])
+def test_every_call_is_worded_for_the_proxy_that_passes_it_on(
+    in_app: InApp,
+    stub: Stub,
+    stub_config: dict[str, t.Any],
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    transport: str,
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+
+    with in_app(stub_config, DYNAMODB_TRANSPORT=transport, **ONCE):
+        assert [Item.get(key).id for key in "abc"] == ["a", "b", "c"]
+
+    assert proxy.requests == [f"POST {stub.url}/"] * 3
+    assert stub.operations == ["GetItem"] * 3
+
+
+@pytest.mark.parametrize("transport", ["botocore", "direct"])
+def test_a_proxy_that_passes_tls_on_is_asked_once_for_all_calls(
+    in_app: InApp,
+    secure_stub: Stub,
+    authority: Authority,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    transport: str,
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.bundle))
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+
+    with in_app(engines.config(secure_stub.url), DYNAMODB_TRANSPORT=transport, **ONCE) as db:
+        assert [Item.get(key).id for key in "abc"] == ["a", "b", "c"]
+        db.connection.client.close()
+
+    assert proxy.requests == [f"CONNECT {engines.HOST}:{secure_stub.port}"]
+    assert secure_stub.operations == ["GetItem"] * 3
 
 
 def test_a_proxy_passes_tls_on(

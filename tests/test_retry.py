@@ -105,7 +105,7 @@ def test_connection_that_the_server_has_closed_costs_no_attempt(
 
     with in_app(stub_config, DYNAMODB_MAX_RETRY_ATTEMPTS=0):
         assert Book.get("a").id == "a"
-        stub.wait_for(lambda: stub.connections == 0)
+        stub.wait_for(lambda: stub.total_closed == 1)
         assert Book.get("b").id == "b"
 
     assert stub.total_connections == 2

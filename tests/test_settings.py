@@ -148,11 +148,13 @@ def attributes(config: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {key.removeprefix("DYNAMODB_").lower(): value for key, value in config.items()}
 
 
+@pytest.mark.botocore(reason="the setting has its own default")
 def test_every_setting_has_its_default() -> None:
     assert vars(Settings.from_mapping({})) == DEFAULTS
     assert vars(Settings()) == DEFAULTS
 
 
+@pytest.mark.botocore(reason="the setting has its own default")
 def test_none_means_not_set() -> None:
     assert vars(Settings.from_mapping(dict.fromkeys(ALL))) == DEFAULTS
 
@@ -548,5 +550,5 @@ def test_billing_mode_of_meta_wins_over_app(in_app: InApp) -> None:
 
 
 def test_other_transport_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'DYNAMODB_TRANSPORT' must be 'botocore'"):
+    with pytest.raises(ConfigError, match="'DYNAMODB_TRANSPORT' must be 'botocore' or 'direct'"):
         Settings.from_mapping({"DYNAMODB_TRANSPORT": "pigeon"})

@@ -1,0 +1,376 @@
+"""``DYNAMODB_TRANSPORT = "direct"``: from a call's parameters to its reply, past most of botocore.
+
+Botocore puts each request together anew, through its events. Here, a template of it is kept for
+each operation. Connections are opened by botocore, with the first request on each; the next ones
+go over them directly. Retries, errors, credentials and endpoints are botocore's. What is out of the
+ordinary is left to it altogether.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import random
+import time
+import typing as t
+
+import orjson
+from botocore import handlers
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.awsrequest import AWSResponse
+from botocore.awsrequest import HeadersDict
+from botocore.credentials import ReadOnlyCredentials
+from botocore.credentials import RefreshableCredentials
+from botocore.endpoint import convert_to_response_dict
+from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ReadTimeoutError
+
+from . import calls
+from . import deadline
+from . import reply
+from . import template
+from . import waits
+from .http import Closed
+from .http import Connections
+from .http import Reply
+from .http import TooLate
+from .retry import Retry
+from .template import Operation
+from .template import Params
+from .template import Request
+from .template import Template
+
+# Its own: the app's draws stay what they are.
+_random = random.Random()
+
+Parsed = dict[str, t.Any]
+Answer = tuple[Reply | AWSResponse, Parsed]
+
+_ARN = "arn:"
+_TIME = "%Y%m%dT%H%M%SZ"
+_SAID_OF_ATTEMPT = ("ttl", "attempt", "max")
+_IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
+_TRACE = "x-amzn-trace-id"
+
+
+# Its repr would show the credentials.
+@dataclasses.dataclass(slots=True, repr=False)
+class _Call:
+    """A call, from its first attempt to its last."""
+
+    template: Template
+    credentials: ReadOnlyCredentials
+    body: bytes
+    retries: dict[str, t.Any]
+    """What botocore's retries know of it, and what the server is told."""
+
+    context: dict[str, t.Any]
+    """Botocore's, in which its retries keep account."""
+
+    attempt: int = 1
+
+
+class _Learnt:
+    """The templates of requests that are signed with one key."""
+
+    def __init__(self, access_key: str | None, token: str | None) -> None:
+        self.access_key = access_key
+        self.token = token
+        self.templates: dict[str, Template | None] = {}
+        """By operation; ``None`` for one that botocore has to send itself."""
+
+
+class Wire:
+    """Sends the calls of one client, in the place of the client's ``_make_api_call``.
+
+    :param client: A botocore client.
+    :param retry: Its retries.
+    :param read_timeout_seconds: Longest wait for the next bytes of a reply.
+    :param max_attempts: How often a call is sent at most.
+    :param extra_headers: To be added to each request, not signed.
+    """
+
+    def __init__(
+        self,
+        client: t.Any,
+        retry: Retry,
+        *,
+        read_timeout_seconds: float,
+        max_attempts: int,
+        extra_headers: cabc.Mapping[str, str],
+    ) -> None:
+        self._client = client
+        self._retry = retry
+        self._read_timeout_seconds = read_timeout_seconds
+        self._max_attempts = max_attempts
+        self._extra_headers = extra_headers
+        self._credentials: t.Any = client._request_signer._credentials
+        self._endpoint: t.Any = client._endpoint
+        self._call_botocore: cabc.Callable[[str, Params], Parsed] = client._make_api_call
+        self._close_client: cabc.Callable[[], None] = client.close
+        self._context = {
+            "client_region": client.meta.region_name,
+            "client_config": client.meta.config,
+            "has_streaming_input": False,
+        }
+        self._parser = reply.Parser(_loads)
+        self._adds_trace = _IN_LAMBDA in os.environ and _TRACE not in map(str.lower, extra_headers)
+        self._operations: dict[str, Operation] = {}
+        self._learnt = _Learnt(None, None)
+        self._connections = Connections()
+        client._make_api_call = self.call
+        client.close = self.close
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a call would not have to wait for credentials first."""
+        return self._credentials is not None and not _are_to_be_renewed(self._credentials)
+
+    def call(self, operation_name: str, params: Params) -> Parsed:
+        """Send one call.
+
+        :param operation_name: DynamoDB's name of the operation.
+        :param params: What it takes.
+        :return: What botocore would return. What it would raise is raised.
+        """
+        call = self._begin(operation_name, params)
+
+        if call is None:
+            return self._call_botocore(operation_name, params)
+
+        answer, error = self._attempt(call)
+
+        if answer is None or not _is_success(answer):
+            answer, error = self._try_again(call, answer, error)
+
+        if answer is None:
+            raise t.cast(Exception, error)
+
+        response, parsed = answer
+        metadata = parsed.setdefault("ResponseMetadata", {})
+        metadata["RetryAttempts"] = call.attempt - 1
+
+        if call.attempt == self._max_attempts:
+            # Botocore says so of a success, too.
+            metadata["MaxAttemptsReached"] = True
+
+        self._retry.release_quota(context=call.context, http_response=response)
+
+        if response.status_code >= 300:
+            code = call.context.get("error_code_override") or parsed.get("Error", {}).get("Code")
+            raise self._client.exceptions.from_code(code)(parsed, operation_name)
+
+        return parsed
+
+    def close(self) -> None:
+        """Close all connections that are idle."""
+        self._connections.close()
+        self._close_client()
+
+    def _begin(self, operation_name: str, params: Params) -> _Call | None:
+        if self._credentials is None or _names_an_arn(params):
+            return None
+
+        credentials = self._freeze(self._credentials)
+        found = self._template(operation_name, params, credentials)
+
+        if found is None:
+            return None
+
+        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _new_id()}
+
+        if found.tells_max:
+            retries["max"] = self._max_attempts
+
+        context = {**self._context, "retries": retries}
+        return _Call(found, credentials, found.operation.body(params), retries, context)
+
+    def _freeze(self, credentials: t.Any) -> ReadOnlyCredentials:
+        freeze: cabc.Callable[[], ReadOnlyCredentials] = credentials.get_frozen_credentials
+
+        if _are_to_be_renewed(credentials):
+            return waits.current.get().elsewhere(freeze)
+
+        return freeze()
+
+    def _template(
+        self, operation_name: str, params: Params, credentials: ReadOnlyCredentials
+    ) -> Template | None:
+        learnt = self._learnt
+
+        if (learnt.access_key, learnt.token) != (credentials.access_key, credentials.token):
+            learnt = self._learnt = _Learnt(credentials.access_key, credentials.token)
+
+        try:
+            return learnt.templates[operation_name]
+        except KeyError:
+            pass
+
+        operation = self._operations.get(operation_name)
+
+        if operation is None:
+            operation = self._operations[operation_name] = Operation(self._client, operation_name)
+
+        made = template.learn(self._client, operation, params, credentials, self._extra_headers)
+        learnt.templates[operation_name] = made
+        return made
+
+    def _try_again(
+        self, call: _Call, answer: Answer | None, error: Exception | None
+    ) -> tuple[Answer | None, Exception | None]:
+        """Send a call until it succeeds, or botocore's rules say that it has failed."""
+        while True:
+            delay = self._retry.needs_retry(
+                attempts=call.attempt,
+                response=answer,
+                endpoint=self._endpoint,
+                operation=call.template.operation.model,
+                caught_exception=error,
+                request_dict={"context": call.context},
+            )
+
+            if delay is None or delay is False:
+                return answer, error
+
+            waits.current.get().sleep(delay)
+            call.attempt += 1
+            self._endpoint._update_retries_context(call.context, call.attempt, answer)
+            answer, error = self._attempt(call)
+
+    def _attempt(self, call: _Call) -> tuple[Answer | None, Exception | None]:
+        calls.attempted(call.attempt)
+
+        try:
+            answer = self._send(self._request(call))
+            return self._parse(call.template.operation, call.template.url, answer), None
+        except Exception as error:
+            return None, error
+
+    def _request(self, call: _Call) -> Request:
+        retries = call.retries
+        said = "; ".join(f"{key}={retries[key]}" for key in _SAID_OF_ATTEMPT if key in retries)
+        request = call.template.fill(
+            call.credentials,
+            time=_timestamp(int(time.time())),
+            invocation=retries["invocation-id"],
+            attempt=said,
+            body=call.body,
+        )
+
+        if self._adds_trace:
+            handlers.add_recursion_detection_header({"headers": request.more_headers})
+
+        return request
+
+    def _send(self, request: Request) -> Reply:
+        connection = self._connections.take()
+
+        if connection is None:
+            return waits.current.get().elsewhere(lambda: self._send_by_botocore(request))
+
+        failure: Exception
+
+        try:
+            answer = connection.exchange(request.to_bytes(), self._patience)
+        except Closed as closed:
+            failure = ConnectionClosedError(error=closed, endpoint_url=request.template.url)
+        except TooLate as late:
+            failure = ReadTimeoutError(error=late, endpoint_url=request.template.url)
+        else:
+            return answer
+        finally:
+            self._connections.give(connection)
+
+        raise failure
+
+    def _send_by_botocore(self, request: Request) -> Reply:
+        session, url = self._endpoint.http_session, request.template.url
+        headers = t.cast(t.Any, HeadersDict(request.headers))
+        response = session.send(AWSPreparedRequest("POST", url, headers, request.body, False))
+        self._adopt_connections(session, url)
+        received = {name.lower(): value for name, value in response.headers.items()}
+        return Reply(response.status_code, received, response.content)
+
+    def _adopt_connections(self, session: t.Any, url: str) -> None:
+        proxy_url = session._proxy_config.proxy_url_for(url)
+
+        # A proxy that passes requests on wants them worded in another way.
+        if session._get_request_target(url, proxy_url) == session._path_url(url):
+            manager = session._get_connection_manager(url, proxy_url)
+            self._connections.adopt(manager.connection_from_url(url))
+
+    def _patience(self) -> float:
+        limit = deadline.current()
+        seconds = self._read_timeout_seconds
+        return seconds if limit is None else min(seconds, limit.remaining)
+
+    def _parse(self, operation: Operation, url: str, answer: Reply) -> Answer:
+        model = operation.model
+
+        if answer.status_code < 300:
+            return answer, self._parser.parse(vars(answer), model.output_shape)
+
+        response = AWSResponse(url, answer.status_code, t.cast(t.Any, answer.headers), answer)
+        content = convert_to_response_dict(response, model)
+        parsed = self._parser.parse(content, model.output_shape)
+        self._endpoint._add_modeled_error_fields(content, parsed, model, self._parser)
+        return response, parsed
+
+
+def _loads(body: bytes) -> t.Any:
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        # It is stricter than botocore, which believes what Python can read.
+        return json.loads(body.decode())
+
+
+def _is_success(answer: Answer) -> bool:
+    response, parsed = answer
+    return response.status_code < 300 and not isinstance(parsed, reply.Damaged)
+
+
+def _are_to_be_renewed(credentials: t.Any) -> bool:
+    return isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed()
+
+
+@functools.lru_cache(maxsize=2)
+def _timestamp(seconds: int) -> str:
+    return time.strftime(_TIME, time.gmtime(seconds))
+
+
+def _new_id() -> str:
+    """A random UUID."""
+    text = f"{_random.getrandbits(128):032x}"
+    variant = "89ab"[int(text[16], 16) & 3]
+    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+
+
+def _names_an_arn(params: Params) -> bool:
+    """Whether a table, or what else, is named by its ARN, which may lead to another endpoint."""
+    name = params.get("TableName")
+
+    if name is not None:
+        return _is_arn(name)
+
+    return any(map(_is_arn, itertools.chain(params.values(), _table_names(params))))
+
+
+def _table_names(params: Params) -> cabc.Iterator[t.Any]:
+    yield from params.get("RequestItems") or ()
+
+    for item in params.get("TransactItems") or ():
+        for action in item.values():
+            yield action and action.get("TableName")
+
+
+def _is_arn(name: t.Any) -> bool:
+    return isinstance(name, str) and name.startswith(_ARN)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_random.seed)

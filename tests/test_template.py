@@ -1,0 +1,306 @@
+"""Requests that are made from a template are those that botocore would make."""
+
+from __future__ import annotations
+
+import copy
+import json
+import typing as t
+import uuid
+
+import botocore
+import botocore.awsrequest
+import botocore.config
+import botocore.session
+import hypothesis
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.credentials import Credentials
+from botocore.credentials import ReadOnlyCredentials
+from hypothesis import strategies as st
+
+from dynamo_ext import template
+
+Outcome = bytes | tuple[type[Exception], str]
+
+
+def new_client(url: str | None = None, token: str | None = None, **config: t.Any) -> t.Any:
+    session = botocore.session.get_session()
+    session.set_credentials("AKIDOFTHETESTS", "secret", token)
+    settings = botocore.config.Config(parameter_validation=False, **config)
+    return session.create_client("dynamodb", "eu-west-3", endpoint_url=url, config=settings)
+
+
+CLIENT = new_client()
+
+names = st.one_of(
+    st.text(max_size=4), st.sampled_from(["B", "BS", "null", 'a"B"', "%s", "TableName", "M"])
+)
+texts = st.one_of(st.text(max_size=5), st.sampled_from(["null", '"B"', "\ud800", "é\U0001f600"]))
+binary: st.SearchStrategy[t.Any] = st.one_of(
+    st.binary(max_size=5), st.binary(max_size=5).map(bytearray)
+)
+scalars: st.SearchStrategy[dict[str, t.Any]] = st.one_of(
+    st.fixed_dictionaries({"S": texts}),
+    st.fixed_dictionaries({"N": st.decimals(allow_nan=False, places=3).map(str)}),
+    st.fixed_dictionaries({"B": binary}),
+    st.fixed_dictionaries({"SS": st.lists(texts, max_size=2)}),
+    st.fixed_dictionaries({"NS": st.lists(st.integers().map(str), max_size=2)}),
+    st.fixed_dictionaries({"BS": st.lists(binary, max_size=2)}),
+    st.fixed_dictionaries({"BOOL": st.booleans()}),
+    st.fixed_dictionaries({"NULL": st.just(True)}),
+)
+values = st.recursive(
+    scalars,
+    lambda values: st.one_of(
+        st.fixed_dictionaries({"L": st.lists(values, max_size=2)}),
+        st.fixed_dictionaries({"M": st.dictionaries(names, values, max_size=2)}),
+    ),
+    max_leaves=5,
+)
+items = st.dictionaries(names, values, max_size=3)
+expressions = {
+    "ConditionExpression": texts,
+    "ExpressionAttributeNames": st.dictionaries(texts, texts, max_size=2),
+    "ExpressionAttributeValues": items,
+}
+of_an_item = {**expressions, "ReturnConsumedCapacity": texts, "ReturnValues": texts}
+of_a_page = {
+    **expressions,
+    "ConsistentRead": st.booleans(),
+    "ExclusiveStartKey": items,
+    "Limit": st.integers(1, 9),
+}
+
+
+def params(
+    required: dict[str, st.SearchStrategy[t.Any]], optional: dict[str, st.SearchStrategy[t.Any]]
+) -> st.SearchStrategy[t.Any]:
+    optional = {name: st.one_of(value, st.none()) for name, value in optional.items()}
+    return st.fixed_dictionaries(required, optional=optional)
+
+
+def on_a_table(**required: st.SearchStrategy[t.Any]) -> dict[str, st.SearchStrategy[t.Any]]:
+    return {"TableName": texts, **required}
+
+
+one_get = params(on_a_table(Key=items), {"ExpressionAttributeNames": st.none()})
+one_write = st.one_of(
+    st.fixed_dictionaries({"Put": params(on_a_table(Item=items), expressions)}),
+    st.fixed_dictionaries({"Delete": params(on_a_table(Key=items), expressions)}),
+    st.fixed_dictionaries({"Update": params(on_a_table(Key=items), expressions)}),
+    st.fixed_dictionaries({"ConditionCheck": params(on_a_table(Key=items), expressions)}),
+)
+PARAMS: dict[str, st.SearchStrategy[t.Any]] = {
+    "BatchGetItem": params(
+        {
+            "RequestItems": st.dictionaries(
+                texts,
+                params({"Keys": st.lists(items, max_size=2)}, {"ConsistentRead": st.booleans()}),
+                max_size=2,
+            )
+        },
+        {"ReturnConsumedCapacity": texts},
+    ),
+    "BatchWriteItem": params(
+        {
+            "RequestItems": st.dictionaries(
+                texts,
+                st.lists(
+                    st.one_of(
+                        st.fixed_dictionaries({"PutRequest": params({"Item": items}, {})}),
+                        st.fixed_dictionaries({"DeleteRequest": params({"Key": items}, {})}),
+                    ),
+                    max_size=2,
+                ),
+                max_size=2,
+            )
+        },
+        {"ReturnItemCollectionMetrics": texts},
+    ),
+    "DeleteItem": params(on_a_table(Key=items), of_an_item),
+    "GetItem": params(on_a_table(Key=items), {"ConsistentRead": st.booleans(), **of_an_item}),
+    "PutItem": params(on_a_table(Item=items), of_an_item),
+    "Query": params(on_a_table(), of_a_page),
+    "Scan": params(on_a_table(), of_a_page),
+    "TransactGetItems": params(
+        {"TransactItems": st.lists(st.fixed_dictionaries({"Get": one_get}), max_size=2)},
+        {"ReturnConsumedCapacity": texts},
+    ),
+    "TransactWriteItems": params(
+        {"TransactItems": st.lists(one_write, max_size=2), "ClientRequestToken": texts},
+        {"ReturnConsumedCapacity": texts},
+    ),
+    "UpdateItem": params(on_a_table(Key=items), {"UpdateExpression": texts, **of_an_item}),
+}
+
+
+def made_here(operation: str, params: t.Any) -> Outcome:
+    try:
+        return template.Operation(CLIENT, operation).body(copy.deepcopy(params))
+    except Exception as error:
+        return type(error), str(error)
+
+
+def made_by_botocore(operation: str, params: t.Any) -> Outcome:
+    model = CLIENT.meta.service_model.operation_model(operation)
+
+    try:
+        request = CLIENT._serializer.serialize_to_request(copy.deepcopy(params), model)
+        return t.cast(bytes, request["body"])
+    except Exception as error:
+        return type(error), str(error)
+
+
+@pytest.mark.parametrize("operation", PARAMS)
+@hypothesis.given(data=st.data())
+@hypothesis.settings(max_examples=60, deadline=None)
+def test_a_body_is_botocore_s(operation: str, data: st.DataObject) -> None:
+    params = data.draw(PARAMS[operation])
+    assert made_here(operation, params) == made_by_botocore(operation, params)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"TableName": "t", "Key": {"id": {"B": b"\x00\xff"}}},
+        {"TableName": "t", "Key": {"B": {"M": {"BS": {"L": [{"BS": [b"a", b"b"]}]}}}}},
+        {"TableName": "t", "Key": {"id": {"B": "text"}}},
+        {"TableName": "t", "Key": {"id": {"N": "1"}}, "ConsistentRead": None},
+        {"TableName": "t", "Key": {"null": {"S": "null"}}},
+        {"TableName": "t", "Key": None},
+        {"TableName": "t", "Key": {}, "NoParameter": 1},
+        {"TableName": "t", "Key": {"id": {"S": object()}}},
+        {"TableName": "t", "Key": {"id": {"S": float("nan")}}},
+        {},
+    ],
+    ids=str,
+)
+def test_a_body_that_is_out_of_the_ordinary_is_botocore_s(params: t.Any) -> None:
+    assert made_here("GetItem", params) == made_by_botocore("GetItem", params)
+
+
+def test_other_operations_have_bodies_too() -> None:
+    params = {"TableName": "B", "PointInTimeRecoverySpecification": {"RecoveryPeriodInDays": 3}}
+    body = made_here("UpdateContinuousBackups", params)
+    assert body == made_by_botocore("UpdateContinuousBackups", params)
+
+
+def test_each_write_of_a_transaction_gets_a_token_of_its_own() -> None:
+    operation = template.Operation(CLIENT, "TransactWriteItems")
+    params: dict[str, t.Any] = {"TransactItems": []}
+    bodies = [json.loads(operation.body(params)) for _ in range(2)]
+    assert [list(body) for body in bodies] == [["TransactItems", "ClientRequestToken"]] * 2
+    tokens = {uuid.UUID(body["ClientRequestToken"]).version for body in bodies}
+    assert tokens == {4}
+    assert bodies[0] != bodies[1]
+    assert params == {"TransactItems": []}
+
+
+PARAMS_OF_GET = {"TableName": "t", "Key": {"id": {"S": "a"}}}
+NO_HEADERS: dict[str, str] = {}
+
+
+def learn(client: t.Any, extra_headers: dict[str, str] = NO_HEADERS) -> template.Template | None:
+    operation = template.Operation(client, "GetItem")
+    return template.learn(client, operation, PARAMS_OF_GET, frozen(client), extra_headers)
+
+
+def frozen(client: t.Any) -> ReadOnlyCredentials:
+    credentials: Credentials | None = client._request_signer._credentials
+    # A client that signs nothing has none.
+    return (credentials or Credentials("key", "secret")).get_frozen_credentials()
+
+
+def filled(client: t.Any, made: template.Template, time: str) -> template.Request:
+    return made.fill(
+        frozen(client),
+        time=time,
+        invocation="0",
+        attempt="attempt=1",
+        body=b"{}",
+    )
+
+
+def digest_by_botocore(client: t.Any, request: template.Request, time: str) -> str:
+    signer: t.Any = SigV4Auth(frozen(client), "dynamodb", "eu-west-3")
+    signed = request.headers["Authorization"].partition("SignedHeaders=")[2].partition(",")[0]
+    assert {"content-type", "host", "x-amz-date", "x-amz-target"} <= {*signed.split(";")}
+    headers = {
+        name: value for name, value in request.headers.items() if name.lower() in signed.split(";")
+    }
+    again: t.Any = botocore.awsrequest.AWSRequest(
+        "POST", request.template.url, headers, request.body
+    )
+    again.context["timestamp"] = time
+    to_sign = signer.string_to_sign(again, signer.canonical_request(again))
+    return t.cast(str, signer.signature(to_sign, again))
+
+
+URLS = {
+    "of AWS": (None, "dynamodb.eu-west-3.amazonaws.com"),
+    "port": ("http://127.0.0.1:8000", "127.0.0.1:8000"),
+    "path": ("http://127.0.0.1:8000/a/b-1", "127.0.0.1:8000"),
+    "usual port of http": ("http://db.example:80", "db.example"),
+    "usual port of https": ("https://db.example:443", "db.example"),
+    "port of the other scheme": ("https://db.example:80", "db.example:80"),
+    "IPv6": ("http://[::1]:8000", "[::1]:8000"),
+    "IPv6 without a port": ("https://[2001:db8::1]", "[2001:db8::1]"),
+    "capitals": ("http://DB.Example:8000", "db.example:8000"),
+}
+
+
+@pytest.mark.parametrize("token", [None, "a-token/of+its=own%s"], ids=["keys", "token"])
+@pytest.mark.parametrize("url", URLS)
+def test_requests_of_two_days_are_signed_as_botocore_would(url: str, token: str | None) -> None:
+    client = new_client(URLS[url][0], token)
+    made = learn(client)
+    assert made is not None
+
+    for time in ("20240229T235959Z", "20240301T000000Z", "20240229T235959Z"):
+        request = filled(client, made, time)
+        digest = digest_by_botocore(client, request, time)
+        assert request.headers["Authorization"].endswith(f"Signature={digest}")
+        assert request.headers["X-Amz-Date"] == time
+        assert request.headers.get("X-Amz-Security-Token") == token
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_the_host_is_named_as_http_wants_it(url: str) -> None:
+    client = new_client(URLS[url][0])
+    made = learn(client)
+    assert made is not None
+    head = filled(client, made, "20240229T235959Z").to_bytes().decode().split("\r\n")
+    assert head[1] == f"Host: {URLS[url][1]}"
+
+
+# These paths are worded in another way where they are signed, or sent.
+@pytest.mark.parametrize("path", ["/a%20b", "/a//b", "/a/../b", "/a+b"])
+def test_a_path_that_is_not_signed_as_it_is_makes_no_template(path: str) -> None:
+    assert learn(new_client(f"http://127.0.0.1:8000{path}")) is None
+
+
+def test_what_is_not_signed_makes_no_template() -> None:
+    assert learn(new_client(signature_version=botocore.UNSIGNED)) is None
+
+
+def test_a_body_that_would_be_sent_in_chunks_makes_no_template() -> None:
+    assert learn(new_client(), {"transfer-Encoding": "chunked"}) is None
+
+
+def test_extra_headers_take_the_place_of_others_as_in_botocore() -> None:
+    client = new_client()
+    extra = {"user-agent": "mine", "HOST": "h", "x-amz-date": "%d", "X-%s": "100 %(x)s"}
+    made = learn(client, extra)
+    assert made is not None
+    head = filled(client, made, "20240229T235959Z").to_bytes().decode().split("\r\n")
+    names = [line.partition(":")[0].lower() for line in head[1:-2]]
+    assert len(names) == len(set(names))
+    assert {"User-Agent: mine", "HOST: h", "X-Amz-Date: %d", "X-%s: 100 %(x)s"} <= set(head)
+
+
+def test_no_repr_shows_a_secret() -> None:
+    client = new_client(token="sentinel-of-the-token")
+    made = learn(client, {"X-Proxy": "sentinel-of-the-header"})
+    assert made is not None
+    shown = f"{made!r} {filled(client, made, '20240229T235959Z')!r} {made.operation!r}"
+    assert "sentinel" not in shown
