@@ -9,6 +9,7 @@ import time
 import typing as t
 
 import anyio
+import pynamodb.models
 from pynamodb import constants
 from pynamodb.pagination import PageIterator
 from pynamodb.pagination import ResultIterator as SyncResultIterator
@@ -18,7 +19,7 @@ from dynamo_ext.connection import Connection
 
 from . import offload
 
-T = t.TypeVar("T")
+T = t.TypeVar("T", bound=pynamodb.models.Model)
 Key = dict[str, dict[str, t.Any]]
 
 
@@ -46,7 +47,7 @@ class Pages(t.Generic[T]):
 
     :param connection: A connection on the engine to use.
     :param pages: PynamoDB's page iterator, without a rate limit.
-    :param decode: Makes an item of what DynamoDB returned.
+    :param model: The model whose items they are.
     :param rate_limit: Capacity units per second; ``None`` for no limit.
     """
 
@@ -54,7 +55,7 @@ class Pages(t.Generic[T]):
         self,
         connection: Connection,
         pages: PageIterator[t.Any],
-        decode: cabc.Callable[[dict[str, t.Any]], T],
+        model: type[T],
         rate_limit: float | None,
     ) -> None:
         if rate_limit is not None and rate_limit < 0:
@@ -62,7 +63,7 @@ class Pages(t.Generic[T]):
 
         self.pages: PageIterator[t.Any] = pages
         self._connection = connection
-        self._decode = decode
+        self._model = model
         self._rate_limit = rate_limit
         self._consumed = 0.0
         self._last_request = 0.0
@@ -81,7 +82,8 @@ class Pages(t.Generic[T]):
 
         await self._keep_rate()
         # The worker of a cancelled fetch goes on, on a copy that nobody looks at any more.
-        page = await offload.run(self._connection, self._fetch, copy.copy(self.pages), limit)
+        pages = copy.copy(self.pages)
+        page = await offload.call(self._connection, self._model, self._fetch, pages, limit)
         self._go_on(page)
         return page
 
@@ -125,7 +127,7 @@ class Pages(t.Generic[T]):
 
     def _decoded(self, raw_item: dict[str, t.Any]) -> T | Undecodable:
         try:
-            return self._decode(raw_item)
+            return self._model.from_raw_data(raw_item)
         except Exception as error:
             return Undecodable(error)
 
@@ -138,7 +140,7 @@ class ResultIterator(cabc.AsyncIterator[T]):
 
     :param result: PynamoDB's iterator, not started, without a rate limit.
     :param connection: A connection on the engine to use.
-    :param decode: Makes an item of what DynamoDB returned.
+    :param model: The model whose items they are.
     :param limit: How many items to give at most.
     :param rate_limit: Capacity units per second; ``None`` for no limit.
     """
@@ -147,13 +149,13 @@ class ResultIterator(cabc.AsyncIterator[T]):
         self,
         result: SyncResultIterator[T],
         connection: Connection,
-        decode: cabc.Callable[[dict[str, t.Any]], T],
+        model: type[T],
         *,
         limit: int | None,
         rate_limit: float | None,
     ) -> None:
         pages: PageIterator[t.Any] = t.cast(t.Any, result).page_iter
-        self._pages = Pages(connection, pages, decode, rate_limit)
+        self._pages = Pages(connection, pages, model, rate_limit)
         self._page: Page[T] | None = None
         self._index = 0
         self._limit = limit

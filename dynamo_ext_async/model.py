@@ -120,7 +120,7 @@ class Model(dynamo_ext.model.Model, metaclass=ModelType):
             page_size=page_size,
         )
         return ResultIterator(
-            result, cls._engine_connection(), cls.from_raw_data, limit=limit, rate_limit=rate_limit
+            result, cls._engine_connection(), cls, limit=limit, rate_limit=rate_limit
         )
 
     @classmethod
@@ -151,7 +151,7 @@ class Model(dynamo_ext.model.Model, metaclass=ModelType):
             attributes_to_get=attributes_to_get,
         )
         return ResultIterator(
-            result, cls._engine_connection(), cls.from_raw_data, limit=limit, rate_limit=rate_limit
+            result, cls._engine_connection(), cls, limit=limit, rate_limit=rate_limit
         )
 
     @classmethod
@@ -192,10 +192,7 @@ class Model(dynamo_ext.model.Model, metaclass=ModelType):
         )
         return ParallelScan(
             connection,
-            [
-                Pages(connection, t.cast(t.Any, scan).page_iter, cls.from_raw_data, None)
-                for scan in segments
-            ],
+            [Pages(connection, t.cast(t.Any, scan).page_iter, cls, None) for scan in segments],
             limit=limit,
         )
 
@@ -241,7 +238,7 @@ class Model(dynamo_ext.model.Model, metaclass=ModelType):
         )
         page_iterator = t.cast(t.Any, result.page_iter)
         page_iterator._kwargs["select"] = constants.COUNT
-        pages = Pages(cls._engine_connection(), page_iterator, cls.from_raw_data, rate_limit)
+        pages = Pages(cls._engine_connection(), page_iterator, cls, rate_limit)
         total = 0
 
         while (page := await pages.next()) is not None:
@@ -328,7 +325,7 @@ class Model(dynamo_ext.model.Model, metaclass=ModelType):
 
     @classmethod
     async def _offload(cls, method: cabc.Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await offload.run(cls._engine_connection(), method, *args, **kwargs)
+        return await offload.call(cls._engine_connection(), cls, method, *args, **kwargs)
 
     @classmethod
     async def _drive(cls, procedure: Procedure[R]) -> R:

@@ -1,4 +1,4 @@
-"""Run one call in a worker thread that holds a slot.
+"""Run one call in another thread, which holds a slot meanwhile.
 
 The slot belongs to whoever does the work: the task until the worker has begun, the worker from
 then on. So a cancelled task neither takes a slot with it nor gives back one that is in use, and
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import functools
 import math
 import threading
 import typing as t
@@ -23,6 +24,11 @@ from dynamo_ext.connection import UnderWay
 from dynamo_ext.errors import CallTimeout
 from dynamo_ext.pool import Slot
 from dynamo_ext.procedure import Procedure
+
+from .stock import is_stock
+
+if t.TYPE_CHECKING:
+    from . import hub
 
 P = t.ParamSpec("P")
 R = t.TypeVar("R")
@@ -70,6 +76,44 @@ async def run(
 
         work.give_up()
         raise CallTimeout(t.cast(deadline.Deadline, limit).seconds)
+
+
+async def call(
+    connection: Connection,
+    model: type[t.Any],
+    function: cabc.Callable[P, R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """Run a function that makes one call of a model, and does nothing else that takes time.
+
+    As :func:`run`, but calls that can share a thread do: those on the direct transport, of models
+    that are PynamoDB's own but for what they declare.
+
+    :param model: The model.
+    """
+    make_job = _job_class() if _may_share_thread(connection, model) else None
+
+    if make_job is None:
+        return await run(connection, function, *args, **kwargs)
+
+    pool, rules = connection.engine.pool, connection.rules
+
+    with rules.under_way, deadline.limit(rules.settings.call_timeout_seconds) as limit:
+        work = functools.partial(function, *args, **kwargs)
+        job = make_job(pool, rules.settings.pool_timeout_seconds, rules.under_way, work)
+
+        if limit is None:
+            return t.cast(R, await job.result())
+
+        with anyio.move_on_after(limit.remaining):
+            return t.cast(R, await job.result())
+
+        if not job.has_slot:
+            raise job.refused()
+
+        raise CallTimeout(limit.seconds)
 
 
 async def drive(connection: Connection, procedure: Procedure[R]) -> R:
@@ -121,6 +165,20 @@ class _Work(t.Generic[R]):
         """Give the slot back, unless the work has begun: then the worker does."""
         if self._claim.acquire(blocking=False):
             self._slot.release()
+
+
+def _may_share_thread(connection: Connection, model: type[t.Any]) -> bool:
+    engine = connection.engine
+    return engine.says_when_it_waits and not engine.pool.is_held and is_stock(model)
+
+
+@functools.cache
+def _job_class() -> type[hub.Job[t.Any]] | None:
+    """The calls of the hub; ``None`` where the system has no means for one."""
+    # Its greenlets are installed for the direct transport only.
+    from . import hub
+
+    return hub.Job if hub.IS_SUPPORTED else None
 
 
 def _limiter() -> anyio.CapacityLimiter:

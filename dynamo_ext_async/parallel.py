@@ -13,6 +13,7 @@ import threading
 import typing as t
 
 import aiologic
+import pynamodb.models
 
 from dynamo_ext.connection import Connection
 
@@ -21,7 +22,7 @@ from .iteration import Pages
 from .iteration import Undecodable
 from .iteration import unwrap
 
-T = t.TypeVar("T")
+T = t.TypeVar("T", bound=pynamodb.models.Model)
 
 _Arrival: t.TypeAlias = tuple[Pages[T], Page[T] | BaseException | None]
 

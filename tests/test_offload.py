@@ -24,6 +24,7 @@ from quart import g
 
 import stub as stubs
 from conftest import RunPython
+from dynamo_ext import current
 from dynamo_ext_async import Model
 from dynamo_ext_async import PoolTimeout
 from dynamo_ext_async import PynamoDB
@@ -49,15 +50,31 @@ def db() -> PynamoDB:
     return PynamoDB()
 
 
-@pytest.fixture
-def make_app(db: PynamoDB, stub_config: dict[str, t.Any]) -> MakeApp:
+@pytest.fixture(params=["threads", "hub"])
+def make_app(
+    request: pytest.FixtureRequest, db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]
+) -> MakeApp:
+    """Apps whose calls are made in worker threads, or all in the one of the hub."""
+
     def make_app(pool: int, **settings: t.Any) -> Quart:
         app = Quart(__name__)
         app.config.from_mapping(
             stub_config, DYNAMODB_MAX_POOL_CONNECTIONS=pool, DYNAMODB_MAX_RETRY_ATTEMPTS=0
         )
         app.config.from_mapping(settings)
+
+        if request.param == "hub":
+            app.config["DYNAMODB_TRANSPORT"] = "direct"
+
         db.init_app(app)
+
+        if request.param == "hub":
+            # It takes calls as soon as there is a client.
+            with current.use(app):
+                db.connection.list_tables()
+
+            stub.forget()
+
         return app
 
     return make_app
