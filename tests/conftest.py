@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import collections
 import collections.abc as cabc
 import contextlib
 import gc
+import ipaddress
 import os
+import pathlib
+import socket
 import subprocess
 import sys
 import typing as t
 
 import pytest
+from cryptography import x509
 
 import engines
+from authority import Authority
 from stub import Stub
 
 if t.TYPE_CHECKING:
@@ -66,9 +72,52 @@ class SkipsFailInCI:
                 terminalreporter.line(skip)
 
 
+class OnTransport:
+    """Runs all tests on one transport, but for those that are about botocore's way alone.
+
+    These are not skipped, since in CI that is a failure.
+
+    :param transport: What ``DYNAMODB_TRANSPORT`` is where a test does not set it.
+    """
+
+    def __init__(self, transport: str) -> None:
+        self.transport = transport
+        self.reasons: collections.Counter[str] = collections.Counter()
+        # Most apps here leave the setting out, and so should they: hence its default, which is
+        # the field's, the initializer's and the class's.
+        from dynamo_ext import Settings
+
+        Settings.__dataclass_fields__["transport"].default = transport
+        t.cast(t.Any, Settings.__init__).__kwdefaults__["transport"] = transport
+        t.cast(t.Any, Settings).transport = transport
+
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        reasons = {item: _reason_for_botocore(item) for item in items}
+        deselected = [item for item, reason in reasons.items() if reason is not None]
+        self.reasons.update(reason for reason in reasons.values() if reason is not None)
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item, reason in reasons.items() if reason is None]
+
+    def pytest_report_collectionfinish(self) -> list[str]:
+        return [
+            f"transport: {self.transport!r}; deselected, since they are botocore's alone:",
+            *(f"  {count}: {reason}" for reason, count in self.reasons.items()),
+        ]
+
+
+def _reason_for_botocore(item: pytest.Item) -> str | None:
+    marker = item.get_closest_marker("botocore")
+    return None if marker is None else t.cast(str, marker.kwargs["reason"])
+
+
 def pytest_configure(config: pytest.Config) -> None:
     # Now, because PynamoDB reads PYNAMODB_CONFIG when it is imported.
     isolate()
+
+    if (transport := os.environ.get(engines.TRANSPORT, "botocore")) != "botocore":
+        config.pluginmanager.register(OnTransport(transport))
 
     if os.environ.get("CI"):
         config.pluginmanager.register(SkipsFailInCI())
@@ -140,9 +189,40 @@ def stub() -> cabc.Iterator[Stub]:
 
 
 @pytest.fixture
+def busy() -> cabc.Iterator[str]:
+    """The URL of a server whose queue of new connections is full."""
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind((engines.HOST, 0))
+        listener.listen(0)
+
+        for _ in range(4):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+
+        yield f"http://{engines.HOST}:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
 def stub_config(stub: Stub) -> dict[str, t.Any]:
     """Settings for an app on :func:`stub`."""
     return engines.config(stub.url)
+
+
+@pytest.fixture
+def authority(tmp_path: pathlib.Path) -> Authority:
+    """A private certification authority."""
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def secure_stub(authority: Authority) -> cabc.Iterator[Stub]:
+    """A server that speaks TLS with a certificate of the authority."""
+    address = x509.IPAddress(ipaddress.ip_address(engines.HOST))
+
+    with Stub(tls=authority.server(address)) as stub:
+        yield stub
 
 
 @pytest.fixture

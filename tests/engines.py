@@ -18,13 +18,19 @@ import uuid
 HOST = "127.0.0.1"
 DYNOXIDE = "DYNOXIDE"
 ENDPOINT = "DYNAMO_EXT_TEST_ENDPOINT"
+TRANSPORT = "DYNAMO_EXT_TEST_TRANSPORT"
 _ATTEMPTS = 5
 _STOP_SECONDS = 10
 
 
 def config(url: str) -> dict[str, t.Any]:
-    """Settings for an app of one test: its tables are its own."""
+    """Settings for an app of one test: its tables are its own.
+
+    The transport of the run is among them, since they are also handed to other processes.
+    """
+    transport = os.environ.get(TRANSPORT)
     return {
+        **({"DYNAMODB_TRANSPORT": transport} if transport else {}),
         "DYNAMODB_HOST": url,
         "DYNAMODB_REGION": "us-east-1",
         "DYNAMODB_AWS_ACCESS_KEY_ID": "AKIDOFTHETESTS",

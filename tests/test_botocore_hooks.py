@@ -14,7 +14,10 @@ import dynamo_ext_async
 from conftest import InApp
 from stub import Stub
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.botocore(reason="the direct transport emits no events of botocore"),
+]
 
 
 class Todo(dynamo_ext_async.Model):

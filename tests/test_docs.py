@@ -290,6 +290,7 @@ def _literal(cell: str) -> t.Any:
     return ast.literal_eval(cell.split("`")[1])
 
 
+@pytest.mark.botocore(reason="the setting has its own default")
 def test_configuration_page_has_every_setting_with_its_default() -> None:
     defaults = {
         f"`DYNAMODB_{field.name.upper()}`": field.default

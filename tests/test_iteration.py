@@ -228,6 +228,7 @@ async def test_no_page_is_fetched_ahead(stub_app: Quart, stub: Stub) -> None:
     assert len(stub.requests) == 3
 
 
+@pytest.mark.botocore(reason="the direct transport emits no events of botocore")
 async def test_a_page_is_read_at_one_go(
     stub_app: Quart, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

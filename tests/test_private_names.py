@@ -89,6 +89,10 @@ def _client() -> t.Any:
     )
 
 
+def _http_session() -> t.Any:
+    return _client()._endpoint.http_session
+
+
 def _page_iterator() -> pynamodb.pagination.PageIterator[t.Any]:
     return pynamodb.pagination.PageIterator(lambda: None, (), {})
 
@@ -197,10 +201,104 @@ USES = [
         lambda: pynamodb.transactions.TransactGet(pynamodb.connection.Connection())._connection,
     ),
     Use(
+        "_make_api_call",
+        ("dynamo_ext.direct",),
+        lambda: _client()._make_api_call,
+        ("operation_name", "api_params"),
+    ),
+    Use(
         "_endpoint",
-        ("dynamo_ext.deadline", "dynamo_ext.exchange"),
+        (
+            "dynamo_ext.deadline",
+            "dynamo_ext.direct",
+            "dynamo_ext.exchange",
+            "dynamo_ext.template",
+        ),
         lambda: _client()._endpoint.http_session.send,
         ("request",),
+    ),
+    Use(
+        "_request_signer",
+        ("dynamo_ext.direct",),
+        lambda: _client()._request_signer,
+    ),
+    Use(
+        "_credentials",
+        ("dynamo_ext.direct",),
+        lambda: _client()._request_signer._credentials.get_frozen_credentials,
+        (),
+    ),
+    Use(
+        "_update_retries_context",
+        ("dynamo_ext.direct", "dynamo_ext.template"),
+        lambda: _client()._endpoint._update_retries_context,
+        ("context", "attempt", "success_response"),
+    ),
+    Use(
+        "_add_modeled_error_fields",
+        ("dynamo_ext.direct",),
+        lambda: _client()._endpoint._add_modeled_error_fields,
+        ("response_dict", "parsed_response", "operation_model", "parser"),
+    ),
+    Use(
+        "_proxy_config",
+        ("dynamo_ext.direct",),
+        lambda: _http_session()._proxy_config.proxy_url_for,
+        ("url",),
+    ),
+    Use(
+        "_get_request_target",
+        ("dynamo_ext.direct",),
+        lambda: _http_session()._get_request_target,
+        ("url", "proxy_url"),
+    ),
+    Use("_path_url", ("dynamo_ext.direct",), lambda: _http_session()._path_url, ("url",)),
+    Use(
+        "_get_connection_manager",
+        ("dynamo_ext.direct",),
+        lambda: _http_session()._get_connection_manager,
+        ("url", "proxy_url"),
+    ),
+    Use(
+        "_put_conn",
+        ("dynamo_ext.http",),
+        lambda: urllib3.HTTPConnectionPool._put_conn,
+        ("self", "conn"),
+    ),
+    Use(
+        "_serializer",
+        ("dynamo_ext.template",),
+        lambda: _client()._serializer.serialize_to_request,
+        ("parameters", "operation_model"),
+    ),
+    Use(
+        "_resolve_endpoint_ruleset",
+        ("dynamo_ext.template",),
+        lambda: _client()._resolve_endpoint_ruleset,
+        ("operation_model", "params", "request_context", "ignore_signing_region"),
+    ),
+    Use(
+        "_convert_to_request_dict",
+        ("dynamo_ext.template",),
+        lambda: _client()._convert_to_request_dict,
+        (
+            "api_params",
+            "operation_model",
+            "endpoint_url",
+            "context",
+            "headers",
+            "set_user_agent_header",
+        ),
+    ),
+    Use(
+        "_retry_quota",
+        ("dynamo_ext.retry",),
+        lambda: (
+            t.cast(
+                t.Any, standard.register_retry_handler(_client())
+            )._retry_quota.release_retry_quota
+        ),
+        ("context", "http_response", "kwargs"),
     ),
     Use(
         "_timeout",
@@ -226,12 +324,6 @@ USES = [
         ("url",),
     ),
     Use(
-        "_get_conn",
-        ("dynamo_ext.exchange",),
-        lambda: urllib3.HTTPConnectionPool._get_conn,
-        ("self", "timeout"),
-    ),
-    Use(
         "_put_conn",
         ("dynamo_ext.exchange",),
         lambda: urllib3.HTTPConnectionPool._put_conn,
@@ -249,16 +341,21 @@ USES = [
         lambda: _client()._request_signer.get_auth_instance,
     ),
     Use(
-        "_get_current_object",
+        "_cv_app",
         ("dynamo_ext.flask",),
         lambda: _current_object_of_flask(),
     ),
     Use(
-        "_get_current_object",
+        "_cv_app",
         ("dynamo_ext_async.extension",),
         lambda: asyncio.run(_current_object_of_quart()),
     ),
-    Use("_get_running_loop", ("dynamo_ext.guard",), lambda: asyncio._get_running_loop, ()),
+    Use(
+        "_get_running_loop",
+        ("dynamo_ext.guard", "dynamo_ext_async.mail"),
+        lambda: asyncio._get_running_loop,
+        (),
+    ),
 ]
 
 
@@ -266,7 +363,7 @@ def _current_object_of_flask() -> t.Any:
     app = flask.Flask(__name__)
 
     with app.app_context() as context:
-        current = t.cast(t.Any, flask.globals.app_ctx)._get_current_object()
+        current: t.Any = flask.globals._cv_app.get(None)
         assert current is context
         assert current.app is app
         return current
@@ -276,7 +373,7 @@ async def _current_object_of_quart() -> t.Any:
     app = quart.Quart(__name__)
 
     async with app.app_context() as context:
-        current = t.cast(t.Any, quart.globals.app_ctx)._get_current_object()
+        current: t.Any = quart.globals._cv_app.get(None)
         assert current is context
         assert current.app is app
         return current

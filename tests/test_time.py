@@ -57,22 +57,6 @@ def nobody() -> str:
     return f"http://{engines.HOST}:{port}"
 
 
-@pytest.fixture
-def busy() -> cabc.Iterator[str]:
-    """The URL of a server whose queue of new connections is full."""
-    with contextlib.ExitStack() as sockets:
-        listener = sockets.enter_context(socket.socket())
-        listener.bind((engines.HOST, 0))
-        listener.listen(0)
-
-        for _ in range(4):
-            waiting = sockets.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-
-        yield f"http://{engines.HOST}:{listener.getsockname()[1]}"
-
-
 def test_each_attempt_to_connect_has_the_connect_timeout(in_app: InApp, busy: str) -> None:
     settings = engines.config(busy)
     settings["DYNAMODB_CONNECT_TIMEOUT_SECONDS"] = 0.2

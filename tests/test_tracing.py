@@ -24,6 +24,8 @@ from stub import Answer
 from stub import Request
 from stub import Stub
 
+pytestmark = pytest.mark.botocore(reason="instrumentations wrap what the direct transport replaces")
+
 Json = dict[str, t.Any]
 
 SENTINEL = "a-key-that-nobody-needs-to-see"
