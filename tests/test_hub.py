@@ -255,7 +255,7 @@ async def test_a_call_that_waits_to_be_sent_again_holds_up_no_other(
     asked_to_wait = stubs.Answer(
         status=400,
         body={"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException"},
-        headers={"x-amz-retry-after": "700"},
+        headers={"x-amz-retry-after": "2000"},
     )
     stub.next("GetItem", asked_to_wait)
     done: list[str] = []
@@ -286,7 +286,7 @@ async def test_a_server_that_hangs_holds_up_no_other(make_app: MakeApp, stub: St
         assert isinstance(raised.value.cause, botocore.exceptions.ReadTimeoutError)
         done.append("in vain")
 
-    app = make_app(DYNAMODB_READ_TIMEOUT_SECONDS=1)
+    app = make_app(DYNAMODB_READ_TIMEOUT_SECONDS=2)
 
     async with app.app_context(), anyio.create_task_group() as tasks:
         tasks.start_soon(get_in_vain)
@@ -317,7 +317,7 @@ async def test_a_connection_in_the_place_of_another_is_watched_too(
 async def test_a_connection_that_is_not_made_holds_up_no_other(
     make_app: MakeApp, busy: str
 ) -> None:
-    quick, slow = make_app(), make_app(DYNAMODB_HOST=busy, DYNAMODB_CONNECT_TIMEOUT_SECONDS=1)
+    quick, slow = make_app(), make_app(DYNAMODB_HOST=busy, DYNAMODB_CONNECT_TIMEOUT_SECONDS=2)
     done: list[str] = []
 
     async def get_in_vain() -> None:
