@@ -21,7 +21,7 @@ import botocore.client
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 
-_ALGORITHM = "AWS4-HMAC-SHA256"
+ALGORITHM = "AWS4-HMAC-SHA256"
 _UNSIGNED_HEADERS = frozenset(botocore.auth.SIGNED_HEADERS_BLACKLIST)
 # With one of these, a request is signed in another way.
 _UNUSUAL_HEADERS = frozenset({"authorization", "date", "x-amz-content-sha256"})
@@ -45,6 +45,38 @@ def signing_key(secret_access_key: str, date: str, region: str, service: str) ->
         key = hmac.digest(key, part.encode(), "sha256")
 
     return key
+
+
+def authorization(
+    credentials: t.Any,
+    *,
+    service: str,
+    region: str,
+    timestamp: str,
+    signed_names: str,
+    canonical_request: str,
+) -> str:
+    """The value of the header ``Authorization``.
+
+    See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
+
+    :param credentials: Frozen credentials.
+    :param service: The name under which the service is signed for.
+    :param region: The name of the region.
+    :param timestamp: The time, as ``YYYYMMDDTHHMMSSZ``.
+    :param signed_names: The names of the signed headers, with ``;`` between them.
+    :param canonical_request: What is signed.
+    """
+    date = timestamp[:8]
+    scope = f"{date}/{region}/{service}/aws4_request"
+    digest = hashlib.sha256(canonical_request.encode()).hexdigest()
+    to_sign = f"{ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
+    key = signing_key(credentials.secret_key, date, region, service)
+    return (
+        f"{ALGORITHM} Credential={credentials.access_key}/{scope}, "
+        f"SignedHeaders={signed_names}, "
+        f"Signature={hmac.digest(key, to_sign.encode(), 'sha256').hex()}"
+    )
 
 
 def install(client: botocore.client.BaseClient) -> None:
@@ -134,15 +166,13 @@ class Signature(SigV4Auth):
             signed_names,
             hashlib.sha256(request.data).hexdigest(),
         ]
-        digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-        date = timestamp[:8]
-        scope = f"{date}/{self._region}/{self._service}/aws4_request"
-        to_sign = f"{_ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
-        key = signing_key(self.credentials.secret_key, date, self._region, self._service)
-        return (
-            f"{_ALGORITHM} Credential={self.credentials.access_key}/{scope}, "
-            f"SignedHeaders={signed_names}, "
-            f"Signature={hmac.digest(key, to_sign.encode(), 'sha256').hex()}"
+        return authorization(
+            self.credentials,
+            service=self._service,
+            region=self._region,
+            timestamp=timestamp,
+            signed_names=signed_names,
+            canonical_request="\n".join(lines),
         )
 
 

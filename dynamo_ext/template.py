@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections.abc as cabc
 import contextlib
 import hashlib
-import hmac
 import json
 import typing as t
 import urllib.parse
@@ -19,7 +18,8 @@ import uuid
 from botocore.awsrequest import HeadersDict
 from botocore.credentials import ReadOnlyCredentials
 
-from .signature import signing_key
+from .signature import ALGORITHM
+from .signature import authorization
 
 try:
     from botocore import context as botocore_context
@@ -28,7 +28,6 @@ except ImportError:  # Older releases of botocore have no such context.
 
 Params = dict[str, t.Any]
 
-_ALGORITHM = "AWS4-HMAC-SHA256"
 _TIME = "x-amz-date"
 _SIGNATURE = "authorization"
 _INVOCATION = "amz-sdk-invocation-id"
@@ -191,15 +190,14 @@ class Template:
         return Request(self, gaps, body)
 
     def _sign(self, credentials: ReadOnlyCredentials, time: str, body: bytes) -> str:
-        date = time[:8]
-        request = f"{self._before_time}{time}{self._after_time}{_sha256(body)}"
-        scope = f"{date}/{self._region}/{self._service}/aws4_request"
-        text = f"{_ALGORITHM}\n{time}\n{scope}\n{_sha256(request.encode())}"
-        key = signing_key(credentials.secret_key, date, self._region, self._service)
-        signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
-        return (
-            f"{_ALGORITHM} Credential={credentials.access_key}/{scope},"
-            f" SignedHeaders={self._signed}, Signature={signature}"
+        digest = hashlib.sha256(body).hexdigest()
+        return authorization(
+            credentials,
+            service=self._service,
+            region=self._region,
+            timestamp=time,
+            signed_names=self._signed,
+            canonical_request=f"{self._before_time}{time}{self._after_time}{digest}",
         )
 
 
@@ -276,7 +274,7 @@ def _authorization(header: str) -> tuple[str, list[str]]:
     """
     algorithm, _, rest = header.partition(" ")
 
-    if algorithm != _ALGORITHM:
+    if algorithm != ALGORITHM:
         raise ValueError(algorithm)
 
     credential, signed, _ = (field.partition("=")[2] for field in rest.split(", "))
@@ -305,10 +303,6 @@ def _host(parts: urllib.parse.SplitResult) -> str:
     host = f"[{name}]" if ":" in name else name
     usual = {"http": 80, "https": 443}[parts.scheme]
     return host if parts.port in {None, usual} else f"{host}:{parts.port}"
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _text(value: str | bytes) -> str:
