@@ -126,7 +126,7 @@ class Engine:
         """Close the idle connections. The next call makes a new client."""
         with self._lock:
             self._close_client()
-            self._client = None
+            self._client = self._wire = None
 
     @property
     def session(self) -> botocore.session.Session:

@@ -196,6 +196,18 @@ async def test_a_model_that_overrides_something_is_left_to_worker_threads(
     assert names != [HUB]
 
 
+async def test_a_client_is_made_anew_in_a_worker_thread(make_app: MakeApp, db: PynamoDB) -> None:
+    async with make_app().app_context():
+        db.connection.engine.close()
+
+        with recorded_threads() as names:
+            await Item.aget("a")
+            await Item.aget("b")
+
+    assert names[0] != HUB
+    assert names[1] == HUB
+
+
 async def test_an_app_s_own_function_is_left_to_worker_threads(
     make_app: MakeApp, db: PynamoDB
 ) -> None:
