@@ -20,7 +20,6 @@ from dynamo_ext.model import Model
 _OF_PYNAMODB = ("pynamodb.", "dynamo_ext.", "dynamo_ext_async.")
 _HARMLESS = frozenset({"__annotate__", "__eq__", "__hash__", "__repr__", "__str__"})
 
-
 _known: weakref.WeakKeyDictionary[type[t.Any], bool] = weakref.WeakKeyDictionary()
 
 
@@ -50,14 +49,12 @@ def _is_plain(kind: type[t.Any]) -> bool:
     is_plain = _known.get(kind)
 
     if is_plain is None:
-        # A map may hold itself.
-        _known[kind] = True
-        is_plain = _known[kind] = _looks_plain(kind)
+        is_plain = _known[kind] = _looks_plain(kind, frozenset())
 
     return is_plain
 
 
-def _looks_plain(kind: type[t.Any]) -> bool:
+def _looks_plain(kind: type[t.Any], outer: frozenset[type[t.Any]]) -> bool:
     is_map = issubclass(kind, MapAttribute)
     known = _names(_DeclaredMap if is_map else _Declared) | _HARMLESS
     inherited = frozenset(dir(MapAttribute if is_map else pynamodb.models.Model))
@@ -72,14 +69,17 @@ def _looks_plain(kind: type[t.Any]) -> bool:
     if own & inherited - known:
         return False
 
-    return all(map(_has_plain_values, kind.get_attributes().values()))
+    # A map may hold itself.
+    return all(_has_plain_values(each, outer | {kind}) for each in kind.get_attributes().values())
 
 
-def _has_plain_values(attribute: Attribute[t.Any]) -> bool:
+def _has_plain_values(attribute: Attribute[t.Any], outer: frozenset[type[t.Any]]) -> bool:
     kind: type[t.Any] = attribute.__class__
     kinds: list[type[t.Any]] = [kind, getattr(attribute, "element_type", None) or kind]
     return all(
-        _is_of_pynamodb(kind) or (issubclass(kind, AttributeContainer) and _is_plain(kind))
+        _is_of_pynamodb(kind)
+        or kind in outer
+        or (issubclass(kind, AttributeContainer) and _looks_plain(kind, outer))
         for kind in kinds
     )
 
