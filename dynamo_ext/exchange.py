@@ -10,6 +10,7 @@ everything while another tool has put itself between botocore, urllib3 and ``htt
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -320,14 +321,18 @@ def _rest(sock: socket.socket, body: bytes, length: int) -> bytes:
 
 def _read_by_standard_library(sock: socket.socket, data: bytes) -> _Reply:
     response = http.client.HTTPResponse(t.cast(t.Any, _Again(sock, data)), method="POST")
-    response.begin()
-    body = b"".join(iter(lambda: response.read(_LARGE), b""))
+
+    # Left open, it would be closed with the error that refers to it, in any order.
+    with contextlib.closing(response):
+        response.begin()
+        body = b"".join(iter(lambda: response.read(_LARGE), b""))
+        is_last = response.will_close or not response.isclosed()
+
     message = response.headers
     headers = {
         name: ", ".join(_FOLD.sub(" ", value) for value in message.get_all(name, []))
         for name in {name.lower(): name for name in reversed(message.keys())}.values()
     }
-    is_last = response.will_close or not response.isclosed()
     return _Reply(response.status, headers, body, is_last)
 
 

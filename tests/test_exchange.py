@@ -6,6 +6,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import contextlib
 import dataclasses
+import http.client
 import logging
 import socket
 import threading
@@ -258,6 +259,28 @@ def test_what_there_is_of_a_reply_that_was_cut_ends_the_connection() -> None:
 def test_a_reply_that_ends_the_connection_is_taken_as_by_botocore(name: str) -> None:
     _, script = both(OK, Talk((LAST_ANSWERS[name],), is_last=True), OK)
     assert script.connections == 2
+
+
+@pytest.mark.parametrize("answer", ["nothing", "cut head", "cut chunk", "until the end"])
+def test_no_reply_is_left_open(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # From Python 3.13 on, one that is left is complained of when it is collected with its error.
+    made: list[http.client.HTTPResponse] = []
+
+    class Response(http.client.HTTPResponse):
+        def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append(self)
+
+    with Script(OK, Talk((LAST_ANSWERS[answer],), is_last=True)) as script:
+        session = make_session()
+        session.send = exchange.Exchange(session).send
+        outcomes(session, [make_request(script.url)])
+        monkeypatch.setattr(http.client, "HTTPResponse", Response)
+        outcomes(session, [make_request(script.url)])
+        session.close()
+
+    assert [response.closed for response in made] == [True]
+    assert made[0].isclosed()
 
 
 @pytest.mark.parametrize("name", IN_PIECES)
