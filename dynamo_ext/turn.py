@@ -85,23 +85,26 @@ def give_back() -> None:
         turn.release()
 
 
-def each(function: cabc.Callable[[A], B], items: cabc.Sequence[A]) -> list[B]:
+def each(function: cabc.Callable[[A], B], items: list[A]) -> list[B]:
     """Call a function with each item, in a turn if they are many.
 
     :param function: Decodes an item.
-    :param items: The items.
+    :param items: The items. The list is emptied meanwhile: an item goes when it is decoded, so that
+        the garbage collector never finds all of them beside all that was made of them.
     :return: What it returned, in order.
     """
+    items.reverse()
+
     if len(items) <= _MANY_ITEMS or waits.are_shared():
-        return [function(item) for item in items]
+        return [function(items.pop()) for _ in range(len(items))]
 
     decoded: list[B] = []
 
     with taken():
         start = time.perf_counter()
 
-        for item in items:
-            decoded.append(function(item))
+        while items:
+            decoded.append(function(items.pop()))
 
             if time.perf_counter() - start > _LONGEST_STRETCH:
                 time.sleep(0)

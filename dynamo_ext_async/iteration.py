@@ -20,7 +20,8 @@ from dynamo_ext.connection import Connection
 from . import offload
 
 T = t.TypeVar("T", bound=pynamodb.models.Model)
-Key = dict[str, dict[str, t.Any]]
+TypedValue = dict[str, t.Any]
+Key = dict[str, TypedValue]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,9 @@ class Page(t.Generic[T]):
     """One reply to Query or Scan."""
 
     count: int
-    raw_items: cabc.Sequence[dict[str, t.Any]]
+    keys: cabc.Mapping[str, list[TypedValue]]
+    """The attributes that make a ``LastEvaluatedKey``, each of all items."""
+
     items: cabc.Sequence[T | Undecodable]
     consumed: float
     pages: PageIterator[t.Any]
@@ -115,17 +118,26 @@ class Pages(t.Generic[T]):
         except StopIteration:
             return None
 
-        raw_items: list[dict[str, t.Any]] = reply.get(constants.ITEMS) or []
+        raw_items: list[Key] = reply.get(constants.ITEMS) or []
+        keys = {
+            name: [item[name] for item in raw_items]
+            for name in pages.key_names
+            if all(name in item for item in raw_items)
+        }
+
+        if limit is not None:
+            del raw_items[limit:]
+
         capacity: dict[str, t.Any] = reply.get(constants.CONSUMED_CAPACITY) or {}
         return Page(
             count=reply[constants.CAMEL_COUNT],
-            raw_items=raw_items,
-            items=turn.each(self._decoded, raw_items[:limit]),
+            keys=keys,
+            items=turn.each(self._decoded, raw_items),
             consumed=capacity.get(constants.CAPACITY_UNITS, 0),
             pages=pages,
         )
 
-    def _decoded(self, raw_item: dict[str, t.Any]) -> T | Undecodable:
+    def _decoded(self, raw_item: Key) -> T | Undecodable:
         try:
             return self._model.from_raw_data(raw_item)
         except Exception as error:
@@ -187,11 +199,12 @@ class ResultIterator(cabc.AsyncIterator[T]):
     @property
     def last_evaluated_key(self) -> Key | None:
         """Where a later query or scan may go on: after the last item that was given."""
-        if self._page is None or self._index in {0, len(self._page.raw_items)}:
-            return self._pages.pages.last_evaluated_key
+        page, pages = self._page, self._pages.pages
 
-        raw_item = self._page.raw_items[self._index - 1]
-        return {name: raw_item[name] for name in self._pages.pages.key_names}
+        if page is None or self._index in {0, page.count}:
+            return pages.last_evaluated_key
+
+        return {name: page.keys[name][self._index - 1] for name in pages.key_names}
 
     @property
     def total_count(self) -> int:

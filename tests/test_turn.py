@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import typing as t
+import weakref
 
 import botocore.session
 import pytest
@@ -18,7 +19,23 @@ DEADLINE = 20
 
 def test_items_come_out_in_order() -> None:
     for count in (0, 1, 8, 9, 100):
-        assert turn.each(str, range(count)) == [str(number) for number in range(count)]
+        assert turn.each(str, [*range(count)]) == [str(number) for number in range(count)]
+
+
+@pytest.mark.parametrize("count", [8, 9])
+def test_an_item_goes_when_it_is_decoded(count: int) -> None:
+    # Else the garbage collector finds all items beside all models, and has twice the work.
+    class Item:
+        pass
+
+    items = [Item() for _ in range(count)]
+    seen = [weakref.ref(item) for item in items]
+
+    def decode(item: Item) -> int:
+        return sum(reference() is not None for reference in seen)
+
+    assert turn.each(decode, items) == [*range(count, 0, -1)]
+    assert not items
 
 
 def test_an_error_ends_the_turn() -> None:
@@ -26,7 +43,7 @@ def test_an_error_ends_the_turn() -> None:
         raise ValueError(item)
 
     with pytest.raises(ValueError, match="0"):
-        turn.each(fail, range(20))
+        turn.each(fail, [*range(20)])
 
     assert not turn._turn.locked()
 
@@ -48,7 +65,7 @@ def test_threads_decode_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> 
 
     def decode_all() -> None:
         barrier.wait(DEADLINE)
-        turn.each(decode, range(20))
+        turn.each(decode, [*range(20)])
 
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
         for future in [threads.submit(decode_all) for _ in range(4)]:
@@ -61,16 +78,16 @@ def test_few_items_wait_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turn, "_LONGEST_WAIT", DEADLINE)
 
     with turn.taken(), concurrent.futures.ThreadPoolExecutor(1) as threads:
-        assert threads.submit(turn.each, str, range(8)).result(DEADLINE / 2) == [*"01234567"]
+        assert threads.submit(turn.each, str, [*range(8)]).result(DEADLINE / 2) == [*"01234567"]
 
 
 def test_whoever_waits_for_another_that_decodes_is_not_stuck() -> None:
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
 
         def decode(item: int) -> list[str]:
-            return threads.submit(turn.each, str, range(20)).result(DEADLINE) if not item else []
+            return threads.submit(turn.each, str, [*range(20)]).result(DEADLINE) if not item else []
 
-        assert len(turn.each(decode, range(20))[0]) == 20
+        assert len(turn.each(decode, [*range(20)])[0]) == 20
 
 
 def test_a_turn_is_kept_until_the_end_of_the_block() -> None:
@@ -81,7 +98,7 @@ def test_a_turn_is_kept_until_the_end_of_the_block() -> None:
             pass
 
         assert turn._turn.locked()
-        assert turn.each(str, range(20)) == [str(number) for number in range(20)]
+        assert turn.each(str, [*range(20)]) == [str(number) for number in range(20)]
         assert turn._turn.locked()
 
     assert not turn._turn.locked()
