@@ -17,6 +17,7 @@ import botocore.session
 import pynamodb.connection
 import pynamodb.connection.base
 import pynamodb.connection.table
+import pynamodb.signals
 from flask.sansio.app import App
 from pynamodb import constants
 
@@ -34,6 +35,8 @@ if t.TYPE_CHECKING:
     from pynamodb.connection._botocore_private import BotocoreBaseClientPrivate
 
 Kwargs = dict[str, t.Any]
+
+_signals: t.Any = pynamodb.signals
 _announced: contextvars.ContextVar[tuple[str, uuid.UUID, str | None] | None] = (
     contextvars.ContextVar("dynamo_ext.announced", default=None)
 )
@@ -147,16 +150,20 @@ class Connection(pynamodb.connection.Connection):
     ) -> None:
         """Announce a call; remember that its end is owed."""
         _announced.set((operation_name, req_uuid, table_name))
-        announce = t.cast(t.Any, super().send_pre_boto_callback)
-        announce(operation_name, req_uuid, table_name)
+
+        if _signals.pre_dynamodb_send.receivers:
+            announce = t.cast(t.Any, super().send_pre_boto_callback)
+            announce(operation_name, req_uuid, table_name)
 
     def send_post_boto_callback(
         self, operation_name: str, req_uuid: uuid.UUID, table_name: str | None
     ) -> None:
         """Announce the end of a call."""
         _announced.set(None)
-        announce = t.cast(t.Any, super().send_post_boto_callback)
-        announce(operation_name, req_uuid, table_name)
+
+        if _signals.post_dynamodb_send.receivers:
+            announce = t.cast(t.Any, super().send_post_boto_callback)
+            announce(operation_name, req_uuid, table_name)
 
     def _make_api_call(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
         settings, pool = self.rules.settings, self.engine.pool

@@ -118,6 +118,9 @@ def _contexts() -> list[Context]:
 
 
 def _innermost(contexts: list[Context]) -> Context | None:
+    if len(contexts) == 1:
+        return contexts[0]
+
     for context in contexts:
         outer = _outer.get(context, ())
 

@@ -14,9 +14,9 @@ import functools
 import itertools
 import json
 import os
-import random
 import time
 import typing as t
+import uuid
 
 import orjson
 from botocore import handlers
@@ -43,9 +43,6 @@ from .template import Operation
 from .template import Params
 from .template import Request
 from .template import Template
-
-# Its own: the app's draws stay what they are.
-_random = random.Random()
 
 Parsed = dict[str, t.Any]
 Answer = tuple[Reply | AWSResponse, Parsed]
@@ -117,7 +114,7 @@ class Wire:
             "client_config": client.meta.config,
             "has_streaming_input": False,
         }
-        self._parser = reply.Parser(_loads)
+        self._parser = _Parser()
         self._adds_trace = _IN_LAMBDA in os.environ and _TRACE not in map(str.lower, extra_headers)
         self._operations: dict[str, Operation] = {}
         self._learnt = _Learnt(None, None)
@@ -181,7 +178,7 @@ class Wire:
         if found is None:
             return None
 
-        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _new_id()}
+        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _ids.next()}
 
         if found.tells_max:
             retries["max"] = self._max_attempts
@@ -252,7 +249,7 @@ class Wire:
 
     def _request(self, call: _Call) -> Request:
         retries = call.retries
-        said = "; ".join(f"{key}={retries[key]}" for key in _SAID_OF_ATTEMPT if key in retries)
+        said = "; ".join([f"{key}={retries[key]}" for key in _SAID_OF_ATTEMPT if key in retries])
         request = call.template.fill(
             call.credentials,
             time=_timestamp(int(time.time())),
@@ -321,12 +318,17 @@ class Wire:
         return response, parsed
 
 
-def _loads(body: bytes) -> t.Any:
-    try:
-        return orjson.loads(body)
-    except ValueError:
-        # It is stricter than botocore, which believes what Python can read.
-        return json.loads(body.decode())
+class _Parser(reply.Parser):
+    def loads(self, body: bytes) -> t.Any:
+        try:
+            return orjson.loads(body)
+        except ValueError:
+            # It is stricter than botocore, which believes what Python can read.
+            return json.loads(body.decode())
+
+    def headers(self, response: reply.Response) -> dict[str, str]:
+        # They are in lower case already.
+        return t.cast("dict[str, str]", response["headers"])
 
 
 def _is_success(answer: Answer) -> bool:
@@ -343,11 +345,22 @@ def _timestamp(seconds: int) -> str:
     return time.strftime(_TIME, time.gmtime(seconds))
 
 
-def _new_id() -> str:
-    """A random UUID."""
-    text = f"{_random.getrandbits(128):032x}"
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{variant}{text[17:20]}-{text[20:]}"
+class _Ids:
+    """UUIDs, each of which differs from all others in its last digits only."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child must: it would go on as its parent does."""
+        self._start = str(uuid.uuid4())[:24]
+        self._numbers = itertools.count()
+
+    def next(self) -> str:
+        return f"{self._start}{next(self._numbers):012x}"
+
+
+_ids = _Ids()
 
 
 def _names_an_arn(params: Params) -> bool:
@@ -373,4 +386,4 @@ def _is_arn(name: t.Any) -> bool:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.seed)
+    os.register_at_fork(after_in_child=_ids.reset)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import functools
 import typing as t
 
 import flask
@@ -22,15 +24,13 @@ class PynamoDB(Extension):
     _wanted: t.ClassVar[str] = "a Flask app (for Quart: 'dynamo_ext_async.PynamoDB')"
 
 
-def _current_context() -> current.Context | None:
-    # Each call asks this: the proxy that is made of it takes several times as long.
-    context: current.Context | None = t.cast(t.Any, flask.globals)._cv_app.get(None)
-    return context
+# Each call asks this: the proxy that Flask makes of it takes several times as long.
+_context: contextvars.ContextVar[current.Context] = t.cast(t.Any, flask.globals)._cv_app
 
 
 def _context_pushed(app: flask.Flask, **signal: t.Any) -> None:
-    current.context_pushed(t.cast(current.Context, _current_context()))
+    current.context_pushed(_context.get())
 
 
-current.add_framework(_current_context)
+current.add_framework(functools.partial(_context.get, None))
 flask.appcontext_pushed.connect(_context_pushed)

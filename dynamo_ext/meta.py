@@ -76,27 +76,24 @@ class Snapshot:
 
     def __init__(self, declared: t.Any) -> None:
         self._layers = _layers(declared)
-        self._values = [dict(values) for values in map(_values, self._layers)]
+        self._values = [
+            dict(t.cast("cabc.Mapping[str, t.Any]", vars(layer))) for layer in self._layers
+        ]
 
     def is_of(self, declared: t.Any) -> bool:
         """Whether that declares the same."""
         layers = _layers(declared)
-        return layers == self._layers and all(
-            _values(layer) == values for layer, values in zip(layers, self._values, strict=True)
-        )
+        return layers == self._layers and [vars(layer) for layer in layers] == self._values
 
 
 def _layers(declared: t.Any) -> tuple[t.Any, ...]:
     """The classes that a ``Meta`` consists of, without the one that all have."""
     if isinstance(declared, type):
-        return t.cast("type[t.Any]", declared).__mro__[:-1]
+        kind: type[t.Any] = declared
+        return kind.__mro__[:-1]
 
     # It need not be a class.
     return (declared, *declared.__class__.__mro__[:-1])
-
-
-def _values(layer: t.Any) -> cabc.Mapping[str, t.Any]:
-    return t.cast("cabc.Mapping[str, t.Any]", vars(layer))
 
 
 def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t.Any]:

@@ -63,26 +63,24 @@ class ParserFactory(botocore.parsers.ResponseParserFactory):
     It goes into a botocore session as the component ``response_parser_factory``.
     """
 
+    def __init__(self) -> None:
+        t.cast(t.Any, super()).__init__()
+        # Botocore asks for one for each reply. They keep nothing of it, but refer to themselves.
+        self._parser = Parser()
+
     def create_parser(self, protocol_name: str) -> t.Any:
-        """Make a parser.
+        """A parser.
 
         :param protocol_name: Botocore's name of the protocol.
         """
         if protocol_name == "json":
-            return Parser()
+            return self._parser
 
         return t.cast(t.Any, super()).create_parser(protocol_name)
 
 
 class Parser(botocore.parsers.JSONParser):
-    """Botocore's parser, with a shorter way for items.
-
-    :param loads: Makes an object of a body that is JSON; raises ``ValueError`` of any other.
-    """
-
-    def __init__(self, loads: cabc.Callable[[bytes], t.Any] | None = None) -> None:
-        super().__init__()
-        self._loads = loads or _loads
+    """Botocore's parser, with a shorter way for items."""
 
     def parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
         """Parse a reply.
@@ -108,9 +106,20 @@ class Parser(botocore.parsers.JSONParser):
 
         return content
 
+    def loads(self, body: bytes) -> t.Any:
+        """What a body that is JSON stands for.
+
+        :raises ValueError: if it is none.
+        """
+        return json.loads(body.decode())
+
+    def headers(self, response: Response) -> dict[str, str]:
+        """The headers of a reply, by name in lower case."""
+        return {name.lower(): value for name, value in response["headers"].items()}
+
     def _parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
         try:
-            body = self._loads(response["body"])
+            body = self.loads(response["body"])
         except ValueError:
             return Damaged("it is no JSON")
 
@@ -128,28 +137,20 @@ class Parser(botocore.parsers.JSONParser):
             return self._botocore_parse(response, shape)
 
         if not rest:
-            return {**content, "ResponseMetadata": _metadata(response)}
+            content["ResponseMetadata"] = self._metadata(response)
+            return content
 
         left = json.dumps(rest).encode()
         return {**content, **self._botocore_parse({**response, "body": left}, shape)}
 
+    def _metadata(self, response: Response) -> dict[str, t.Any]:
+        headers = self.headers(response)
+        metadata = {"RequestId": headers[_REQUEST_ID]} if _REQUEST_ID in headers else {}
+        return {**metadata, "HTTPStatusCode": response["status_code"], "HTTPHeaders": headers}
+
     def _botocore_parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
         parsed: dict[str, t.Any] = t.cast(t.Any, super()).parse(response, shape)
         return parsed
-
-
-def _loads(body: bytes) -> t.Any:
-    return json.loads(body.decode())
-
-
-def _metadata(response: Response) -> dict[str, t.Any]:
-    headers = {name.lower(): value for name, value in response["headers"].items()}
-    metadata: dict[str, t.Any] = {}
-
-    if _REQUEST_ID in headers:
-        metadata["RequestId"] = headers[_REQUEST_ID]
-
-    return {**metadata, "HTTPStatusCode": response["status_code"], "HTTPHeaders": headers}
 
 
 def _wrong_checksum(response: Response) -> str | None:

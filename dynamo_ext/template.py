@@ -49,8 +49,6 @@ _ITEM_OPERATIONS = frozenset(
         "UpdateItem",
     }
 )
-# Botocore encodes binary values, and leaves out what is None.
-_NOT_YET_JSON = ('"B"', '"BS"', "null")
 
 
 class Operation:
@@ -70,17 +68,19 @@ class Operation:
 
     def body(self, params: Params) -> bytes:
         """The body of a request, as botocore makes it."""
-        missing = [token for token in self._tokens if token not in params]
-
-        if missing:
+        if self._tokens:
+            missing = [token for token in self._tokens if token not in params]
             params = {**params, **{token: str(uuid.uuid4()) for token in missing}}
 
         if self._has_items and params.keys() <= self._members:
-            with contextlib.suppress(TypeError, ValueError):
+            try:
                 text = json.dumps(params)
+            except (TypeError, ValueError):
+                text = "null"
 
-                if not any(mark in text for mark in _NOT_YET_JSON):
-                    return text.encode()
+            # Botocore encodes binary values, and leaves out what is None.
+            if not ('"B"' in text or '"BS"' in text or "null" in text):
+                return text.encode()
 
         return t.cast(bytes, self._serializer.serialize_to_request(params, self.model)["body"])
 
@@ -109,7 +109,11 @@ class Request:
 
     def to_bytes(self) -> bytes:
         """The request as it is sent."""
-        head = self.template.head % self._gaps + _lines(self.more_headers)
+        head = self.template.head % self._gaps
+
+        if self.more_headers:
+            head += _lines(self.more_headers)
+
         return head.encode("latin-1") + b"\r\n" + self.body
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextvars
 import functools
 import typing as t
 
@@ -102,15 +103,13 @@ async def _close(state: AppState) -> None:
                 engine.close()
 
 
-def _current_context() -> current.Context | None:
-    context: current.Context | None = t.cast(t.Any, quart.globals)._cv_app.get(None)
-    return context
+_context: contextvars.ContextVar[current.Context] = t.cast(t.Any, quart.globals)._cv_app
 
 
 # Quart runs a receiver that is no coroutine function in a thread, where the context is a copy.
 async def _context_pushed(app: quart.Quart, **signal: t.Any) -> None:
-    current.context_pushed(t.cast(current.Context, _current_context()))
+    current.context_pushed(_context.get())
 
 
-current.add_framework(_current_context)
+current.add_framework(functools.partial(_context.get, None))
 quart.appcontext_pushed.connect(_context_pushed)

@@ -16,6 +16,8 @@ import weakref
 
 R = t.TypeVar("R")
 
+CallSoon = cabc.Callable[[cabc.Callable[[], None]], t.Any]
+
 # By event loop, or by what stands for a run of trio.
 _mailboxes: weakref.WeakKeyDictionary[t.Any, Mailbox] = weakref.WeakKeyDictionary()
 
@@ -88,16 +90,19 @@ class Mailbox:
     """The letters to the tasks of one event loop.
 
     :param call_soon: Has the event loop call a function, from any thread.
+    :param call_next: The same from its own thread, behind the tasks that can run.
     :param new_flag: Makes what one task waits for.
     """
 
     def __init__(
         self,
-        call_soon: cabc.Callable[[cabc.Callable[[], None]], t.Any],
+        call_soon: CallSoon,
+        call_next: CallSoon,
         new_flag: cabc.Callable[[], _Flag],
     ) -> None:
         self.new_flag = new_flag
         self._call_soon = call_soon
+        self._call_next = call_next
         self._letters: collections.deque[Letter[t.Any]] = collections.deque()
         self._fetched = threading.Lock()
 
@@ -124,8 +129,7 @@ class Mailbox:
         while self._letters:
             self._letters.popleft().arrive()
 
-        # Behind the tasks.
-        self._call_soon(self._note_fetched)
+        self._call_next(self._note_fetched)
 
     def _note_fetched(self) -> None:
         if self._fetched.locked():
@@ -152,7 +156,11 @@ def _asyncio_mailbox(loop: asyncio.AbstractEventLoop) -> Mailbox:
         if (loop := here()) is not None:
             loop.call_soon_threadsafe(function)
 
-    return Mailbox(call_soon, lambda: _Future(t.cast(asyncio.AbstractEventLoop, here())))
+    def call_next(function: cabc.Callable[[], None]) -> None:
+        # It need not be woken for that.
+        t.cast(asyncio.AbstractEventLoop, here()).call_soon(function)
+
+    return Mailbox(call_soon, call_next, lambda: _Future(t.cast(asyncio.AbstractEventLoop, here())))
 
 
 def _trio_mailbox(token: t.Any) -> Mailbox:
@@ -162,7 +170,7 @@ def _trio_mailbox(token: t.Any) -> Mailbox:
         if (token := here()) is not None:
             token.run_sync_soon(function)
 
-    return Mailbox(call_soon, _trio().Event)
+    return Mailbox(call_soon, call_soon, _trio().Event)
 
 
 def _trio() -> t.Any:

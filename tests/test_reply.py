@@ -212,6 +212,12 @@ def test_an_error_means_what_botocore_says() -> None:
     assert expected["Error"]["Code"] == "ResourceNotFoundException"
 
 
+def test_a_parser_is_made_once() -> None:
+    # Botocore wants one for each reply, and each refers to itself: work for the garbage collector.
+    factory = reply.ParserFactory()
+    assert factory.create_parser("json") is factory.create_parser("json")
+
+
 def test_other_protocols_are_left_to_botocore() -> None:
     parser = reply.ParserFactory().create_parser("query")
     assert type(parser) is botocore.parsers.QueryParser
