@@ -38,7 +38,8 @@ def filled(text: str, results: Results) -> str:
         if found[1] not in PARTS:
             raise Failure(f"a page of the docs has an unknown mark: {found[1]!r}.")
 
-        return f"{found[1]}\n\n{PARTS[found[1]](results)}\n\n"
+        figures = PARTS[found[1]](results)
+        return found[0] if figures is None else f"{found[1]}\n\n{figures}\n\n"
 
     return _PART.sub(part, text)
 
@@ -101,11 +102,14 @@ def _overview(results: Results) -> str:
     )
 
 
-def _sizing(results: Results) -> str:
-    return tables.of_pools(results, str(lineup.SIZING_CASE))
+def _sizing(results: Results) -> str | None:
+    """``None`` where no pools were compared: what stands there stays."""
+    case = str(lineup.SIZING_CASE)
+    has_pools = any(":" in name for name in results.contestants(case))
+    return tables.of_pools(results, case) if has_pools else None
 
 
-PARTS: dict[str, cabc.Callable[[Results], str]] = {
+PARTS: dict[str, cabc.Callable[[Results], str | None]] = {
     "circumstances": circumstances,
     "versions": tables.of_versions,
     "missing": missing,

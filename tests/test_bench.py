@@ -195,6 +195,18 @@ def test_docs_get_the_figures_between_their_marks(
     assert all((tree / "docs" / image).read_text().startswith("<svg ") for image in images)
 
 
+def test_the_page_on_sizing_stays_as_it_is_where_no_pools_were_compared(
+    bench: Run, given: pathlib.Path, tree: pathlib.Path
+) -> None:
+    results = json.loads(given.read_text())
+    results["rows"] = [row for row in results["rows"] if ":" not in row["contestant"]]
+    given.write_text(json.dumps(results))
+    done = bench("--write-docs", "--from", given)
+    assert done.returncode == 0, done.stderr
+    sizing = "sizing.md"
+    assert (tree / "docs" / sizing).read_text() == (ROOT / "docs" / sizing).read_text()
+
+
 def test_peer_that_is_ahead_is_shown(bench: Run, given: pathlib.Path, tree: pathlib.Path) -> None:
     results = json.loads(given.read_text())
     results["rows"] += [
