@@ -162,8 +162,10 @@ class BatchGet(t.Generic[T]):
             attributes_to_get=self.attributes_to_get,
         )
         table_name = self.connection.table_name
-        items = t.cast("dict[str, list[Raw]]", reply.get(constants.RESPONSES) or {})
-        unprocessed = t.cast("dict[str, Raw]", reply.get(constants.UNPROCESSED_KEYS) or {})
+        items: list[Raw] = [*(reply.get(constants.RESPONSES) or {}).get(table_name, ())]
+        unprocessed: dict[str, Raw] = reply.get(constants.UNPROCESSED_KEYS) or {}
+        # Nobody else keeps the items, as a rule. They go one by one.
+        del reply
         unprocessed_keys: list[Raw] = unprocessed.get(table_name, {}).get(constants.KEYS, [])
         stalled = len(unprocessed_keys) == len(page)
         left = dataclasses.replace(
@@ -171,7 +173,7 @@ class BatchGet(t.Generic[T]):
             keys=(*unprocessed_keys, *rest),
             rounds_without_progress=self.rounds_without_progress + 1 if stalled else 0,
         )
-        return turn.each(self.decode, items.get(table_name, [])), left
+        return turn.each(self.decode, items), left
 
 
 def get(batch: BatchGet[T]) -> cabc.Iterator[T]:

@@ -118,7 +118,11 @@ class Pages(t.Generic[T]):
         except StopIteration:
             return None
 
-        raw_items: list[Key] = reply.get(constants.ITEMS) or []
+        count: int = reply[constants.CAMEL_COUNT]
+        capacity: dict[str, t.Any] = reply.get(constants.CONSUMED_CAPACITY) or {}
+        raw_items: list[Key] = [*(reply.get(constants.ITEMS) or ())]
+        # Nobody else keeps the items, as a rule. They go one by one.
+        del reply
         keys = {
             name: [item[name] for item in raw_items]
             for name in pages.key_names
@@ -128,9 +132,8 @@ class Pages(t.Generic[T]):
         if limit is not None:
             del raw_items[limit:]
 
-        capacity: dict[str, t.Any] = reply.get(constants.CONSUMED_CAPACITY) or {}
         return Page(
-            count=reply[constants.CAMEL_COUNT],
+            count=count,
             keys=keys,
             items=turn.each(self._decoded, raw_items),
             consumed=capacity.get(constants.CAPACITY_UNITS, 0),

@@ -12,6 +12,7 @@ import pytest
 
 import dynamo_ext_async
 from conftest import InApp
+from stub import Answer
 from stub import Stub
 
 pytestmark = [
@@ -69,6 +70,28 @@ async def test_event_handlers_of_the_app_see_request_and_reply(
 
     assert seen == [b"DynamoDB_20120810.GetItem", ({"id": {"S": "1"}}, 200)]
     assert stub.requests[-1].header("X-Of-The-App") == "yes"
+
+
+async def test_event_handlers_of_the_app_may_keep_a_reply(
+    in_app: InApp, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    ids = [str(number) for number in range(20)]
+    items = [{"id": {"S": number}} for number in ids]
+    page = {"Count": 20, "ScannedCount": 20, "Items": items}
+    batch = {"Responses": {"todo": items}, "UnprocessedKeys": {}}
+    kept: list[t.Any] = []
+
+    def after_call(parsed: dict[str, t.Any], **event: t.Any) -> None:
+        kept.append(parsed.get("Items") or parsed["Responses"]["todo"])
+
+    with in_app({**stub_config, "DYNAMODB_TABLE_NAME_PREFIX": ""}) as db:
+        db.connection.client.meta.events.register("after-call.dynamodb", after_call)
+        stub.next("Query", Answer(body=page))
+        assert [todo.id async for todo in Todo.aquery("1", limit=15)] == ids[:15]
+        stub.next("BatchGetItem", Answer(body=batch))
+        assert [todo.id async for todo in Todo.abatch_get(ids)] == ids
+
+    assert kept == [items, items]
 
 
 async def test_event_handlers_of_the_app_may_answer_themselves(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import gc
+import json
 import threading
 import typing as t
 
@@ -210,6 +212,42 @@ async def test_nothing_is_sent_before_the_first_item_is_asked_for(
         await anyio.sleep(0.05)
 
     assert stub.requests == []
+
+
+@pytest.mark.parametrize("count", [5, 20])
+async def test_an_item_goes_when_it_is_decoded(
+    stub_app: Quart, stub: Stub, stub_config: dict[str, t.Any], count: int
+) -> None:
+    # Else the garbage collector finds all items of a page beside all models of it.
+    there: list[int] = []
+
+    class Counting(UnicodeAttribute):
+        def deserialize(self, value: t.Any) -> t.Any:
+            found = [each for each in gc.get_objects() if type(each) is dict and "seen" in each]
+            there.append(sum(type(each["seen"]) is dict for each in found))
+            return value
+
+    class Watched(Model):
+        class Meta:
+            table_name = "watched"
+
+        id = UnicodeAttribute(hash_key=True)
+        seen = Counting()
+
+    ids = [*map(str, range(count))]
+    name = stub_config["DYNAMODB_TABLE_NAME_PREFIX"] + "watched"
+    # As text: what the stub holds is not to be counted.
+    items = json.dumps([{"id": {"S": number}, "seen": {"S": "yes"}} for number in ids])
+    page = f'{{"Items": {items}, "Count": {count}, "ScannedCount": {count}}}'
+    batch = f'{{"Responses": {{"{name}": {items}}}, "UnprocessedKeys": {{}}}}'
+    stub.next("Query", Answer(content=page.encode()))
+    stub.next("BatchGetItem", Answer(content=batch.encode()))
+
+    async with stub_app.app_context():
+        assert [item.id async for item in Watched.aquery("a")] == ids
+        assert [item.id async for item in Watched.abatch_get(ids)] == ids
+
+    assert there == [*range(count, 0, -1)] * 2
 
 
 async def test_no_page_is_fetched_ahead(stub_app: Quart, stub: Stub) -> None:
