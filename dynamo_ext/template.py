@@ -7,10 +7,12 @@ comes out differently, say) makes no template.
 
 from __future__ import annotations
 
+import base64
 import collections.abc as cabc
 import contextlib
 import hashlib
 import json
+import re
 import typing as t
 import urllib.parse
 import uuid
@@ -49,6 +51,7 @@ _ITEM_OPERATIONS = frozenset(
         "UpdateItem",
     }
 )
+_BINARY = re.compile(r'"B": "([^"\\]*)"')
 
 
 class Operation:
@@ -72,15 +75,8 @@ class Operation:
             missing = [token for token in self._tokens if token not in params]
             params = {**params, **{token: str(uuid.uuid4()) for token in missing}}
 
-        if self._has_items and params.keys() <= self._members:
-            try:
-                text = json.dumps(params)
-            except (TypeError, ValueError):
-                text = "null"
-
-            # Botocore encodes binary values, and leaves out what is None.
-            if not ('"B"' in text or '"BS"' in text or "null" in text):
-                return text.encode()
+        if self._has_items and params.keys() <= self._members and (text := _as_json(params)):
+            return text.encode()
 
         return t.cast(bytes, self._serializer.serialize_to_request(params, self.model)["body"])
 
@@ -269,6 +265,35 @@ def _made_by_botocore(client: t.Any, operation: Operation, params: Params) -> t.
         )
         endpoint._update_retries_context(context, 1)
         return endpoint.create_request(request, model)
+
+
+def _as_json(params: Params) -> str | None:
+    """Parameters of an operation with items; ``None`` where botocore does more than to word them.
+
+    It encodes binary values, and leaves out what is ``None``.
+    """
+    encoded: list[str] = []
+
+    def encode(value: t.Any) -> str:
+        encoded.append(base64.b64encode(value).decode())
+        return encoded[-1]
+
+    try:
+        try:
+            text = json.dumps(params)
+        except TypeError:
+            text = json.dumps(params, default=encode)
+    except (TypeError, ValueError):
+        return None
+
+    if "null" in text or '"BS"' in text:
+        return None
+
+    # It encodes texts, too, where they are said to be binary; and nothing else that is bytes.
+    if (encoded or '"B"' in text) and _BINARY.findall(text) != encoded:
+        return None
+
+    return text
 
 
 def _authorization(header: str) -> tuple[str, list[str]]:
