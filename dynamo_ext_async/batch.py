@@ -92,10 +92,12 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
     """The items of a batch. Several tasks may share one: each item goes to one of them.
 
     :param batch: What to get.
+    :param model: The model whose items they are.
     """
 
-    def __init__(self, batch: dynamo_ext.batch.BatchGet[T]) -> None:
+    def __init__(self, batch: dynamo_ext.batch.BatchGet[T], model: type[T]) -> None:
         self._batch = batch
+        self._model = model
         self._items: list[T] = []
         self._total_count = 0
         self._lock = anyio.Lock()
@@ -104,11 +106,15 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
         return self
 
     async def __anext__(self) -> T:
+        if self._items:
+            return self._items.pop()
+
         async with self._lock:
+            # Another task may have fetched a page while this one waited.
             while not self._items and self._batch.keys:
                 await anyio.sleep(self._batch.wait)
-                items, self._batch = await offload.run(
-                    self._batch.connection.connection, self._batch.next_page
+                items, self._batch = await offload.call(
+                    self._batch.connection.connection, self._model, self._batch.next_page
                 )
                 self._items = items[::-1]
                 self._total_count += len(items)

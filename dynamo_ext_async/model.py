@@ -205,7 +205,8 @@ class Model(dynamo_ext.model.Model, metaclass=ModelType):
     ) -> BatchGetIterator[t.Self]:
         """Get many items. As ``batch_get``, for ``async for``; nothing is sent before the first
         item is asked for."""
-        return BatchGetIterator(cls.begin_batch_get(items, consistent_read, attributes_to_get))
+        batch = cls.begin_batch_get(items, consistent_read, attributes_to_get)
+        return BatchGetIterator(batch, cls)
 
     @classmethod
     def abatch_write(cls, auto_commit: bool = True) -> BatchWrite[t.Self]:
