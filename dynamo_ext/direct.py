@@ -59,6 +59,7 @@ _TRACE = "x-amzn-trace-id"
 class _Call:
     """A call, from its first attempt to its last."""
 
+    params: Params
     template: Template
     credentials: ReadOnlyCredentials
     body: bytes
@@ -184,7 +185,8 @@ class Wire:
             retries["max"] = self._max_attempts
 
         context = {**self._context, "retries": retries}
-        return _Call(found, credentials, found.operation.body(params), retries, context)
+        body = found.operation.body(params)
+        return _Call(params, found, credentials, body, retries, context)
 
     def _freeze(self, credentials: t.Any) -> ReadOnlyCredentials:
         freeze: cabc.Callable[[], ReadOnlyCredentials] = credentials.get_frozen_credentials
@@ -234,9 +236,22 @@ class Wire:
                 return answer, error
 
             waits.current.get().sleep(delay)
+            self._renew(call)
             call.attempt += 1
             self._endpoint._update_retries_context(call.context, call.attempt, answer)
             answer, error = self._attempt(call)
+
+    def _renew(self, call: _Call) -> None:
+        """Have the next attempt signed with the credentials of now, as by botocore."""
+        credentials = self._freeze(self._credentials)
+
+        if credentials == call.credentials:
+            return
+
+        found = self._template(call.template.operation.name, call.params, credentials)
+
+        if found is not None:
+            call.template, call.credentials = found, credentials
 
     def _attempt(self, call: _Call) -> tuple[Answer | None, Exception | None]:
         calls.attempted(call.attempt)

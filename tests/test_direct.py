@@ -755,6 +755,33 @@ def test_new_keys_are_used_at_once(
     assert left == []
 
 
+@pytest.mark.parametrize("transport", ["botocore", "direct"])
+def test_a_call_that_is_sent_again_is_signed_with_new_keys(
+    in_app: InApp, stub: Stub, transport: str
+) -> None:
+    settings = {"DYNAMODB_HOST": stub.url, "DYNAMODB_TRANSPORT": transport, **NO_BACKOFF}
+    keys = Keys()
+
+    def expire(request: Request) -> Answer:
+        keys.next = ("AKIDTWO", "secret-two", "token-two")
+        keys.now += datetime.timedelta(minutes=59)
+        return stubs.THROTTLE
+
+    with in_app(settings) as db:
+        t.cast(t.Any, db.connection.engine.session)._credentials = keys.credentials()
+        client = db.connection.client
+        get(client, "a")
+        stub.next("GetItem", expire)
+        assert get(client, "b") == "b"
+
+    assert [request.signature.access_key_id for request in stub.requests] == [
+        "AKIDONE",
+        "AKIDONE",
+        "AKIDTWO",
+    ]
+    assert stub.requests[-1].header("X-Amz-Security-Token") == "token-two"
+
+
 # --- life
 
 
