@@ -609,11 +609,11 @@ def test_a_server_that_hangs_is_left(in_app: InApp, stub: Stub, settings: dict[s
 def test_a_server_that_trickles_is_left_at_the_deadline(
     in_app: InApp, stub: Stub, settings: dict[str, t.Any], size: int
 ) -> None:
-    with in_app(settings, DYNAMODB_CALL_TIMEOUT_SECONDS=0.5, DYNAMODB_MAX_RETRY_ATTEMPTS=3):
+    with in_app(settings, DYNAMODB_CALL_TIMEOUT_SECONDS=2, DYNAMODB_MAX_RETRY_ATTEMPTS=3):
         Item.get("first")
         whole = reply(b" " * size * 100 + JSON)
         pieces = [whole[start : start + size] for start in range(0, len(whole), size)]
-        stub.next("GetItem", Answer(pieces=tuple(pieces), trickle=0.02))
+        stub.next("GetItem", Answer(pieces=tuple(pieces), trickle=0.05))
 
         with pytest.raises(CallTimeout):
             Item.get("a")
