@@ -21,7 +21,7 @@ A = t.TypeVar("A")
 B = t.TypeVar("B")
 
 _MANY_ITEMS = 8
-_LONGEST_STRETCH = 0.00015
+_LONGEST_STRETCH = 0.0003
 # A turn is worth little. Whoever has it may, in a method of the app's own, wait for one who waits
 # for it: so nobody waits for long.
 _LONGEST_WAIT = 0.1
