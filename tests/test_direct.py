@@ -895,6 +895,7 @@ def test_a_child_opens_connections_of_its_own(
     }
     assert [len(peers["parent"]), len(peers["child"])] == [1, 1]
     assert peers["parent"] != peers["child"]
+    assert len(stub.requests) == 6
     assert len({request.header("amz-sdk-invocation-id") for request in stub.requests}) == 6
 
 
