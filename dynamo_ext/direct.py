@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import functools
+import io
 import itertools
 import json
 import os
@@ -19,6 +20,7 @@ import typing as t
 import uuid
 
 import orjson
+import urllib3
 from botocore import handlers
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.awsrequest import AWSResponse
@@ -45,7 +47,7 @@ from .template import Request
 from .template import Template
 
 Parsed = dict[str, t.Any]
-Answer = tuple[Reply | AWSResponse, Parsed]
+Answer = tuple["Response", Parsed]
 
 _ARN = "arn:"
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -70,6 +72,45 @@ class _Call:
     """Botocore's, in which its retries keep account."""
 
     attempt: int = 1
+
+
+class Response(AWSResponse):
+    """botocore's own response, for a reply that has been read already.
+
+    Whatever botocore is handed (its retry checkers, its quota, its error parsing) is of its own
+    class. Its headers, which are costly to build, are built only where botocore looks at them.
+
+    :param url: Where the request was sent.
+    :param reply: What came back.
+    """
+
+    def __init__(self, url: str, reply: Reply) -> None:
+        self.url: str = url
+        self.status_code: int = reply.status_code
+        self._reply = reply
+        self._content = reply.body
+
+    if not t.TYPE_CHECKING:
+
+        @functools.cached_property
+        def headers(self) -> HeadersDict:
+            """The headers; the case of their names does not matter."""
+            return HeadersDict(t.cast(t.Any, self._reply.headers))
+
+        @functools.cached_property
+        def raw(self) -> urllib3.HTTPResponse:
+            """The same reply as urllib3 would give it."""
+            return urllib3.HTTPResponse(
+                io.BytesIO(self._reply.body),
+                headers=self._reply.headers,
+                status=self.status_code,
+                preload_content=False,
+            )
+
+    def to_parse(self) -> dict[str, t.Any]:
+        """What a parser of :mod:`dynamo_ext.reply` takes, with header names in lower case."""
+        reply = self._reply
+        return {"status_code": reply.status_code, "headers": reply.headers, "body": reply.body}
 
 
 class _Learnt:
@@ -257,8 +298,8 @@ class Wire:
         calls.attempted(call.attempt)
 
         try:
-            answer = self._send(self._request(call))
-            return self._parse(call.template.operation, call.template.url, answer), None
+            response = self._send(self._request(call))
+            return (response, self._parse(call.template.operation, response)), None
         except Exception as error:
             return None, error
 
@@ -278,7 +319,7 @@ class Wire:
 
         return request
 
-    def _send(self, request: Request) -> Reply:
+    def _send(self, request: Request) -> Response:
         connection = self._connections.take()
 
         if connection is None:
@@ -293,19 +334,19 @@ class Wire:
         except TooLate as late:
             failure = ReadTimeoutError(error=late, endpoint_url=request.template.url)
         else:
-            return answer
+            return Response(request.template.url, answer)
         finally:
             self._connections.give(connection)
 
         raise failure
 
-    def _send_by_botocore(self, request: Request) -> Reply:
+    def _send_by_botocore(self, request: Request) -> Response:
         session, url = self._endpoint.http_session, request.template.url
         headers = t.cast(t.Any, HeadersDict(request.headers))
         response = session.send(AWSPreparedRequest("POST", url, headers, request.body, False))
         self._adopt_connections(session, url)
         received = {name.lower(): value for name, value in response.headers.items()}
-        return Reply(response.status_code, received, response.content)
+        return Response(url, Reply(response.status_code, received, response.content))
 
     def _adopt_connections(self, session: t.Any, url: str) -> None:
         proxy_url = session._proxy_config.proxy_url_for(url)
@@ -320,17 +361,16 @@ class Wire:
         seconds = self._read_timeout_seconds
         return seconds if limit is None else min(seconds, limit.remaining)
 
-    def _parse(self, operation: Operation, url: str, answer: Reply) -> Answer:
+    def _parse(self, operation: Operation, response: Response) -> Parsed:
         model = operation.model
 
-        if answer.status_code < 300:
-            return answer, self._parser.parse(vars(answer), model.output_shape)
+        if response.status_code < 300:
+            return self._parser.parse(response.to_parse(), model.output_shape)
 
-        response = AWSResponse(url, answer.status_code, t.cast(t.Any, answer.headers), answer)
         content = convert_to_response_dict(response, model)
         parsed = self._parser.parse(content, model.output_shape)
         self._endpoint._add_modeled_error_fields(content, parsed, model, self._parser)
-        return response, parsed
+        return parsed
 
 
 class _Parser(reply.Parser):

@@ -42,17 +42,13 @@ class TooLate(Exception):
 
 @dataclasses.dataclass
 class Reply:
-    """What the server sent. It has the names of botocore's responses."""
+    """What the server sent."""
 
     status_code: int
     headers: dict[str, str]
     """By name in lower case."""
 
     body: bytes
-
-    def stream(self) -> list[bytes]:
-        """The body, for botocore."""
-        return [self.body]
 
 
 class Connection:

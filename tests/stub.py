@@ -15,9 +15,11 @@ import struct
 import sys
 import threading
 import typing as t
+import zlib
 
 HOST = "127.0.0.1"
 _DEADLINE = 20.0
+CHECKSUM = "x-amz-crc32"
 _NAMESPACE = "com.amazonaws.dynamodb.v20120810#"
 
 Body = dict[str, t.Any]
@@ -103,6 +105,9 @@ class Answer:
     content: bytes | None = None
     """Sent as it is, in the place of the body."""
 
+    checksum: bool = True
+    """Whether the header ``x-amz-crc32`` goes with it, as with every reply of DynamoDB."""
+
     cut: int = 0
     """So many bytes of the content are missing at its end; then the connection is closed."""
 
@@ -125,6 +130,7 @@ THROTTLE = error(400, "ProvisionedThroughputExceededException")
 INTERNAL_ERROR = error(500, "InternalServerError")
 UNAVAILABLE = error(503, "ServiceUnavailable")
 HOLD = Answer(hold=True)
+WRONG_CHECKSUM = Answer(headers={CHECKSUM: "1"})
 RESET = Answer(reset=True)
 DROP = Answer(drop=True)
 
@@ -495,6 +501,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response(answer.status)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
         self.send_header("Content-Length", str(len(content)))
+
+        if answer.checksum and CHECKSUM not in answer.headers:
+            self.send_header(CHECKSUM, str(zlib.crc32(content)))
 
         for name, value in answer.headers.items():
             self.send_header(name, value)
