@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from .calls import Call
-from .calls import call_finished
+from .calls.blocking import BlockingCallWarning
+from .calls.record import Call
+from .calls.record import call_finished
+from .config.settings import Settings
 from .errors import CallTimeout
 from .errors import ConfigError
 from .errors import PoolTimeout
 from .errors import UnprocessedItems
 from .errors import UnprocessedKeys
 from .flask import PynamoDB
-from .guard import BlockingCallWarning
-from .model import Model
-from .settings import Settings
+from .models.model import Model
 
 __all__ = [
     "BlockingCallWarning",

@@ -7,18 +7,18 @@ import typing as t
 import pynamodb.exceptions
 from flask.sansio.app import App
 
-from . import cli
-from . import current
-from . import deadline
-from .connection import Connection
-from .model import Model
-from .model import concrete_models
-from .pool import Pool
-from .settings import Settings
-from .state import AppState
-from .state import Engines
-from .transaction import TransactGet
-from .transaction import TransactWrite
+from .binding import context
+from .binding.app_state import AppState
+from .binding.app_state import Engines
+from .calls import deadline
+from .calls.pool import Pool
+from .cli import create_tables
+from .client.connection import Connection
+from .config.settings import Settings
+from .models.model import Model
+from .models.model import concrete_models
+from .models.transaction import TransactGet
+from .models.transaction import TransactWrite
 
 _KEY = "pynamodb"
 _ACCESS_DENIED = "AccessDeniedException"
@@ -62,10 +62,10 @@ class Extension:
             )
 
         settings = Settings.from_mapping(app.config)
-        current.register(app, AppState(app, settings, self._engines))
+        context.register(app, AppState(app, settings, self._engines))
         app.extensions[_KEY] = self
         app.shell_context_processor(self._shell_context)
-        app.cli.add_command(cli.dynamodb)
+        app.cli.add_command(create_tables.dynamodb)
 
     @property
     def settings(self) -> Settings:
@@ -131,8 +131,8 @@ class Extension:
 
     @property
     def _state(self) -> AppState:
-        app = current.app()
-        state = current.state_of(app)
+        app = context.app()
+        state = context.state_of(app)
 
         if app.extensions.get(_KEY) is not self:
             raise RuntimeError(

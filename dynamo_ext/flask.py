@@ -10,7 +10,7 @@ import flask
 import flask.globals
 from flask.sansio.app import App
 
-from . import current
+from .binding import context
 from .extension import Extension
 
 
@@ -25,12 +25,12 @@ class PynamoDB(Extension):
 
 
 # Each call asks this: the proxy that Flask makes of it takes several times as long.
-_context: contextvars.ContextVar[current.Context] = t.cast(t.Any, flask.globals)._cv_app
+_context: contextvars.ContextVar[context.Context] = t.cast(t.Any, flask.globals)._cv_app
 
 
 def _context_pushed(app: flask.Flask, **signal: t.Any) -> None:
-    current.context_pushed(_context.get())
+    context.context_pushed(_context.get())
 
 
-current.add_framework(functools.partial(_context.get, None))
+context.add_framework(functools.partial(_context.get, None))
 flask.appcontext_pushed.connect(_context_pushed)

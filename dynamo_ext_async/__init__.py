@@ -22,9 +22,9 @@ from dynamo_ext import UnprocessedKeys
 from dynamo_ext import call_finished
 
 from .extension import PynamoDB
-from .index import GlobalSecondaryIndex
-from .index import LocalSecondaryIndex
-from .model import Model
+from .models.index import GlobalSecondaryIndex
+from .models.index import LocalSecondaryIndex
+from .models.model import Model
 
 del _anyio, _quart
 

@@ -14,14 +14,14 @@ import quart.globals
 from flask.sansio.app import App
 
 import dynamo_ext
-from dynamo_ext import current
-from dynamo_ext import deadline
-from dynamo_ext.state import AppState
+from dynamo_ext.binding import context
+from dynamo_ext.binding.app_state import AppState
+from dynamo_ext.calls import deadline
 
-from . import offload
-from .model import Model
-from .transaction import TransactGet
-from .transaction import TransactWrite
+from .execution import workers
+from .models.model import Model
+from .models.transaction import TransactGet
+from .models.transaction import TransactWrite
 
 P = t.ParamSpec("P")
 R = t.TypeVar("R")
@@ -48,7 +48,7 @@ class PynamoDB(dynamo_ext.PynamoDB):
         super().init_app(app)
 
         if isinstance(app, quart.Quart):
-            app.after_serving(functools.partial(_close, current.state_of(app)))
+            app.after_serving(functools.partial(_close, context.state_of(app)))
 
     async def run_sync(
         self, function: cabc.Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
@@ -59,7 +59,7 @@ class PynamoDB(dynamo_ext.PynamoDB):
         :return: What it returns.
         :raises PoolTimeout: if no slot became free in time.
         """
-        return await offload.run(self.connection, function, *args, **kwargs)
+        return await workers.run(self.connection, function, *args, **kwargs)
 
     async def aping(self, timeout: float = 2) -> None:
         """As :meth:`ping`."""
@@ -99,17 +99,17 @@ async def _close(state: AppState) -> None:
     finally:
         # Also when a framework loses patience with this.
         for engine in state.engines():
-            if current.uses(engine) == 1:
+            if context.uses(engine) == 1:
                 engine.close()
 
 
-_context: contextvars.ContextVar[current.Context] = t.cast(t.Any, quart.globals)._cv_app
+_context: contextvars.ContextVar[context.Context] = t.cast(t.Any, quart.globals)._cv_app
 
 
 # Quart runs a receiver that is no coroutine function in a thread, where the context is a copy.
 async def _context_pushed(app: quart.Quart, **signal: t.Any) -> None:
-    current.context_pushed(_context.get())
+    context.context_pushed(_context.get())
 
 
-current.add_framework(functools.partial(_context.get, None))
+context.add_framework(functools.partial(_context.get, None))
 quart.appcontext_pushed.connect(_context_pushed)

@@ -129,7 +129,7 @@ def isolated() -> cabc.Iterator[None]:
     behind: outside an app context, the only app of the process is used."""
     isolate()
     yield
-    current = sys.modules.get("dynamo_ext.current")
+    current = sys.modules.get("dynamo_ext.binding.context")
 
     if current is not None and current._states:
         gc.collect()

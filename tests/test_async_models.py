@@ -126,10 +126,10 @@ def test_our_own_synchronous_methods_keep_pynamodb_s_parameters(name: str) -> No
 
 @pytest.mark.parametrize("transaction", ["TransactGet", "TransactWrite"])
 def test_transactions_collect_with_pynamodb_s_parameters(transaction: str) -> None:
-    import dynamo_ext_async.transaction
+    import dynamo_ext_async.models.transaction
 
     original = getattr(pynamodb.transactions, transaction)
-    ours = getattr(dynamo_ext_async.transaction, transaction)
+    ours = getattr(dynamo_ext_async.models.transaction, transaction)
 
     for name in public_methods(original):
         theirs = [

@@ -931,8 +931,9 @@ def test_nothing_of_it_is_imported_unless_it_is_asked_for(run_python: RunPython)
     code = """
 import sys
 import dynamo_ext
-import dynamo_ext.engine
-print({"httptools", "orjson", "greenlet", "dynamo_ext.direct"} & sys.modules.keys())
+import dynamo_ext.client.engine
+direct = "dynamo_ext.transport.direct.client"
+print({"httptools", "orjson", "greenlet", direct} & sys.modules.keys())
 """
     done = run_python(code)
     assert (done.stdout.strip(), done.stderr) == ("set()", "")

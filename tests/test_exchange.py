@@ -23,8 +23,8 @@ import urllib3.connectionpool
 from hypothesis import strategies as st
 
 from conftest import InApp
-from dynamo_ext import exchange
 from dynamo_ext.errors import CallTimeout
+from dynamo_ext.transport import exchange
 from stub import Answer
 from stub import Stub
 

@@ -24,7 +24,7 @@ from quart import Quart
 import dynamo_ext
 import stub as stubs
 from conftest import RunPython
-from dynamo_ext import current
+from dynamo_ext.binding import context
 from dynamo_ext_async import Model
 from dynamo_ext_async import PoolTimeout
 from dynamo_ext_async import PynamoDB
@@ -139,7 +139,7 @@ def make_app(db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]) -> MakeApp
         app.config.from_mapping(settings)
         db.init_app(app)
 
-        with current.use(app), contextlib.suppress(Exception):
+        with context.use(app), contextlib.suppress(Exception):
             db.connection.list_tables()
 
         stub.forget()

@@ -18,7 +18,7 @@ from pynamodb.indexes import GlobalSecondaryIndex
 from quart import Quart
 
 import stub as stubs
-from dynamo_ext import turn
+from dynamo_ext.concurrency import decode_lock
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async import UnprocessedKeys
@@ -270,8 +270,8 @@ async def test_no_page_is_fetched_ahead(stub_app: Quart, stub: Stub) -> None:
 async def test_a_page_is_read_at_one_go(
     stub_app: Quart, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turn, "_LONGEST_WAIT", 20)
-    monkeypatch.setattr(turn, "_LONGEST_STRETCH", 0)
+    monkeypatch.setattr(decode_lock, "_LONGEST_WAIT", 20)
+    monkeypatch.setattr(decode_lock, "_LONGEST_STRETCH", 0)
     seen: list[int] = []
 
     class Watched(Entry):

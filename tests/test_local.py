@@ -24,7 +24,7 @@ import botocore.session
 import pytest
 
 import engines
-from dynamo_ext._local_server import Process
+from dynamo_ext.local.server import Process
 
 pytestmark = pytest.mark.skipif(
     not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
@@ -56,7 +56,7 @@ def endpoints_of_threads(count):
 
 
 def endpoint_in_subprocess():
-    code = "from dynamo_ext import local; print(local.endpoint())"
+    code = "from dynamo_ext.local import launcher; print(launcher.endpoint())"
     command = [sys.executable, "-W", "error", "-c", code]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -98,7 +98,7 @@ def endpoints_of_workers(method, count):
 
 
 def work(barrier, results):
-    from dynamo_ext import local
+    from dynamo_ext.local import launcher as local
 
     barrier.wait()
     results.put(local.endpoint())
@@ -144,7 +144,7 @@ def main():
 
 
 if __name__ == "__main__":
-    from dynamo_ext import local
+    from dynamo_ext.local import launcher as local
 
     main()
 """
@@ -405,7 +405,7 @@ def test_port_is_open_on_the_loopback_interface_alone(embedded: str) -> None:
 
 
 def test_import_starts_nothing(app: _App) -> None:
-    assert app.ask("local.__name__") == "dynamo_ext.local"
+    assert app.ask("local.__name__") == "dynamo_ext.local.launcher"
     assert running_engines(app.directory) == []
     assert engine_files(app.directory) == []
 

@@ -34,7 +34,7 @@ import os
 
 from {framework} import {name}
 
-from dynamo_ext import local
+from dynamo_ext.local import launcher as local
 
 local.start()
 app = {name}(__name__)

@@ -41,8 +41,8 @@ from pynamodb.indexes import GlobalSecondaryIndex
 
 import dynamo_ext
 import dynamo_ext_async
-from dynamo_ext import deserializer
-from dynamo_ext.reply import ParserFactory
+from dynamo_ext.models import deserializer
+from dynamo_ext.transport.parser import ParserFactory
 
 _PRIVATE = re.compile(r"_[^_]\w*")
 _PACKAGES: tuple[types.ModuleType, ...] = (dynamo_ext, dynamo_ext_async)
@@ -100,13 +100,13 @@ def _page_iterator() -> pynamodb.pagination.PageIterator[t.Any]:
 USES = [
     Use(
         "_make_api_call",
-        ("dynamo_ext.connection",),
+        ("dynamo_ext.client.connection",),
         lambda: pynamodb.connection.base.Connection._make_api_call,
         ("self", "operation_name", "operation_kwargs"),
     ),
     Use(
         "_botocore_private",
-        ("dynamo_ext.connection",),
+        ("dynamo_ext.client.connection",),
         lambda: (
             importlib.import_module(
                 "pynamodb.connection._botocore_private"
@@ -115,171 +115,176 @@ USES = [
     ),
     Use(
         "_get_connection",
-        ("dynamo_ext.model",),
+        ("dynamo_ext.models.model",),
         lambda: t.cast(t.Any, _Model._get_connection).__func__,
         ("cls",),
     ),
     Use(
         "_get_schema",
-        ("dynamo_ext.model",),
+        ("dynamo_ext.models.model",),
         lambda: t.cast(t.Any, _Model._get_schema).__func__,
         ("cls",),
     ),
     Use(
         "_get_discriminator_attribute",
-        ("dynamo_ext.model",),
+        ("dynamo_ext.models.model",),
         lambda: t.cast(t.Any, _Model._get_discriminator_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_hash_key_attribute",
-        ("dynamo_ext.model",),
+        ("dynamo_ext.models.model",),
         lambda: t.cast(t.Any, _Model._hash_key_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_range_key_attribute",
-        ("dynamo_ext.model",),
+        ("dynamo_ext.models.model",),
         lambda: t.cast(t.Any, _Model._range_key_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_serialize_keys",
-        ("dynamo_ext.model",),
+        ("dynamo_ext.models.model",),
         lambda: t.cast(t.Any, _Model._serialize_keys).__func__,
         ("cls", "hash_key", "range_key"),
     ),
     Use(
         "_instantiate",
-        ("dynamo_ext.deserializer",),
+        ("dynamo_ext.models.deserializer",),
         lambda: t.cast(t.Any, _Model._instantiate).__func__,
         ("cls", "attribute_values"),
     ),
     Use(
         "_get_discriminator_class",
-        ("dynamo_ext.deserializer",),
+        ("dynamo_ext.models.deserializer",),
         lambda: t.cast(t.Any, _Model._get_discriminator_class).__func__,
         ("cls", "attribute_values"),
     ),
     Use(
         "_set_discriminator",
-        ("dynamo_ext.deserializer",),
+        ("dynamo_ext.models.deserializer",),
         lambda: _Model._set_discriminator,
         ("self",),
     ),
     Use(
         "_set_defaults",
-        ("dynamo_ext.deserializer",),
+        ("dynamo_ext.models.deserializer",),
         lambda: _Model._set_defaults,
         ("self", "_user_instantiated"),
     ),
     Use(
         "_dynamo_to_python_attr",
-        ("dynamo_ext.deserializer",),
+        ("dynamo_ext.models.deserializer",),
         lambda: t.cast(t.Any, _Model._dynamo_to_python_attr).__func__,
         ("cls", "dynamo_key"),
     ),
     Use(
         "_discriminator",
-        ("dynamo_ext.deserializer",),
+        ("dynamo_ext.models.deserializer",),
         lambda: [t.cast(t.Any, _Model)._discriminator],
     ),
-    Use("_get_keys", ("dynamo_ext.batch",), lambda: _Model._get_keys, ("self",)),
-    Use("_indexes", ("dynamo_ext_async.model",), lambda: _Model._indexes["by-id"]),
-    Use("_model", ("dynamo_ext_async.index",), lambda: t.cast(t.Any, _Model.by_id)._model),
-    Use("_kwargs", ("dynamo_ext_async.model",), lambda: _page_iterator()._kwargs),
-    Use("_ModelFuture", ("dynamo_ext.transaction",), lambda: pynamodb.models._ModelFuture),
+    Use("_get_keys", ("dynamo_ext.models.batch",), lambda: _Model._get_keys, ("self",)),
+    Use("_indexes", ("dynamo_ext_async.models.model",), lambda: _Model._indexes["by-id"]),
+    Use("_model", ("dynamo_ext_async.models.index",), lambda: t.cast(t.Any, _Model.by_id)._model),
+    Use("_kwargs", ("dynamo_ext_async.models.model",), lambda: _page_iterator()._kwargs),
+    Use("_ModelFuture", ("dynamo_ext.models.transaction",), lambda: pynamodb.models._ModelFuture),
     Use(
         "_commit",
-        ("dynamo_ext_async.transaction",),
+        ("dynamo_ext_async.models.transaction",),
         lambda: pynamodb.transactions.TransactWrite._commit,
         ("self",),
     ),
     Use(
         "_connection",
-        ("dynamo_ext.transaction", "dynamo_ext_async.transaction"),
+        ("dynamo_ext.models.transaction", "dynamo_ext_async.models.transaction"),
         lambda: pynamodb.transactions.TransactGet(pynamodb.connection.Connection())._connection,
     ),
     Use(
         "_make_api_call",
-        ("dynamo_ext.direct",),
+        ("dynamo_ext.transport.direct.client",),
         lambda: _client()._make_api_call,
         ("operation_name", "api_params"),
     ),
     Use(
         "_endpoint",
         (
-            "dynamo_ext.deadline",
-            "dynamo_ext.direct",
-            "dynamo_ext.exchange",
-            "dynamo_ext.template",
+            "dynamo_ext.calls.deadline",
+            "dynamo_ext.transport.direct.client",
+            "dynamo_ext.transport.exchange",
+            "dynamo_ext.transport.direct.template",
         ),
         lambda: _client()._endpoint.http_session.send,
         ("request",),
     ),
     Use(
         "_request_signer",
-        ("dynamo_ext.direct",),
+        ("dynamo_ext.transport.direct.client",),
         lambda: _client()._request_signer,
     ),
     Use(
         "_credentials",
-        ("dynamo_ext.direct",),
+        ("dynamo_ext.transport.direct.client",),
         lambda: _client()._request_signer._credentials.get_frozen_credentials,
         (),
     ),
     Use(
         "_update_retries_context",
-        ("dynamo_ext.direct", "dynamo_ext.template"),
+        ("dynamo_ext.transport.direct.client", "dynamo_ext.transport.direct.template"),
         lambda: _client()._endpoint._update_retries_context,
         ("context", "attempt", "success_response"),
     ),
     Use(
         "_add_modeled_error_fields",
-        ("dynamo_ext.direct",),
+        ("dynamo_ext.transport.direct.client",),
         lambda: _client()._endpoint._add_modeled_error_fields,
         ("response_dict", "parsed_response", "operation_model", "parser"),
     ),
     Use(
         "_proxy_config",
-        ("dynamo_ext.direct",),
+        ("dynamo_ext.transport.direct.client",),
         lambda: _http_session()._proxy_config.proxy_url_for,
         ("url",),
     ),
     Use(
         "_get_request_target",
-        ("dynamo_ext.direct",),
+        ("dynamo_ext.transport.direct.client",),
         lambda: _http_session()._get_request_target,
         ("url", "proxy_url"),
     ),
-    Use("_path_url", ("dynamo_ext.direct",), lambda: _http_session()._path_url, ("url",)),
+    Use(
+        "_path_url",
+        ("dynamo_ext.transport.direct.client",),
+        lambda: _http_session()._path_url,
+        ("url",),
+    ),
     Use(
         "_get_connection_manager",
-        ("dynamo_ext.direct",),
+        ("dynamo_ext.transport.direct.client",),
         lambda: _http_session()._get_connection_manager,
         ("url", "proxy_url"),
     ),
     Use(
         "_put_conn",
-        ("dynamo_ext.http",),
+        ("dynamo_ext.transport.direct.http11",),
         lambda: urllib3.HTTPConnectionPool._put_conn,
         ("self", "conn"),
     ),
     Use(
         "_serializer",
-        ("dynamo_ext.template",),
+        ("dynamo_ext.transport.direct.template",),
         lambda: _client()._serializer.serialize_to_request,
         ("parameters", "operation_model"),
     ),
     Use(
         "_resolve_endpoint_ruleset",
-        ("dynamo_ext.template",),
+        ("dynamo_ext.transport.direct.template",),
         lambda: _client()._resolve_endpoint_ruleset,
         ("operation_model", "params", "request_context", "ignore_signing_region"),
     ),
     Use(
         "_convert_to_request_dict",
-        ("dynamo_ext.template",),
+        ("dynamo_ext.transport.direct.template",),
         lambda: _client()._convert_to_request_dict,
         (
             "api_params",
@@ -292,7 +297,7 @@ USES = [
     ),
     Use(
         "_retry_quota",
-        ("dynamo_ext.retry",),
+        ("dynamo_ext.calls.retry",),
         lambda: (
             t.cast(
                 t.Any, standard.register_retry_handler(_client())
@@ -302,42 +307,42 @@ USES = [
     ),
     Use(
         "_timeout",
-        ("dynamo_ext.deadline",),
+        ("dynamo_ext.calls.deadline",),
         lambda: _client()._endpoint.http_session._timeout.clone,
         (),
     ),
     Use(
         "_manager",
-        ("dynamo_ext.deadline",),
+        ("dynamo_ext.calls.deadline",),
         lambda: _client()._endpoint.http_session._manager.connection_pool_kw["timeout"],
     ),
     Use(
         "_manager",
-        ("dynamo_ext.exchange",),
+        ("dynamo_ext.transport.exchange",),
         lambda: _client()._endpoint.http_session._manager.connection_from_url,
         ("url", "pool_kwargs"),
     ),
     Use(
         "_proxy_config",
-        ("dynamo_ext.exchange",),
+        ("dynamo_ext.transport.exchange",),
         lambda: _client()._endpoint.http_session._proxy_config.proxy_url_for,
         ("url",),
     ),
     Use(
         "_put_conn",
-        ("dynamo_ext.exchange",),
+        ("dynamo_ext.transport.exchange",),
         lambda: urllib3.HTTPConnectionPool._put_conn,
         ("self", "conn"),
     ),
     Use(
         "_validate_conn",
-        ("dynamo_ext.exchange",),
+        ("dynamo_ext.transport.exchange",),
         lambda: urllib3.HTTPConnectionPool._validate_conn,
         ("self", "conn"),
     ),
     Use(
         "_request_signer",
-        ("dynamo_ext.signature",),
+        ("dynamo_ext.transport.sigv4",),
         lambda: _client()._request_signer.get_auth_instance,
     ),
     Use(
@@ -352,7 +357,7 @@ USES = [
     ),
     Use(
         "_get_running_loop",
-        ("dynamo_ext.guard", "dynamo_ext_async.mail"),
+        ("dynamo_ext.calls.blocking", "dynamo_ext_async.execution.completion"),
         lambda: asyncio._get_running_loop,
         (),
     ),
@@ -405,7 +410,7 @@ def test_no_room_overrides_a_private_name_that_is_not_listed() -> None:
         if name in vars(base)
     }
     assert overridden - listed == set()
-    assert ("dynamo_ext.connection", "_make_api_call") in overridden
+    assert ("dynamo_ext.client.connection", "_make_api_call") in overridden
 
 
 def test_every_listed_name_is_used() -> None:
@@ -470,7 +475,7 @@ def foreign_bases(kind: type) -> cabc.Iterator[type]:
 
 
 def test_pynamodb_has_every_hook_that_a_plan_looks_at() -> None:
-    """As :mod:`dynamo_ext.deserializer` does, by name."""
+    """As :mod:`dynamo_ext.models.deserializer` does, by name."""
     own = {"__bool__", "__len__", "attribute_values"}
 
     for hook in deserializer._HOOKS_OF_A_CLASS + deserializer._HOOKS_OF_CREATION:
@@ -490,7 +495,7 @@ def test_pynamodb_has_every_hook_that_a_plan_looks_at() -> None:
 
 
 def test_a_session_gives_its_parsers_to_its_clients() -> None:
-    """As :mod:`dynamo_ext.engine` relies on."""
+    """As :mod:`dynamo_ext.client.engine` relies on."""
     factory = ParserFactory()
     session = botocore.session.get_session()
     session.set_credentials("key", "secret")
@@ -501,7 +506,7 @@ def test_a_session_gives_its_parsers_to_its_clients() -> None:
 
 
 def test_botocore_has_one_handler_of_retries_that_can_be_replaced() -> None:
-    """As :mod:`dynamo_ext.retry` does, which no name of an attribute shows."""
+    """As :mod:`dynamo_ext.calls.retry` does, which no name of an attribute shows."""
     event, name = "needs-retry.dynamodb", "retry-config-dynamodb"
     client = _client()
     events = client.meta.events
@@ -530,7 +535,7 @@ def test_botocore_has_one_handler_of_retries_that_can_be_replaced() -> None:
 
 
 def test_urllib3_copies_the_timeout_of_a_client_for_each_request() -> None:
-    """As :mod:`dynamo_ext.deadline` relies on."""
+    """As :mod:`dynamo_ext.calls.deadline` relies on."""
     copies: list[urllib3.Timeout] = []
 
     class Timeout(urllib3.Timeout):

@@ -27,8 +27,8 @@ from quart_trio import QuartTrio
 import engines
 import servers
 import stub as stubs
-from dynamo_ext import current
-from dynamo_ext import engine
+from dynamo_ext.binding import context
+from dynamo_ext.client import engine
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
 from stub import Answer
@@ -655,7 +655,7 @@ async def test_the_engine_of_an_app_goes_with_it(make_app: MakeApp, stub: Stub) 
 def usage(stub: Stub) -> dict[str, int]:
     gc.collect()
     return {
-        "apps": len(current._states),
+        "apps": len(context._states),
         "engines": len(engine._engines),
         "connections": stub.connections,
         "threads": threading.active_count(),

@@ -10,8 +10,8 @@ from pynamodb.exceptions import GetError
 
 from conftest import InApp
 from dynamo_ext import Model
-from dynamo_ext.retry import Retry
-from dynamo_ext.retry import full_jitter
+from dynamo_ext.calls.retry import Retry
+from dynamo_ext.calls.retry import full_jitter
 from stub import INTERNAL_ERROR
 from stub import RESET
 from stub import THROTTLE

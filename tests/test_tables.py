@@ -292,7 +292,7 @@ def test_what_waits_for_the_end_of_a_table_sees_it(
 def test_a_new_table_that_is_never_seen_is_given_up(
     in_app: InApp, stub_config: dict[str, t.Any], stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dynamo_ext.tables._LONGEST_WAIT", 0.0)
+    monkeypatch.setattr("dynamo_ext.models.tables._LONGEST_WAIT", 0.0)
     stub.always("DescribeTable", NOT_FOUND)
 
     with in_app(stub_config), pytest.raises(TableDoesNotExist, match="-plain"):

@@ -11,9 +11,9 @@ from pynamodb.indexes import AllProjection
 import dynamo_ext
 import dynamo_ext_async
 from dynamo_ext_async import GlobalSecondaryIndex
-from dynamo_ext_async.batch import BatchGetIterator
-from dynamo_ext_async.iteration import ResultIterator
-from dynamo_ext_async.parallel import ParallelScan
+from dynamo_ext_async.models.batch import BatchGetIterator
+from dynamo_ext_async.models.iteration import ResultIterator
+from dynamo_ext_async.models.parallel_scan import ParallelScan
 
 
 class Todo(dynamo_ext_async.Model):

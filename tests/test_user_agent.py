@@ -8,7 +8,7 @@ import botocore.config
 import botocore.session
 import pytest
 
-from dynamo_ext.user_agent import UserAgent
+from dynamo_ext.transport.user_agent import UserAgent
 from stub import Stub
 
 

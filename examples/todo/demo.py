@@ -160,7 +160,7 @@ def start_engine() -> str:
     :return: The engine's URL.
     """
     # Imported late, so that Ctrl-C is heeded from the very beginning.
-    from dynamo_ext import local
+    from dynamo_ext.local import launcher as local
 
     return local.endpoint()
 

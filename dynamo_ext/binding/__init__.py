@@ -1,0 +1,3 @@
+"""Which app a call is for, and what that app makes of a model."""
+
+from __future__ import annotations

@@ -1,0 +1,143 @@
+"""What one app makes of the models: its settings, its engines, and each model's Meta and
+connection."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import typing as t
+import weakref
+
+from flask.sansio.app import App
+from pynamodb import constants
+
+from ..client.connection import Connection
+from ..client.connection import Rules
+from ..client.connection import TableConnection
+from ..client.engine import Endpoint
+from ..client.engine import Engine
+from ..config.settings import Settings
+from . import meta
+
+
+class BindableModel(t.Protocol):
+    """What is asked of a model here."""
+
+    __name__: str
+
+    def declared_meta(self) -> t.Any: ...
+    def table_schema(self) -> dict[str, t.Any]: ...
+
+
+_all_engines: weakref.WeakSet[Engines] = weakref.WeakSet()
+
+
+class Engines:
+    """The engines of one extension, one for each distinct endpoint.
+
+    An engine lives as long as an app (or a call under way) uses it.
+    """
+
+    def __init__(self) -> None:
+        self._engines: weakref.WeakValueDictionary[Endpoint, Engine] = weakref.WeakValueDictionary()
+        self.reset()
+        _all_engines.add(self)
+
+    def reset(self) -> None:
+        """Forget the lock, as a forked child must: a thread that it lacks may hold it."""
+        self._lock = threading.RLock()
+
+    def get(self, endpoint: Endpoint) -> Engine:
+        """The engine for an endpoint, made at the first request."""
+        with self._lock:
+            engine = self._engines.get(endpoint)
+
+            if engine is None:
+                engine = self._engines[endpoint] = Engine(endpoint)
+
+            return engine
+
+
+@dataclasses.dataclass(frozen=True)
+class Binding:
+    """One model in one app."""
+
+    snapshot: meta.Snapshot
+    """What the model declared when this was made."""
+
+    meta: meta.Meta
+    connection: TableConnection
+
+
+class AppState:
+    """One app's part of the extension.
+
+    :param app: The app; it is not kept alive.
+    :param settings: The app's settings.
+    :param engines: The engines that it shares with the other apps of the extension.
+    """
+
+    def __init__(self, app: App, settings: Settings, engines: Engines) -> None:
+        self.settings = settings
+        self.rules: Rules = Rules(weakref.ref(app), settings)
+        self._engines = engines
+        self._used: frozenset[weakref.ref[Engine]] = frozenset()
+        self.engine: Engine = self._use(meta.endpoint(vars(settings), settings))
+        self._bindings: weakref.WeakKeyDictionary[BindableModel, Binding] = (
+            weakref.WeakKeyDictionary()
+        )
+        self.connection: Connection = self._connect(self.engine)
+
+    def engines(self) -> set[Engine]:
+        """The engines that this app uses."""
+        return {engine for reference in self._used if (engine := reference()) is not None}
+
+    def bind(self, model: BindableModel) -> Binding:
+        """A model's Meta and connection in this app.
+
+        Made anew when the model's declared Meta has changed since.
+
+        :param model: The model.
+        :raises ConfigError: if what the model declares is wrong.
+        """
+        declared = model.declared_meta()
+        binding = self._bindings.get(model)
+
+        if binding is None or not binding.snapshot.is_of(declared):
+            binding = self._bindings[model] = self._make_binding(model, declared)
+
+        return binding
+
+    def _make_binding(self, model: BindableModel, declared: t.Any) -> Binding:
+        snapshot = meta.Snapshot(declared)
+        values = meta.resolve(model.__name__, declared, self.settings)
+        engine = self._use(meta.endpoint(values, self.settings))
+        table = {constants.TABLE_NAME: values["table_name"], **model.table_schema()}
+        return Binding(
+            snapshot=snapshot,
+            meta=meta.Meta(declared, values),
+            connection=TableConnection(self._connect(engine, model.__name__), table),
+        )
+
+    def _use(self, endpoint: Endpoint) -> Engine:
+        engine = self._engines.get(endpoint)
+        # A new set each time: another thread may be going through the old one.
+        self._used = frozenset({*filter(_is_alive, self._used), weakref.ref(engine)})
+        return engine
+
+    def _connect(self, engine: Engine, model_name: str | None = None) -> Connection:
+        return Connection(engine, self.rules, model_name=model_name)
+
+
+def _is_alive(reference: weakref.ref[Engine]) -> bool:
+    return reference() is not None
+
+
+def _after_fork_in_child() -> None:
+    for engines in list(_all_engines):
+        engines.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

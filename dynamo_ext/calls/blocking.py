@@ -1,0 +1,75 @@
+"""Catches a blocking call on an event loop's thread: nothing else runs there until it is done."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import typing as t
+
+from ..call_site import called_by_user
+from ..call_site import warn
+from ..config.settings import BlockingCalls
+
+# The methods that send an operation; the first is named where the user called none of them.
+_METHODS = {
+    "BatchGetItem": ("batch_get",),
+    "BatchWriteItem": ("batch_write",),
+    "CreateTable": ("create_table",),
+    "DeleteItem": ("delete",),
+    "DeleteTable": ("delete_table",),
+    "DescribeTable": ("describe_table", "count", "create_table", "delete_table", "exists"),
+    "GetItem": ("get", "get_or_404", "refresh"),
+    "PutItem": ("save",),
+    "Query": ("query", "count"),
+    "Scan": ("scan", "first_or_404"),
+    "TransactGetItems": ("transact_get",),
+    "TransactWriteItems": ("transact_write",),
+    "UpdateItem": ("update",),
+    "UpdateTimeToLive": ("update_ttl", "create_table"),
+}
+_OF_THE_EXTENSION = ("transact_get", "transact_write")
+
+
+class BlockingCallWarning(RuntimeWarning):
+    """A blocking call was made on an event loop's thread."""
+
+
+def check(policy: BlockingCalls, operation_name: str) -> None:
+    """Object to a call that is about to block an event loop.
+
+    :param policy: What to do about it.
+    :param operation_name: DynamoDB's name of the operation.
+    :raises RuntimeError: if the policy is ``"raise"``.
+    """
+    message = (
+        f"{operation_name} blocks the event loop of this thread: await"
+        f" '{_twin(operation_name)}' of 'dynamo_ext_async' instead, or set"
+        " DYNAMODB_BLOCKING_CALLS to 'allow'."
+    )
+
+    if policy == "raise":
+        raise RuntimeError(message)
+
+    if policy == "warn":
+        warn(message, BlockingCallWarning)
+
+
+def _twin(operation_name: str) -> str:
+    """What to await instead of the method that the user called."""
+    methods = _METHODS.get(operation_name)
+
+    if methods is None:
+        return "db.run_sync"
+
+    called = called_by_user()
+    method = called if called in methods else methods[0]
+    return f"db.a{method}" if method in _OF_THE_EXTENSION else f"a{method}"
+
+
+def on_event_loop() -> bool:
+    """Whether an event loop, asyncio's or trio's, is running in this thread."""
+    if asyncio._get_running_loop() is not None:
+        return True
+
+    trio = t.cast(t.Any, sys.modules.get("trio"))
+    return trio is not None and bool(trio.lowlevel.in_trio_run())

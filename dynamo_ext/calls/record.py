@@ -1,0 +1,201 @@
+"""What became of each call: a record, a signal, a line in the log.
+
+Nothing here ever holds a key, a value or a credential.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import logging
+import time
+import typing as t
+
+import blinker
+from flask.sansio.app import App
+from pynamodb import constants
+from pynamodb.exceptions import VerboseClientError
+
+from ..concurrency import waiting
+
+_logger = logging.getLogger("dynamo_ext.calls")
+
+call_finished: blinker.NamedSignal = blinker.Namespace().signal(
+    "dynamo-ext-call-finished",
+    doc="Sent after each call to the server, with the app as sender and the record as ``call``.",
+)
+
+_CALLER_S_OWN = frozenset(
+    {
+        "ConditionalCheckFailedException",
+        "ResourceInUseException",
+        "ResourceNotFoundException",
+        "TransactionCanceledException",
+        "ValidationException",
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Call:
+    """One call to the server, from its slot to its answer, with all attempts."""
+
+    operation: str
+    """DynamoDB's name of it: ``"GetItem"``, say."""
+
+    model: str | None
+    """The model's name; ``None`` for a call on ``db.connection``."""
+
+    table_name: str | None
+    """The table; ``None`` where the operation has none or several."""
+
+    attempts: int
+    """How often it was sent."""
+
+    queue_seconds: float
+    """How long it waited for a slot."""
+
+    seconds: float
+    """How long it took then."""
+
+    consumed_capacity: float | None
+    """Capacity units that it consumed, where DynamoDB told."""
+
+    error: str | None
+    """DynamoDB's code of the error, else the name of the exception; ``None`` for none."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Progress:
+    """A call that has not ended."""
+
+    operation: str
+    model: str | None
+    table_name: str | None = None
+    attempts: int = 0
+    queue_seconds: float = 0
+    start: float = dataclasses.field(default_factory=time.monotonic)
+
+    def begin(self, queue_seconds: float) -> None:
+        """Now it has a slot.
+
+        :param queue_seconds: How long it waited for that, in seconds.
+        """
+        self.queue_seconds = queue_seconds
+        self.start = time.monotonic()
+
+    def answered(self, reply: dict[str, t.Any]) -> Call:
+        """The record of a call that got an answer."""
+        return self._ended(_consumed_capacity(reply), None)
+
+    def failed(self, error: BaseException) -> Call:
+        """The record of a call that ended in an error."""
+        return self._ended(None, _error_name(error))
+
+    def _ended(self, consumed_capacity: float | None, error: str | None) -> Call:
+        return Call(
+            operation=self.operation,
+            model=self.model,
+            table_name=self.table_name,
+            attempts=self.attempts,
+            queue_seconds=self.queue_seconds,
+            seconds=time.monotonic() - self.start,
+            consumed_capacity=consumed_capacity,
+            error=error,
+        )
+
+
+_in_progress: contextvars.ContextVar[Progress | None] = contextvars.ContextVar(
+    "dynamo_ext.call", default=None
+)
+
+
+def announce(app: App | None, call: Call) -> None:
+    """Send the signal. What its receivers raise is logged: the call itself has ended already.
+
+    :param app: The sender.
+    :param call: The call.
+    """
+    try:
+        with waiting.in_thread():
+            call_finished.send(app, call=call)
+    except Exception:
+        _logger.exception("A receiver of 'call_finished' raised an exception.")
+
+
+def log(call: Call, slow_call_ms: float | None) -> None:
+    """Write a line for a call that failed, or that was slow.
+
+    :param call: The call.
+    :param slow_call_ms: From how many milliseconds on a call is slow; ``None`` for never.
+    """
+    if call.error is not None:
+        level = logging.INFO if call.error in _CALLER_S_OWN else logging.WARNING
+        _write(level, "failed", call)
+    elif slow_call_ms is not None and call.seconds * 1000 >= slow_call_ms:
+        _write(logging.WARNING, "slow", call)
+
+
+def _write(level: int, what: str, call: Call) -> None:
+    with waiting.in_thread():
+        _logger.log(
+            level,
+            "%s call: %s of %s, attempts=%d queue_ms=%.1f ms=%.1f capacity=%s error=%s",
+            what,
+            call.operation,
+            call.model or call.table_name,
+            call.attempts,
+            call.queue_seconds * 1000,
+            call.seconds * 1000,
+            call.consumed_capacity,
+            call.error,
+            extra={"dynamodb_call": call},
+        )
+
+
+def _consumed_capacity(reply: dict[str, t.Any]) -> float | None:
+    """The capacity units in a reply, of all tables together."""
+    parts: t.Any = reply.get(constants.CONSUMED_CAPACITY)
+
+    if parts is None:
+        return None
+
+    if isinstance(parts, dict):
+        parts = [parts]
+
+    return t.cast(float, sum(part.get(constants.CAPACITY_UNITS, 0) for part in parts))
+
+
+def attempted(number: int) -> None:
+    """Note that the current call was sent for the nth time."""
+    if (progress := _in_progress.get()) is not None:
+        progress.attempts = number
+
+
+class InProgress:
+    """Follows the call of a ``with`` block.
+
+    :param operation: DynamoDB's name of it.
+    :param model: The model's name, if it is for one.
+    """
+
+    # Not a generator: each call passes here, and it is several times as fast.
+    __slots__ = ("_progress", "_token")
+
+    def __init__(self, operation: str, model: str | None) -> None:
+        self._progress = Progress(operation=operation, model=model)
+
+    def __enter__(self) -> Progress:
+        self._token = _in_progress.set(self._progress)
+        return self._progress
+
+    def __exit__(self, *error: object) -> None:
+        _in_progress.reset(self._token)
+
+
+def _error_name(error: BaseException) -> str:
+    """DynamoDB's code of an error, or else the name of the exception."""
+    if isinstance(error, VerboseClientError):
+        return error.response.get("Error", {}).get("Code", "Unknown")
+
+    return type(error).__name__

@@ -1,0 +1,135 @@
+"""How long to wait before a failed call is sent again.
+
+Botocore's standard mode decides *whether* to retry, and keeps its quota; this decides *when*:
+full jitter over ``base * 2**n``, for throttling too. Botocore has no option for the base.
+
+The rules are AWS's: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import random
+import typing as t
+
+import botocore.client
+from botocore.retries import standard
+
+from ..transport import parser
+from . import deadline
+from . import record
+
+MAX_BACKOFF_SECONDS = 20
+MAX_EXTRA_SECONDS_OF_SERVER = 5
+_RETRY_AFTER = "x-amz-retry-after"
+_EVENT = "needs-retry.dynamodb"
+_UNIQUE_ID = "retry-config-dynamodb"
+
+
+def install(client: botocore.client.BaseClient, *, max_attempts: int, base_ms: int) -> Retry:
+    """Give a client this project's back-off.
+
+    :param client: A DynamoDB client whose retry mode is ``standard``.
+    :param max_attempts: How often a call is sent at most, the first time included.
+    :param base_ms: The base of the back-off, in milliseconds.
+    :return: What decides from now on.
+    """
+    events = client.meta.events
+    # Botocore keeps the handler that decides to itself, so a second one is made and wrapped. An
+    # id that is registered twice is silently ignored: hence both have to go first.
+    events.unregister(_EVENT, unique_id=_UNIQUE_ID)
+    decision = standard.register_retry_handler(client, max_attempts)
+    events.unregister(_EVENT, unique_id=_UNIQUE_ID)
+    retry = Retry(decision.needs_retry, base_ms)
+    retry.release_quota = t.cast(t.Any, decision)._retry_quota.release_retry_quota
+    # The stubs say that handlers return nothing; this event is there for what they return.
+    handler = t.cast("cabc.Callable[..., None]", retry.needs_retry)
+    events.register(_EVENT, handler, unique_id=_UNIQUE_ID)
+    return retry
+
+
+class Retry:
+    """Botocore's decision with this project's back-off.
+
+    :param decide: Botocore's handler; gives a delay where a call is to be sent again.
+    :param base_ms: The base of the back-off, in milliseconds.
+    :param draw: Gives a number from 0 up to 1.
+    """
+
+    def __init__(
+        self,
+        decide: cabc.Callable[..., float | t.Literal[False] | None],
+        base_ms: int,
+        draw: cabc.Callable[[], float] = random.random,
+    ) -> None:
+        self._decide = decide
+        self._base_ms = base_ms
+        self._draw = draw
+        self.release_quota: cabc.Callable[..., None] = _keep_no_quota
+        """Botocore's handler that gives back, after a success, what retries have used up."""
+
+    def needs_retry(
+        self, *, attempts: int, response: tuple[t.Any, t.Any] | None, **event: t.Any
+    ) -> float | t.Literal[False] | None:
+        """Handle botocore's event of that name.
+
+        :return: Seconds to wait before the call is sent again; ``None`` or ``False`` for never.
+        :raises CallTimeout: if the call's deadline comes before the end of the wait.
+        :raises DamagedReply: if that is what there was, and the call is not to be sent again.
+        """
+        record.attempted(attempts)
+        damage = _damage(response, event)
+
+        if damage is not None:
+            response, event["caught_exception"] = None, damage
+
+        decision = self._decide(attempts=attempts, response=response, **event)
+
+        if decision is None or decision is False:
+            if damage is not None:
+                raise damage
+
+            return decision
+
+        wait = full_jitter(self._base_ms, attempts - 1, draw=self._draw)
+        wait = max(wait, min(_asked_for(response), wait + MAX_EXTRA_SECONDS_OF_SERVER))
+
+        if (limit := deadline.current()) is not None:
+            limit.check(wait)
+
+        return wait
+
+
+def full_jitter(
+    base_ms: int, exponent: int, *, draw: cabc.Callable[[], float] = random.random
+) -> float:
+    """Seconds to wait: anything up to ``base * 2**exponent``, and never above 20.
+
+    See https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
+    """
+    longest_ms: int = base_ms * 2 ** min(exponent, 64)
+    return draw() * min(longest_ms, MAX_BACKOFF_SECONDS * 1000) / 1000
+
+
+def _keep_no_quota(**event: t.Any) -> None:
+    pass
+
+
+def _damage(
+    response: tuple[t.Any, t.Any] | None, event: dict[str, t.Any]
+) -> parser.DamagedReply | None:
+    if response is None or not isinstance(response[1], parser.Damaged):
+        return None
+
+    return parser.DamagedReply(operation=event["operation"].name, reason=response[1].reason)
+
+
+def _asked_for(response: tuple[t.Any, t.Any] | None) -> float:
+    """Seconds that the server asked to wait, or 0."""
+    if response is None:
+        return 0
+
+    try:
+        return max(0.0, int(response[0].headers.get(_RETRY_AFTER, 0)) / 1000)
+    except (ValueError, OverflowError):
+        return 0

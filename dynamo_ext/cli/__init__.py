@@ -1,0 +1,3 @@
+"""``flask dynamodb`` and ``quart dynamodb``: one group of commands under both."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Endpoints, engines, and PynamoDB's connections on them."""
+
+from __future__ import annotations

@@ -1,0 +1,280 @@
+"""PynamoDB's connections, on an engine instead of a client of their own.
+
+Every call to the server passes :meth:`Connection.dispatch`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import dataclasses
+import os
+import threading
+import typing as t
+import uuid
+import weakref
+
+import botocore.session
+import pynamodb.connection
+import pynamodb.connection.base
+import pynamodb.connection.table
+import pynamodb.signals
+from flask.sansio.app import App
+from pynamodb import constants
+
+from ..calls import blocking
+from ..calls import deadline
+from ..calls import record
+from ..config.settings import PAY_PER_REQUEST
+from ..config.settings import PROVISIONED
+from ..config.settings import BlockingCalls
+from ..config.settings import Settings
+from ..errors import ConfigError
+from .engine import Engine
+
+if t.TYPE_CHECKING:
+    from pynamodb.connection._botocore_private import BotocoreBaseClientPrivate
+
+Kwargs = dict[str, t.Any]
+
+_signals: t.Any = pynamodb.signals
+_announced: contextvars.ContextVar[tuple[str, uuid.UUID, str | None] | None] = (
+    contextvars.ContextVar("dynamo_ext.announced", default=None)
+)
+
+
+_all_under_way: weakref.WeakSet[UnderWay] = weakref.WeakSet()
+
+
+class UnderWay:
+    """How many of an app's calls are queued or running; to be waited for when the app stops."""
+
+    def __init__(self) -> None:
+        self.reset()
+        _all_under_way.add(self)
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child must: it has no thread but one."""
+        self.count: int = 0
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.count += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self.count -= 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """What one app wants of its calls, and how many there are."""
+
+    app: weakref.ref[App]
+    """The app, which is not kept alive."""
+
+    settings: Settings
+    under_way: UnderWay = dataclasses.field(default_factory=UnderWay)
+
+    @property
+    def blocking_calls(self) -> BlockingCalls:
+        """What to do about a call on an event loop's thread."""
+        if self.settings.blocking_calls is not None:
+            return self.settings.blocking_calls
+
+        app = self.app()
+        return "warn" if app is not None and (app.debug or app.testing) else "allow"
+
+
+class Connection(pynamodb.connection.Connection):
+    """A PynamoDB connection whose calls go through an engine's client and slots.
+
+    :param engine: What to talk through.
+    :param rules: What the app wants of its calls.
+    :param model_name: The model that the connection is for, if it is for one.
+    """
+
+    def __init__(self, engine: Engine, rules: Rules, *, model_name: str | None = None) -> None:
+        super().__init__(
+            region=engine.endpoint.region,
+            host=engine.endpoint.host,
+            connect_timeout_seconds=engine.endpoint.connect_timeout_seconds,
+            read_timeout_seconds=engine.endpoint.read_timeout_seconds,
+            max_retry_attempts=engine.endpoint.max_retry_attempts,
+            max_pool_connections=engine.endpoint.max_pool_connections,
+            # The engine adds its own; PynamoDB would show those of its override file in vars().
+            extra_headers={},
+        )
+        self.engine = engine
+        self.rules: Rules = rules
+        self._model_name = model_name
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.engine.endpoint!r}>"
+
+    @property
+    def client(self) -> BotocoreBaseClientPrivate:
+        """The engine's botocore client."""
+        return t.cast("BotocoreBaseClientPrivate", self.engine.client)
+
+    @property
+    def session(self) -> botocore.session.Session:
+        """The engine's botocore session."""
+        return self.engine.session
+
+    def dispatch(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
+        """Send one call.
+
+        PynamoDB announces a call by its signal before, and once more after; a call that fails is
+        announced after, too.
+
+        :raises RuntimeError: if it would block an event loop, where that is to be refused.
+        """
+        if blocking.on_event_loop():
+            blocking.check(self.rules.blocking_calls, operation_name)
+
+        token = _announced.set(None)
+
+        try:
+            return t.cast(Kwargs, super().dispatch(operation_name, operation_kwargs))
+        except BaseException:
+            if (announced := _announced.get()) is not None:
+                self.send_post_boto_callback(*announced)
+
+            raise
+        finally:
+            _announced.reset(token)
+
+    def send_pre_boto_callback(
+        self, operation_name: str, req_uuid: uuid.UUID, table_name: str | None
+    ) -> None:
+        """Announce a call; remember that its end is owed."""
+        _announced.set((operation_name, req_uuid, table_name))
+
+        if _signals.pre_dynamodb_send.receivers:
+            announce = t.cast(t.Any, super().send_pre_boto_callback)
+            announce(operation_name, req_uuid, table_name)
+
+    def send_post_boto_callback(
+        self, operation_name: str, req_uuid: uuid.UUID, table_name: str | None
+    ) -> None:
+        """Announce the end of a call."""
+        _announced.set(None)
+
+        if _signals.post_dynamodb_send.receivers:
+            announce = t.cast(t.Any, super().send_post_boto_callback)
+            announce(operation_name, req_uuid, table_name)
+
+    def _make_api_call(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
+        settings, pool = self.rules.settings, self.engine.pool
+
+        with record.InProgress(operation_name, self._model_name) as progress:
+            progress.table_name = operation_kwargs.get(constants.TABLE_NAME)
+
+            try:
+                with (
+                    self.rules.under_way,
+                    deadline.limit(settings.call_timeout_seconds),
+                    pool.slot_for_call(settings.pool_timeout_seconds) as slot,
+                ):
+                    progress.begin(slot.queue_seconds)
+                    send = t.cast(t.Any, super())._make_api_call
+                    reply: Kwargs = send(operation_name, operation_kwargs)
+            except BaseException as error:
+                self._record(progress.failed(error))
+                raise
+
+        self._record(progress.answered(reply))
+        return reply
+
+    def _record(self, call: record.Call) -> None:
+        """Tell of a call that has ended. It holds no slot any more: who hears of it may call."""
+        self.engine.pool.record(call)
+        record.log(call, self.rules.settings.slow_call_ms)
+
+        if record.call_finished.receivers:
+            record.announce(self.rules.app(), call)
+
+
+class TableConnection(pynamodb.connection.table.TableConnection):
+    """A connection with the schema of one model's table.
+
+    Its own, so that many models on one table keep their own key schemas.
+
+    :param connection: A connection that no other model uses.
+    :param table: The table's description, as DescribeTable would give it.
+    """
+
+    connection: Connection
+
+    def __init__(self, connection: Connection, table: Kwargs) -> None:
+        super().__init__(
+            table[constants.TABLE_NAME], meta_table=pynamodb.connection.base.MetaTable(table)
+        )
+        meta_table = self.get_meta_table()
+        self.connection = connection
+        connection.add_meta_table(meta_table)
+
+    def create_table(
+        self,
+        attribute_definitions: t.Any | None = None,
+        key_schema: t.Any | None = None,
+        read_capacity_units: int | None = None,
+        write_capacity_units: int | None = None,
+        global_secondary_indexes: t.Any | None = None,
+        local_secondary_indexes: t.Any | None = None,
+        stream_specification: Kwargs | None = None,
+        billing_mode: str = PAY_PER_REQUEST,
+        tags: dict[str, str] | None = None,
+    ) -> Kwargs:
+        """Send CreateTable. An index without capacity of its own gets the table's.
+
+        :raises ConfigError: if the mode is ``PROVISIONED`` and a capacity is not set anywhere.
+        """
+        if billing_mode == PROVISIONED:
+            capacity = {
+                constants.READ_CAPACITY_UNITS: read_capacity_units,
+                constants.WRITE_CAPACITY_UNITS: write_capacity_units,
+            }
+            _check_capacity(self.table_name, capacity)
+            global_secondary_indexes = [
+                {**index, "provisioned_throughput": {**capacity, **index["provisioned_throughput"]}}
+                for index in global_secondary_indexes or ()
+            ]
+
+        create_table = t.cast(t.Any, super().create_table)
+        reply: Kwargs = create_table(
+            attribute_definitions=attribute_definitions,
+            key_schema=key_schema,
+            read_capacity_units=read_capacity_units,
+            write_capacity_units=write_capacity_units,
+            global_secondary_indexes=global_secondary_indexes,
+            local_secondary_indexes=local_secondary_indexes,
+            stream_specification=stream_specification,
+            billing_mode=billing_mode,
+            tags=tags,
+        )
+        return reply
+
+
+def _check_capacity(table_name: str, capacity: dict[str, int | None]) -> None:
+    settings = {
+        constants.READ_CAPACITY_UNITS: "DYNAMODB_READ_CAPACITY_UNITS",
+        constants.WRITE_CAPACITY_UNITS: "DYNAMODB_WRITE_CAPACITY_UNITS",
+    }
+    missing = [f"'{settings[unit]}'" for unit, value in capacity.items() if value is None]
+
+    if missing:
+        raise ConfigError(
+            f"{' and '.join(missing)} must be set, or the same in the model's Meta, to create table"
+            f" {table_name!r} with billing mode {PROVISIONED!r}."
+        )
+
+
+def _after_fork_in_child() -> None:
+    for under_way in list(_all_under_way):
+        under_way.reset()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

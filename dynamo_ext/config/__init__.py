@@ -1,0 +1,3 @@
+"""``DYNAMODB_*`` keys of ``app.config``."""
+
+from __future__ import annotations

@@ -1,0 +1,188 @@
+"""Batches: what DynamoDB leaves unprocessed is sent again, after a wait that grows.
+
+The rule is AWS's, see ``UnprocessedItems`` in
+https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import time
+import types
+import typing as t
+
+import pynamodb.models
+from pynamodb import constants
+
+from ..calls.retry import full_jitter
+from ..client.connection import TableConnection
+from ..concurrency import decode_lock
+from ..concurrency import generators
+from ..concurrency.generators import Procedure
+from ..errors import UnprocessedItems
+from ..errors import UnprocessedKeys
+
+M = t.TypeVar("M", bound=pynamodb.models.Model)
+T = t.TypeVar("T")
+Raw = dict[str, t.Any]
+
+ROUNDS_WITHOUT_PROGRESS = 8
+
+
+class BatchWrite(pynamodb.models.BatchWrite[M]):
+    """PynamoDB's batch, bound to the app that is current when it is made.
+
+    An exception in the ``with`` block writes nothing of what is pending.
+
+    :param model: The model.
+    :param connection: The connection to its table.
+    :param auto_commit: Whether to write whenever 25 items are pending, not only at the end.
+    """
+
+    def __init__(self, model: type[M], connection: TableConnection, auto_commit: bool) -> None:
+        super().__init__(model, auto_commit)
+        self.connection: TableConnection = connection
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        if error_type is None:
+            self.commit()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether as many operations are pending as DynamoDB takes at once."""
+        return len(self.pending_operations) >= self.max_operations
+
+    def commit(self) -> None:
+        """Write what is pending.
+
+        :raises UnprocessedItems: if DynamoDB takes no more, though asked again and again.
+        """
+        generators.run(self.write_pending())
+
+    def write_pending(self) -> Procedure[None]:
+        """Write what is pending, as a procedure.
+
+        :raises UnprocessedItems: as :meth:`commit`.
+        """
+        sent = list(self.pending_operations)
+
+        if not sent:
+            return
+
+        requests = [_write_request(operation) for operation in sent]
+        unprocessed = self._send(requests)
+        # Not all: a worker whose task was cancelled may come here after others have added more.
+        self.pending_operations: list[Raw] = [
+            operation
+            for operation in self.pending_operations
+            if not any(operation is one for one in sent)
+        ]
+        rounds = 0
+
+        while unprocessed:
+            rounds = rounds + 1 if len(unprocessed) == len(requests) else 0
+
+            if rounds == ROUNDS_WITHOUT_PROGRESS:
+                self.failed_operations: list[t.Any] = unprocessed
+                raise UnprocessedItems(self.connection.table_name, unprocessed)
+
+            yield _back_off(self.connection, rounds)
+            requests, unprocessed = unprocessed, self._send(unprocessed)
+
+    def _send(self, requests: list[Raw]) -> list[Raw]:
+        reply: Raw = t.cast(t.Any, self.connection).batch_write_item(
+            put_items=[
+                request[constants.PUT_REQUEST][constants.ITEM]
+                for request in requests
+                if constants.PUT_REQUEST in request
+            ],
+            delete_items=[
+                request[constants.DELETE_REQUEST][constants.KEY]
+                for request in requests
+                if constants.DELETE_REQUEST in request
+            ],
+        )
+        unprocessed = t.cast("dict[str, list[Raw]]", reply.get(constants.UNPROCESSED_ITEMS) or {})
+        return unprocessed.get(self.connection.table_name, [])
+
+
+def _write_request(operation: Raw) -> Raw:
+    item = operation["item"]
+
+    if operation["action"] == constants.PUT:
+        return {constants.PUT_REQUEST: {constants.ITEM: item.serialize()}}
+
+    return {constants.DELETE_REQUEST: {constants.KEY: item._get_keys()}}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchGet(t.Generic[T]):
+    """What is left to get of a batch."""
+
+    connection: TableConnection
+    keys: tuple[dict[str, t.Any], ...]
+    decode: cabc.Callable[[Raw], T]
+    consistent_read: bool | None
+    attributes_to_get: cabc.Sequence[str] | None
+    rounds_without_progress: int = 0
+
+    def without_keys(self) -> BatchGet[T]:
+        """The batch with nothing left to get."""
+        return dataclasses.replace(self, keys=())
+
+    @property
+    def wait(self) -> float:
+        """Seconds to wait before the next page is asked for."""
+        if not self.rounds_without_progress:
+            return 0
+
+        return _back_off(self.connection, self.rounds_without_progress)
+
+    @decode_lock.kept()
+    def next_page(self) -> tuple[list[T], BatchGet[T]]:
+        """Get up to 100 items.
+
+        :return: The items, and what is left to get.
+        :raises UnprocessedKeys: if DynamoDB gives no more, though asked again and again.
+        """
+        if self.rounds_without_progress == ROUNDS_WITHOUT_PROGRESS:
+            raise UnprocessedKeys(self.connection.table_name, list(self.keys))
+
+        page = self.keys[: constants.BATCH_GET_PAGE_LIMIT]
+        rest = self.keys[constants.BATCH_GET_PAGE_LIMIT :]
+        reply: Raw = t.cast(t.Any, self.connection).batch_get_item(
+            list(page),
+            consistent_read=self.consistent_read,
+            attributes_to_get=self.attributes_to_get,
+        )
+        table_name = self.connection.table_name
+        items: list[Raw] = [*(reply.get(constants.RESPONSES) or {}).get(table_name, ())]
+        unprocessed: dict[str, Raw] = reply.get(constants.UNPROCESSED_KEYS) or {}
+        # Nobody else keeps the items, as a rule. They go one by one.
+        del reply
+        unprocessed_keys: list[Raw] = unprocessed.get(table_name, {}).get(constants.KEYS, [])
+        stalled = len(unprocessed_keys) == len(page)
+        left = dataclasses.replace(
+            self,
+            keys=(*unprocessed_keys, *rest),
+            rounds_without_progress=self.rounds_without_progress + 1 if stalled else 0,
+        )
+        return decode_lock.each(self.decode, items), left
+
+
+def get(batch: BatchGet[T]) -> cabc.Iterator[T]:
+    """Get all items of a batch, in this thread."""
+    while batch.keys:
+        time.sleep(batch.wait)
+        page, batch = batch.next_page()
+        yield from page
+
+
+def _back_off(connection: TableConnection, rounds: int) -> float:
+    return full_jitter(connection.connection.engine.endpoint.base_backoff_ms, rounds)

@@ -1,0 +1,3 @@
+"""How requests are signed, sent and parsed."""
+
+from __future__ import annotations

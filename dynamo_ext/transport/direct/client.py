@@ -1,0 +1,444 @@
+"""``DYNAMODB_TRANSPORT = "direct"``: from a call's parameters to its reply, past most of botocore.
+
+Botocore puts each request together anew, through its events. Here, a template of it is kept for
+each operation. Connections are opened by botocore, with the first request on each; the next ones
+go over them directly. Retries, errors, credentials and endpoints are botocore's. What is out of the
+ordinary is left to it altogether.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import functools
+import io
+import itertools
+import json
+import os
+import time
+import typing as t
+import uuid
+
+import orjson
+import urllib3
+from botocore import handlers
+from botocore.awsrequest import AWSPreparedRequest
+from botocore.awsrequest import AWSResponse
+from botocore.awsrequest import HeadersDict
+from botocore.credentials import ReadOnlyCredentials
+from botocore.credentials import RefreshableCredentials
+from botocore.endpoint import convert_to_response_dict
+from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ReadTimeoutError
+
+from ...calls import deadline
+from ...calls import record
+from ...calls.retry import Retry
+from ...concurrency import waiting
+from .. import parser
+from . import template
+from .http11 import Closed
+from .http11 import Connections
+from .http11 import Reply
+from .http11 import TooLate
+from .template import Operation
+from .template import Params
+from .template import Request
+from .template import Template
+
+Parsed = dict[str, t.Any]
+Answer = tuple["Response", Parsed]
+
+_ARN = "arn:"
+_TIME = "%Y%m%dT%H%M%SZ"
+_SAID_OF_ATTEMPT = ("ttl", "attempt", "max")
+_IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
+_TRACE = "x-amzn-trace-id"
+
+
+# Its repr would show the credentials.
+@dataclasses.dataclass(slots=True, repr=False)
+class _Call:
+    """A call, from its first attempt to its last."""
+
+    params: Params
+    template: Template
+    credentials: ReadOnlyCredentials
+    body: bytes
+    retries: dict[str, t.Any]
+    """What botocore's retries know of it, and what the server is told."""
+
+    context: dict[str, t.Any]
+    """Botocore's, in which its retries keep account."""
+
+    attempt: int = 1
+
+
+class Response(AWSResponse):
+    """botocore's own response, for a reply that has been read already.
+
+    Whatever botocore is handed (its retry checkers, its quota, its error parsing) is of its own
+    class. Its headers, which are costly to build, are built only where botocore looks at them.
+
+    :param url: Where the request was sent.
+    :param reply: What came back.
+    """
+
+    def __init__(self, url: str, reply: Reply) -> None:
+        self.url: str = url
+        self.status_code: int = reply.status_code
+        self._reply = reply
+        self._content = reply.body
+
+    if not t.TYPE_CHECKING:
+
+        @functools.cached_property
+        def headers(self) -> HeadersDict:
+            """The headers; the case of their names does not matter."""
+            return HeadersDict(t.cast(t.Any, self._reply.headers))
+
+        @functools.cached_property
+        def raw(self) -> urllib3.HTTPResponse:
+            """The same reply as urllib3 would give it."""
+            return urllib3.HTTPResponse(
+                io.BytesIO(self._reply.body),
+                headers=self._reply.headers,
+                status=self.status_code,
+                preload_content=False,
+            )
+
+    def to_parse(self) -> dict[str, t.Any]:
+        """What our parser takes, with the names of headers in lower case."""
+        reply = self._reply
+        return {"status_code": reply.status_code, "headers": reply.headers, "body": reply.body}
+
+
+class _Learnt:
+    """The templates of requests that are signed with one key."""
+
+    def __init__(self, access_key: str | None, token: str | None) -> None:
+        self.access_key = access_key
+        self.token = token
+        self.templates: dict[str, Template | None] = {}
+        """By operation; ``None`` for one that botocore has to send itself."""
+
+
+class Wire:
+    """Sends the calls of one client, in the place of the client's ``_make_api_call``.
+
+    :param client: A botocore client.
+    :param retry: Its retries.
+    :param read_timeout_seconds: Longest wait for the next bytes of a reply.
+    :param max_attempts: How often a call is sent at most.
+    :param extra_headers: To be added to each request, not signed.
+    """
+
+    def __init__(
+        self,
+        client: t.Any,
+        retry: Retry,
+        *,
+        read_timeout_seconds: float,
+        max_attempts: int,
+        extra_headers: cabc.Mapping[str, str],
+    ) -> None:
+        self._client = client
+        self._retry = retry
+        self._read_timeout_seconds = read_timeout_seconds
+        self._max_attempts = max_attempts
+        self._extra_headers = extra_headers
+        self._credentials: t.Any = client._request_signer._credentials
+        self._endpoint: t.Any = client._endpoint
+        self._call_botocore: cabc.Callable[[str, Params], Parsed] = client._make_api_call
+        self._close_client: cabc.Callable[[], None] = client.close
+        self._context = {
+            "client_region": client.meta.region_name,
+            "client_config": client.meta.config,
+            "has_streaming_input": False,
+        }
+        self._parser = _Parser()
+        self._adds_trace = _IN_LAMBDA in os.environ and _TRACE not in map(str.lower, extra_headers)
+        self._operations: dict[str, Operation] = {}
+        self._learnt = _Learnt(None, None)
+        self._connections = Connections()
+        client._make_api_call = self.call
+        client.close = self.close
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a call would not have to wait for credentials first."""
+        return self._credentials is not None and not _are_to_be_renewed(self._credentials)
+
+    def call(self, operation_name: str, params: Params) -> Parsed:
+        """Send one call.
+
+        :param operation_name: DynamoDB's name of the operation.
+        :param params: What it takes.
+        :return: What botocore would return. What it would raise is raised.
+        """
+        call = self._begin(operation_name, params)
+
+        if call is None:
+            return self._call_botocore(operation_name, params)
+
+        answer, error = self._attempt(call)
+
+        if answer is None or not _is_success(answer):
+            answer, error = self._try_again(call, answer, error)
+
+        if answer is None:
+            raise t.cast(Exception, error)
+
+        response, parsed = answer
+        metadata = parsed.setdefault("ResponseMetadata", {})
+        metadata["RetryAttempts"] = call.attempt - 1
+
+        if call.attempt == self._max_attempts:
+            # Botocore says so of a success, too.
+            metadata["MaxAttemptsReached"] = True
+
+        self._retry.release_quota(context=call.context, http_response=response)
+
+        if response.status_code >= 300:
+            code = call.context.get("error_code_override") or parsed.get("Error", {}).get("Code")
+            raise self._client.exceptions.from_code(code)(parsed, operation_name)
+
+        return parsed
+
+    def close(self) -> None:
+        """Close all connections that are idle."""
+        self._connections.close()
+        self._close_client()
+
+    def _begin(self, operation_name: str, params: Params) -> _Call | None:
+        if self._credentials is None or _names_an_arn(params):
+            return None
+
+        credentials = self._freeze(self._credentials)
+        found = self._template(operation_name, params, credentials)
+
+        if found is None:
+            return None
+
+        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _ids.next()}
+
+        if found.tells_max:
+            retries["max"] = self._max_attempts
+
+        context = {**self._context, "retries": retries}
+        body = found.operation.body(params)
+        return _Call(params, found, credentials, body, retries, context)
+
+    def _freeze(self, credentials: t.Any) -> ReadOnlyCredentials:
+        freeze: cabc.Callable[[], ReadOnlyCredentials] = credentials.get_frozen_credentials
+
+        if _are_to_be_renewed(credentials):
+            return waiting.current.get().elsewhere(freeze)
+
+        return freeze()
+
+    def _template(
+        self, operation_name: str, params: Params, credentials: ReadOnlyCredentials
+    ) -> Template | None:
+        learnt = self._learnt
+
+        if (learnt.access_key, learnt.token) != (credentials.access_key, credentials.token):
+            learnt = self._learnt = _Learnt(credentials.access_key, credentials.token)
+
+        try:
+            return learnt.templates[operation_name]
+        except KeyError:
+            pass
+
+        operation = self._operations.get(operation_name)
+
+        if operation is None:
+            operation = self._operations[operation_name] = Operation(self._client, operation_name)
+
+        made = template.learn(self._client, operation, params, credentials, self._extra_headers)
+        learnt.templates[operation_name] = made
+        return made
+
+    def _try_again(
+        self, call: _Call, answer: Answer | None, error: Exception | None
+    ) -> tuple[Answer | None, Exception | None]:
+        """Send a call until it succeeds, or botocore's rules say that it has failed."""
+        while True:
+            delay = self._retry.needs_retry(
+                attempts=call.attempt,
+                response=answer,
+                endpoint=self._endpoint,
+                operation=call.template.operation.model,
+                caught_exception=error,
+                request_dict={"context": call.context},
+            )
+
+            if delay is None or delay is False:
+                return answer, error
+
+            waiting.current.get().sleep(delay)
+            self._renew(call)
+            call.attempt += 1
+            self._endpoint._update_retries_context(call.context, call.attempt, answer)
+            answer, error = self._attempt(call)
+
+    def _renew(self, call: _Call) -> None:
+        """Have the next attempt signed with the credentials of now, as by botocore."""
+        credentials = self._freeze(self._credentials)
+
+        if credentials == call.credentials:
+            return
+
+        found = self._template(call.template.operation.name, call.params, credentials)
+
+        if found is not None:
+            call.template, call.credentials = found, credentials
+
+    def _attempt(self, call: _Call) -> tuple[Answer | None, Exception | None]:
+        record.attempted(call.attempt)
+
+        try:
+            response = self._send(self._request(call))
+            return (response, self._parse(call.template.operation, response)), None
+        except Exception as error:
+            return None, error
+
+    def _request(self, call: _Call) -> Request:
+        retries = call.retries
+        said = "; ".join([f"{key}={retries[key]}" for key in _SAID_OF_ATTEMPT if key in retries])
+        request = call.template.fill(
+            call.credentials,
+            time=_timestamp(int(time.time())),
+            invocation=retries["invocation-id"],
+            attempt=said,
+            body=call.body,
+        )
+
+        if self._adds_trace:
+            handlers.add_recursion_detection_header({"headers": request.more_headers})
+
+        return request
+
+    def _send(self, request: Request) -> Response:
+        connection = self._connections.take()
+
+        if connection is None:
+            return waiting.current.get().elsewhere(lambda: self._send_by_botocore(request))
+
+        failure: Exception
+
+        try:
+            answer = connection.exchange(request.to_bytes(), self._patience)
+        except Closed as closed:
+            failure = ConnectionClosedError(error=closed, endpoint_url=request.template.url)
+        except TooLate as late:
+            failure = ReadTimeoutError(error=late, endpoint_url=request.template.url)
+        else:
+            return Response(request.template.url, answer)
+        finally:
+            self._connections.give(connection)
+
+        raise failure
+
+    def _send_by_botocore(self, request: Request) -> Response:
+        session, url = self._endpoint.http_session, request.template.url
+        headers = t.cast(t.Any, HeadersDict(request.headers))
+        response = session.send(AWSPreparedRequest("POST", url, headers, request.body, False))
+        self._adopt_connections(session, url)
+        received = {name.lower(): value for name, value in response.headers.items()}
+        return Response(url, Reply(response.status_code, received, response.content))
+
+    def _adopt_connections(self, session: t.Any, url: str) -> None:
+        proxy_url = session._proxy_config.proxy_url_for(url)
+
+        # A proxy that passes requests on wants them worded in another way.
+        if session._get_request_target(url, proxy_url) == session._path_url(url):
+            manager = session._get_connection_manager(url, proxy_url)
+            self._connections.adopt(manager.connection_from_url(url))
+
+    def _patience(self) -> float:
+        limit = deadline.current()
+        seconds = self._read_timeout_seconds
+        return seconds if limit is None else min(seconds, limit.remaining)
+
+    def _parse(self, operation: Operation, response: Response) -> Parsed:
+        model = operation.model
+
+        if response.status_code < 300:
+            return self._parser.parse(response.to_parse(), model.output_shape)
+
+        content = convert_to_response_dict(response, model)
+        parsed = self._parser.parse(content, model.output_shape)
+        self._endpoint._add_modeled_error_fields(content, parsed, model, self._parser)
+        return parsed
+
+
+class _Parser(parser.Parser):
+    def loads(self, body: bytes) -> t.Any:
+        try:
+            return orjson.loads(body)
+        except ValueError:
+            # It is stricter than botocore, which believes what Python can read.
+            return json.loads(body.decode())
+
+    def headers(self, response: parser.Response) -> dict[str, str]:
+        # They are in lower case already.
+        return t.cast("dict[str, str]", response["headers"])
+
+
+def _is_success(answer: Answer) -> bool:
+    response, parsed = answer
+    return response.status_code < 300 and not isinstance(parsed, parser.Damaged)
+
+
+def _are_to_be_renewed(credentials: t.Any) -> bool:
+    return isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed()
+
+
+@functools.lru_cache(maxsize=2)
+def _timestamp(seconds: int) -> str:
+    return time.strftime(_TIME, time.gmtime(seconds))
+
+
+class _Ids:
+    """UUIDs, each of which differs from all others in its last digits only."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew, as a forked child must: it would go on as its parent does."""
+        self._start = str(uuid.uuid4())[:24]
+        self._numbers = itertools.count()
+
+    def next(self) -> str:
+        return f"{self._start}{next(self._numbers):012x}"
+
+
+_ids = _Ids()
+
+
+def _names_an_arn(params: Params) -> bool:
+    """Whether a table, or what else, is named by its ARN, which may lead to another endpoint."""
+    name = params.get("TableName")
+
+    if name is not None:
+        return _is_arn(name)
+
+    return any(map(_is_arn, itertools.chain(params.values(), _table_names(params))))
+
+
+def _table_names(params: Params) -> cabc.Iterator[t.Any]:
+    yield from params.get("RequestItems") or ()
+
+    for item in params.get("TransactItems") or ():
+        for action in item.values():
+            yield action and action.get("TableName")
+
+
+def _is_arn(name: t.Any) -> bool:
+    return isinstance(name, str) and name.startswith(_ARN)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.reset)

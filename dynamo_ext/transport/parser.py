@@ -1,0 +1,275 @@
+"""What the server sends: parsed quickly, and not believed where it is damaged.
+
+Botocore consults its model of the service for each value of each item, to find the binary ones.
+Here, items are walked once, and the rest of a reply is left to botocore. What comes out is what
+botocore makes of it.
+
+Botocore takes a reply that is not JSON for an empty one, and after the last attempt it believes one
+whose checksum is wrong. Here, both are damage: the call is sent again, and fails in the end.
+"""
+
+from __future__ import annotations
+
+import binascii
+import collections.abc as cabc
+import json
+import logging
+import typing as t
+import zlib
+
+import botocore.parsers
+from botocore.exceptions import HTTPClientError
+
+from ..concurrency import decode_lock
+
+Response = cabc.Mapping[str, t.Any]
+TypedValue = dict[str, t.Any]
+Reader = cabc.Callable[[t.Any], None]
+
+_LARGE = 8 * 1024
+"""Bytes from which on a body is decoded in a turn."""
+
+_CHECKSUM = "x-amz-crc32"
+_REQUEST_ID = "x-amzn-requestid"
+_AS_THEY_ARE = frozenset({"S", "N", "BOOL", "NULL"})
+_LISTS = frozenset({"L", "SS", "NS", "BS"})
+_UNITS_OF_TABLE = frozenset(
+    {"CapacityUnits", "ReadCapacityUnits", "TableName", "WriteCapacityUnits"}
+)
+_SCALARS = frozenset({float, int, str})
+_botocore_logger = logging.getLogger(botocore.parsers.__name__)
+
+
+class DamagedReply(HTTPClientError):
+    """A reply was cut or changed on its way. The call may have been applied."""
+
+    fmt = "The reply to {operation} is damaged: {reason}."
+
+
+class Damaged(dict[str, t.Any]):
+    """Stands for the content of a reply that has none to be believed.
+
+    :param reason: What is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class ParserFactory(botocore.parsers.ResponseParserFactory):
+    """Makes this project's parser for the protocol that DynamoDB speaks, botocore's for others.
+
+    It goes into a botocore session as the component ``response_parser_factory``.
+    """
+
+    def __init__(self) -> None:
+        t.cast(t.Any, super()).__init__()
+        # Botocore asks for one for each reply. They keep nothing of it, but refer to themselves.
+        self._parser = Parser()
+
+    def create_parser(self, protocol_name: str) -> t.Any:
+        """A parser.
+
+        :param protocol_name: Botocore's name of the protocol.
+        """
+        if protocol_name == "json":
+            return self._parser
+
+        return t.cast(t.Any, super()).create_parser(protocol_name)
+
+
+class Parser(botocore.parsers.JSONParser):
+    """Botocore's parser, with a shorter way for items."""
+
+    def parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
+        """Parse a reply.
+
+        :param response: Its ``status_code``, ``headers`` and ``body``.
+        :param shape: Botocore's model of the output, or of an error.
+        :return: The content; :class:`Damaged` if there is damage.
+        """
+        if reason := _wrong_checksum(response):
+            return Damaged(reason)
+
+        if response["status_code"] >= 300 or shape is None:
+            return self._botocore_parse(response, shape)
+
+        if len(response["body"]) < _LARGE:
+            return self._parse(response, shape)
+
+        with decode_lock.taken():
+            content = self._parse(response, shape)
+
+        if isinstance(content, Damaged):
+            decode_lock.give_back()
+
+        return content
+
+    def loads(self, body: bytes) -> t.Any:
+        """What a body that is JSON stands for.
+
+        :raises ValueError: if it is none.
+        """
+        return json.loads(body.decode())
+
+    def headers(self, response: Response) -> dict[str, str]:
+        """The headers of a reply, by name in lower case."""
+        return {name.lower(): value for name, value in response["headers"].items()}
+
+    def _parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
+        try:
+            body = self.loads(response["body"])
+        except ValueError:
+            return Damaged("it is no JSON")
+
+        if not isinstance(body, dict):
+            return Damaged("it is no JSON object")
+
+        readers = _READERS.get(shape.name)
+
+        if readers is None or _botocore_logger.isEnabledFor(logging.DEBUG):
+            return self._botocore_parse(response, shape)
+
+        try:
+            content, rest = _split(t.cast("dict[str, t.Any]", body), readers)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return self._botocore_parse(response, shape)
+
+        if not rest:
+            content["ResponseMetadata"] = self._metadata(response)
+            return content
+
+        left = json.dumps(rest).encode()
+        return {**content, **self._botocore_parse({**response, "body": left}, shape)}
+
+    def _metadata(self, response: Response) -> dict[str, t.Any]:
+        headers = self.headers(response)
+        metadata = {"RequestId": headers[_REQUEST_ID]} if _REQUEST_ID in headers else {}
+        return {**metadata, "HTTPStatusCode": response["status_code"], "HTTPHeaders": headers}
+
+    def _botocore_parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
+        parsed: dict[str, t.Any] = t.cast(t.Any, super()).parse(response, shape)
+        return parsed
+
+
+def _wrong_checksum(response: Response) -> str | None:
+    expected = response["headers"].get(_CHECKSUM)
+
+    if expected is None:
+        return None
+
+    actual = str(zlib.crc32(response["body"]))
+    return None if actual == expected else f"{_CHECKSUM} is {expected}, and should be {actual}"
+
+
+def _split(
+    body: dict[str, t.Any], readers: cabc.Mapping[str, Reader]
+) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """What is read here, and what is left to botocore.
+
+    :raises ValueError: or another error, where the content is unusual. Botocore knows what then.
+    """
+    content: dict[str, t.Any] = {}
+    rest: dict[str, t.Any] = {}
+
+    for name, value in body.items():
+        if name in readers:
+            readers[name](value)
+            content[name] = value
+        else:
+            rest[name] = value
+
+    return content, rest
+
+
+def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
+    """Decode the binary values among these, in their places."""
+    for typed_value in typed_values:
+        [kind] = typed_value
+        value = typed_value[kind]
+
+        if value is None:
+            raise ValueError(kind)
+
+        if kind in _AS_THEY_ARE:
+            continue
+
+        if kind == "M":
+            _decode(value.values())
+        elif kind == "B":
+            typed_value[kind] = binascii.a2b_base64(value)
+        elif kind in _LISTS:
+            elements = _checked_list(value)
+
+            if kind == "L":
+                _decode(elements)
+            elif kind == "BS":
+                typed_value[kind] = [binascii.a2b_base64(element) for element in elements]
+        else:
+            raise ValueError(kind)
+
+
+def _decode_item(item: dict[str, TypedValue]) -> None:
+    _decode(item.values())
+
+
+def _decode_items(items: t.Any) -> None:
+    for item in _checked_list(items):
+        _decode(item.values())
+
+
+def _decode_items_of_tables(tables: dict[str, list[dict[str, TypedValue]]]) -> None:
+    for items in tables.values():
+        _decode_items(items)
+
+
+def _decode_responses(responses: t.Any) -> None:
+    for response in _checked_list(responses):
+        for name, item in response.items():
+            if name != "Item":
+                raise ValueError(name)
+
+            _decode(item.values())
+
+
+def _checked_list(value: t.Any) -> t.Any:
+    if value.__class__ is not list:
+        raise TypeError(value)
+
+    return value
+
+
+def _check_number(number: t.Any) -> None:
+    if not isinstance(number, int):
+        raise TypeError(number)
+
+
+def _check_capacity(capacity: dict[str, t.Any]) -> None:
+    """That of a table as a whole; a more detailed one is left to botocore."""
+    for name, value in capacity.items():
+        if name not in _UNITS_OF_TABLE or type(value) not in _SCALARS:
+            raise ValueError(name)
+
+
+_ATTRIBUTES: dict[str, Reader] = {
+    "Attributes": _decode_item,
+    "ConsumedCapacity": _check_capacity,
+}
+_PAGE: dict[str, Reader] = {
+    "ConsumedCapacity": _check_capacity,
+    "Count": _check_number,
+    "Items": _decode_items,
+    "LastEvaluatedKey": _decode_item,
+    "ScannedCount": _check_number,
+}
+_READERS: dict[str, dict[str, Reader]] = {
+    "BatchGetItemOutput": {"Responses": _decode_items_of_tables},
+    "DeleteItemOutput": _ATTRIBUTES,
+    "GetItemOutput": {"ConsumedCapacity": _check_capacity, "Item": _decode_item},
+    "PutItemOutput": _ATTRIBUTES,
+    "QueryOutput": _PAGE,
+    "ScanOutput": _PAGE,
+    "TransactGetItemsOutput": {"Responses": _decode_responses},
+    "UpdateItemOutput": _ATTRIBUTES,
+}

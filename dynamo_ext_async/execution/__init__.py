@@ -1,0 +1,3 @@
+"""Where an awaited call runs: in a worker thread, or in the hub."""
+
+from __future__ import annotations

@@ -1,0 +1,190 @@
+"""Run one call in another thread, which holds a slot meanwhile.
+
+The slot belongs to whoever does the work: the task until the worker has begun, the worker from
+then on. So a cancelled task neither takes a slot with it nor gives back one that is in use, and
+what has not begun by then never does.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import functools
+import math
+import threading
+import typing as t
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from dynamo_ext.calls import deadline
+from dynamo_ext.calls.pool import Slot
+from dynamo_ext.client.connection import Connection
+from dynamo_ext.client.connection import UnderWay
+from dynamo_ext.concurrency.generators import Procedure
+from dynamo_ext.errors import CallTimeout
+
+from .eligibility import is_stock
+
+if t.TYPE_CHECKING:
+    from . import hub
+
+P = t.ParamSpec("P")
+R = t.TypeVar("R")
+
+# The slots are the limit. A limiter belongs to one event loop, so each loop has its own.
+_limiters: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar(
+    "dynamo_ext_async.limiter"
+)
+
+
+async def run(
+    connection: Connection,
+    function: cabc.Callable[P, R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """Run a function in a worker thread that holds a slot.
+
+    Calls that the function makes on the same engine use that slot. When the task is cancelled, a
+    function that has begun runs to its end, unattended; one that has not never does.
+
+    :param connection: A connection on the engine whose slot is wanted.
+    :param function: What to run.
+    :return: What it returns.
+    :raises PoolTimeout: if no slot became free in time.
+    :raises CallTimeout: if the app limits how long a call may take, and it took longer.
+    """
+    pool, rules = connection.engine.pool, connection.rules
+
+    with rules.under_way, deadline.limit(rules.settings.call_timeout_seconds) as limit:
+        slot = pool.join_held() or await pool.aacquire(rules.settings.pool_timeout_seconds)
+        work = _Work(slot, rules.under_way, lambda: function(*args, **kwargs))
+
+        try:
+            with (
+                contextlib.nullcontext() if limit is None else anyio.move_on_after(limit.remaining)
+            ):
+                return await anyio.to_thread.run_sync(
+                    work.run, abandon_on_cancel=True, limiter=_limiter()
+                )
+        except BaseException:
+            work.give_up()
+            raise
+
+        work.give_up()
+        raise CallTimeout(t.cast(deadline.Deadline, limit).seconds)
+
+
+async def call(
+    connection: Connection,
+    model: type[t.Any],
+    function: cabc.Callable[P, R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """Run a function that makes one call of a model, and does nothing else that takes time.
+
+    As :func:`run`, but calls that can share a thread do: those on the direct transport, of models
+    that are PynamoDB's own but for what they declare.
+
+    :param model: The model.
+    """
+    make_job = _job_class() if _may_share_thread(connection, model) else None
+
+    if make_job is None:
+        return await run(connection, function, *args, **kwargs)
+
+    pool, rules = connection.engine.pool, connection.rules
+
+    with rules.under_way, deadline.limit(rules.settings.call_timeout_seconds) as limit:
+        work = functools.partial(function, *args, **kwargs)
+        job = make_job(pool, rules.settings.pool_timeout_seconds, rules.under_way, work)
+
+        if limit is None:
+            return t.cast(R, await job.result())
+
+        with anyio.move_on_after(limit.remaining):
+            return t.cast(R, await job.result())
+
+        if not job.has_slot:
+            raise job.refused()
+
+        raise CallTimeout(limit.seconds)
+
+
+async def drive(connection: Connection, procedure: Procedure[R]) -> R:
+    """Drive a procedure: each of its steps in a worker thread, each of its waits on the loop.
+
+    :param connection: As for :func:`run`.
+    :param procedure: What to drive.
+    :return: What it returns.
+    """
+    while True:
+        seconds, result = await run(connection, _step, procedure)
+
+        if seconds is None:
+            return t.cast(R, result)
+
+        await anyio.sleep(seconds)
+
+
+def _step(procedure: Procedure[R]) -> tuple[float | None, R | None]:
+    """The next wait, or the result. ``StopIteration`` can't leave a thread."""
+    try:
+        return next(procedure), None
+    except StopIteration as end:
+        return None, end.value
+
+
+class _Work(t.Generic[R]):
+    """A function and the slot that it needs. Either side may claim it, once."""
+
+    def __init__(self, slot: Slot, under_way: UnderWay, function: cabc.Callable[[], R]) -> None:
+        self._slot = slot
+        self._under_way = under_way
+        self._function = function
+        self._claim = threading.Lock()
+
+    def run(self) -> R:
+        if not self._claim.acquire(blocking=False):
+            raise RuntimeError("This call was given up before it began.")
+
+        try:
+            with self._under_way, self._slot.held():
+                return self._function()
+        except StopIteration as error:
+            raise RuntimeError(f"{self._function} raised StopIteration") from error
+        finally:
+            self._slot.release()
+
+    def give_up(self) -> None:
+        """Give the slot back, unless the work has begun: then the worker does."""
+        if self._claim.acquire(blocking=False):
+            self._slot.release()
+
+
+def _may_share_thread(connection: Connection, model: type[t.Any]) -> bool:
+    engine = connection.engine
+    return engine.says_when_it_waits and not engine.pool.is_held and is_stock(model)
+
+
+@functools.cache
+def _job_class() -> type[hub.Job[t.Any]] | None:
+    """The calls of the hub; ``None`` where the system has no means for one."""
+    # Its greenlets are installed for the direct transport only.
+    from . import hub
+
+    return hub.Job if hub.IS_SUPPORTED else None
+
+
+def _limiter() -> anyio.CapacityLimiter:
+    try:
+        return _limiters.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(math.inf)
+        _limiters.set(limiter)
+        return limiter

@@ -1,0 +1,140 @@
+"""Batches, for ``async with`` and ``async for``."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import types
+import typing as t
+
+import anyio
+import pynamodb.models
+
+import dynamo_ext.models.batch
+
+from ..execution import workers
+
+M = t.TypeVar("M", bound=pynamodb.models.Model)
+T = t.TypeVar("T")
+
+
+class BatchWrite(t.Generic[M]):
+    """Writes many items. Several tasks may share one.
+
+    An exception in the ``async with`` block writes nothing of what is pending.
+
+    :param batch: The batch that it makes awaitable.
+    """
+
+    def __init__(self, batch: dynamo_ext.models.batch.BatchWrite[M]) -> None:
+        self._connection = batch.connection.connection
+        self._batch = batch
+        self._lock = anyio.Lock()
+
+    @property
+    def pending_operations(self) -> list[dict[str, t.Any]]:
+        """What is not written yet."""
+        return self._batch.pending_operations
+
+    @property
+    def failed_operations(self) -> list[t.Any]:
+        """What DynamoDB left unprocessed at the end."""
+        return self._batch.failed_operations
+
+    async def save(self, put_item: M) -> None:
+        """Add an item to write.
+
+        :param put_item: The item.
+        :raises ValueError: if 25 are pending, without ``auto_commit``.
+        """
+        async with self._lock:
+            await self._make_room()
+            self._batch.save(put_item)
+
+    async def delete(self, del_item: M) -> None:
+        """Add an item to delete.
+
+        :param del_item: The item.
+        :raises ValueError: if 25 are pending, without ``auto_commit``.
+        """
+        async with self._lock:
+            await self._make_room()
+            self._batch.delete(del_item)
+
+    async def commit(self) -> None:
+        """Write what is pending.
+
+        :raises UnprocessedItems: if DynamoDB takes no more, though asked again and again.
+        """
+        async with self._lock:
+            await self._write_pending()
+
+    async def __aenter__(self) -> t.Self:
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        if error_type is None:
+            await self.commit()
+
+    async def _make_room(self) -> None:
+        if self._batch.auto_commit and self._batch.is_full:
+            await self._write_pending()
+
+    async def _write_pending(self) -> None:
+        await workers.drive(self._connection, self._batch.write_pending())
+
+
+class BatchGetIterator(cabc.AsyncIterator[T]):
+    """The items of a batch. Several tasks may share one: each item goes to one of them.
+
+    :param batch: What to get.
+    :param model: The model whose items they are.
+    """
+
+    def __init__(self, batch: dynamo_ext.models.batch.BatchGet[T], model: type[T]) -> None:
+        self._batch = batch
+        self._model = model
+        self._items: list[T] = []
+        self._total_count = 0
+        self._lock = anyio.Lock()
+
+    def __aiter__(self) -> t.Self:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._items:
+            return self._items.pop()
+
+        async with self._lock:
+            # Another task may have fetched a page while this one waited.
+            while not self._items and self._batch.keys:
+                await anyio.sleep(self._batch.wait)
+                items, self._batch = await workers.call(
+                    self._batch.connection.connection, self._model, self._batch.next_page
+                )
+                self._items = items[::-1]
+                self._total_count += len(items)
+
+            if not self._items:
+                raise StopAsyncIteration
+
+            return self._items.pop()
+
+    @property
+    def total_count(self) -> int:
+        """How many items the pages fetched so far hold."""
+        return self._total_count
+
+    @property
+    def last_evaluated_key(self) -> None:
+        """Always ``None``: a batch get has no key from which another could go on."""
+        return None
+
+    async def aclose(self) -> None:
+        """Stop here; for :func:`contextlib.aclosing`. Nothing is held between two pages."""
+        self._items.clear()
+        self._batch = self._batch.without_keys()
