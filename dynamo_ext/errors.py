@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
+import botocore.exceptions
 import pynamodb.exceptions
 import werkzeug.exceptions
 
@@ -74,6 +75,15 @@ class CallTimeout(Unavailable):
 
     def __reduce__(self) -> tuple[type[CallTimeout], tuple[float]]:
         return type(self), (self.timeout,)
+
+
+class DamagedReply(botocore.exceptions.HTTPClientError):
+    """A reply was cut or changed on its way, in each attempt. The call may have been applied.
+
+    PynamoDB raises it as the ``cause`` of its own exceptions.
+    """
+
+    fmt = "The reply to {operation} is damaged: {reason}."
 
 
 class UnprocessedItems(pynamodb.exceptions.PutError):

@@ -94,7 +94,7 @@ async def _close(state: AppState) -> None:
     try:
         with anyio.move_on_after(state.settings.read_timeout_seconds):
             # Nobody is told when the last one has ended: it is only asked here.
-            while state.rules.under_way.count:  # noqa: ASYNC110
+            while state.policy.in_flight.count:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
     finally:
         # Also when a framework loses patience with this.

@@ -11,6 +11,7 @@ import botocore.session
 import pytest
 
 from conftest import RunPython
+from dynamo_ext.calls.retry import Damaged
 from dynamo_ext.concurrency import decode_lock
 from dynamo_ext.transport import parser
 
@@ -172,7 +173,7 @@ def test_no_turn_is_kept_over_the_wait_after_a_damaged_reply() -> None:
 
     with decode_lock.kept():
         content = parser.Parser().parse(response, t.cast(t.Any, shape).output_shape)
-        assert isinstance(content, parser.Damaged)
+        assert isinstance(content, Damaged)
         assert not decode_lock._turn.locked()
 
 

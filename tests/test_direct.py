@@ -966,11 +966,11 @@ def shown(thing: t.Any) -> str:
 def test_no_repr_shows_a_secret(in_app: InApp, stub: Stub, settings: dict[str, t.Any]) -> None:
     with app_with_secrets(in_app, settings) as db:
         text = shown(db.connection.engine) + shown(db.connection.client)
-        wire = t.cast(t.Any, db.connection.engine._wire)
-        text += repr(wire) + repr(flask.current_app.extensions)
-        text += repr(wire._begin("GetItem", PARAMS["GetItem"]))
+        transport = t.cast(t.Any, db.connection.engine._transport)
+        text += repr(transport) + repr(flask.current_app.extensions)
+        text += repr(transport._begin("GetItem", PARAMS["GetItem"]))
 
-    assert "Wire" in text
+    assert "DirectTransport" in text
     assert "_Call" in text
     assert "sentinel" not in text
 

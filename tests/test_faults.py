@@ -16,7 +16,7 @@ import quart
 from pynamodb.attributes import UnicodeAttribute
 
 import stub as stubs
-from dynamo_ext.transport import parser
+from dynamo_ext.errors import DamagedReply
 from dynamo_ext_async import CallTimeout
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
@@ -115,14 +115,14 @@ FAULTS = {
         f"x-amz-crc32 is|{CLOSED}",
     ),
     "cut inside, of the right length": Fault(
-        Answer(content=b'{"Item": {"id": {"S": "a"}'), parser.DamagedReply, "it is no JSON"
+        Answer(content=b'{"Item": {"id": {"S": "a"}'), DamagedReply, "it is no JSON"
     ),
-    "no JSON": Fault(Answer(content=HTML, checksum=False), parser.DamagedReply, "it is no JSON"),
-    "no object": Fault(Answer(content=b"[]"), parser.DamagedReply, "it is no JSON object"),
-    "empty": Fault(Answer(content=b""), parser.DamagedReply, "it is no JSON"),
+    "no JSON": Fault(Answer(content=HTML, checksum=False), DamagedReply, "it is no JSON"),
+    "no object": Fault(Answer(content=b"[]"), DamagedReply, "it is no JSON object"),
+    "empty": Fault(Answer(content=b""), DamagedReply, "it is no JSON"),
     "wrong checksum": Fault(
         Answer(content=b'{"Item": {}}', headers={"x-amz-crc32": "1"}),
-        parser.DamagedReply,
+        DamagedReply,
         "x-amz-crc32 is 1, and should be ",
     ),
 }

@@ -16,6 +16,7 @@ import pytest
 from botocore.awsrequest import HeadersDict
 from hypothesis import strategies as st
 
+from dynamo_ext.calls.retry import Damaged
 from dynamo_ext.transport import parser
 
 _model = botocore.session.get_session().get_service_model("dynamodb")
@@ -177,7 +178,7 @@ def test_a_reply_means_the_same_while_botocore_logs_it(
 @pytest.mark.parametrize("operation", ["GetItem", "DescribeTable"])
 def test_what_is_no_json_object_is_damaged(operation: str, body: bytes) -> None:
     content = parsed(parser.Parser(), operation, body)
-    assert isinstance(content, parser.Damaged)
+    assert isinstance(content, Damaged)
     assert content == {}
     assert content.reason in {"it is no JSON", "it is no JSON object"}
 
@@ -185,7 +186,7 @@ def test_what_is_no_json_object_is_damaged(operation: str, body: bytes) -> None:
 def test_an_operation_that_has_no_reply_may_send_nothing() -> None:
     content = parsed(parser.Parser(), "TagResource", b"")
     assert content == parsed(botocore.parsers.JSONParser(), "TagResource", b"")
-    assert not isinstance(content, parser.Damaged)
+    assert not isinstance(content, Damaged)
 
 
 @pytest.mark.parametrize("status", [200, 400])
@@ -199,9 +200,9 @@ def test_a_checksum_that_is_wrong_means_damage(status: int) -> None:
         response = {"status_code": status, "headers": headers, "body": body, "context": {}}
         return parser.Parser().parse(response, shape)
 
-    assert not isinstance(parse(right), parser.Damaged)
+    assert not isinstance(parse(right), Damaged)
     damaged = parse("1")
-    assert isinstance(damaged, parser.Damaged)
+    assert isinstance(damaged, Damaged)
     assert damaged.reason == f"x-amz-crc32 is 1, and should be {right}"
 
 

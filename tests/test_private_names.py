@@ -18,6 +18,7 @@ import re
 import types
 import typing as t
 
+import botocore.client
 import botocore.config
 import botocore.session
 import flask
@@ -202,16 +203,15 @@ USES = [
     ),
     Use(
         "_make_api_call",
-        ("dynamo_ext.transport.direct.client",),
-        lambda: _client()._make_api_call,
-        ("operation_name", "api_params"),
+        ("dynamo_ext.transport.by_botocore",),
+        lambda: t.cast(t.Any, botocore.client.BaseClient)._make_api_call,
+        ("self", "operation_name", "api_params"),
     ),
     Use(
         "_endpoint",
         (
             "dynamo_ext.calls.deadline",
             "dynamo_ext.transport.direct.client",
-            "dynamo_ext.transport.exchange",
             "dynamo_ext.transport.direct.template",
         ),
         lambda: _client()._endpoint.http_session.send,
@@ -266,7 +266,7 @@ USES = [
     ),
     Use(
         "_put_conn",
-        ("dynamo_ext.transport.direct.http11",),
+        ("dynamo_ext.transport.direct.connections",),
         lambda: urllib3.HTTPConnectionPool._put_conn,
         ("self", "conn"),
     ),
@@ -315,30 +315,6 @@ USES = [
         "_manager",
         ("dynamo_ext.calls.deadline",),
         lambda: _client()._endpoint.http_session._manager.connection_pool_kw["timeout"],
-    ),
-    Use(
-        "_manager",
-        ("dynamo_ext.transport.exchange",),
-        lambda: _client()._endpoint.http_session._manager.connection_from_url,
-        ("url", "pool_kwargs"),
-    ),
-    Use(
-        "_proxy_config",
-        ("dynamo_ext.transport.exchange",),
-        lambda: _client()._endpoint.http_session._proxy_config.proxy_url_for,
-        ("url",),
-    ),
-    Use(
-        "_put_conn",
-        ("dynamo_ext.transport.exchange",),
-        lambda: urllib3.HTTPConnectionPool._put_conn,
-        ("self", "conn"),
-    ),
-    Use(
-        "_validate_conn",
-        ("dynamo_ext.transport.exchange",),
-        lambda: urllib3.HTTPConnectionPool._validate_conn,
-        ("self", "conn"),
     ),
     Use(
         "_request_signer",
@@ -423,7 +399,7 @@ def test_every_listed_name_is_used() -> None:
 
 def rooms() -> cabc.Iterator[tuple[str, ast.Module]]:
     for package in _PACKAGES:
-        for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             specification = importlib.util.find_spec(module.name)
             assert specification is not None
             source = pathlib.Path(str(specification.origin)).read_text(encoding="utf-8")
@@ -462,7 +438,8 @@ def foreign_names(tree: ast.Module) -> set[str]:
 
 def classes() -> cabc.Iterator[type]:
     for room, _ in rooms():
-        if not room.endswith("._local_server"):
+        # These two are programs.
+        if room not in {"dynamo_ext.local.server", "dynamo_ext.local.__main__"}:
             for thing in vars(importlib.import_module(room)).values():
                 if inspect.isclass(thing) and thing.__module__ == room:
                     yield thing

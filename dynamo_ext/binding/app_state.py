@@ -12,8 +12,8 @@ import weakref
 from flask.sansio.app import App
 from pynamodb import constants
 
+from ..calls.app_policy import AppPolicy
 from ..client.connection import Connection
-from ..client.connection import Rules
 from ..client.connection import TableConnection
 from ..client.engine import Endpoint
 from ..client.engine import Engine
@@ -80,7 +80,7 @@ class AppState:
 
     def __init__(self, app: App, settings: Settings, engines: Engines) -> None:
         self.settings = settings
-        self.rules: Rules = Rules(weakref.ref(app), settings)
+        self.policy: AppPolicy = AppPolicy(weakref.ref(app), settings)
         self._engines = engines
         self._used: frozenset[weakref.ref[Engine]] = frozenset()
         self.engine: Engine = self._use(meta.endpoint(vars(settings), settings))
@@ -127,7 +127,7 @@ class AppState:
         return engine
 
     def _connect(self, engine: Engine, model_name: str | None = None) -> Connection:
-        return Connection(engine, self.rules, model_name=model_name)
+        return Connection(engine, self.policy, model_name=model_name)
 
 
 def _is_alive(reference: weakref.ref[Engine]) -> bool:

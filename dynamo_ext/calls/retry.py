@@ -15,7 +15,7 @@ import typing as t
 import botocore.client
 from botocore.retries import standard
 
-from ..transport import parser
+from ..errors import DamagedReply
 from . import deadline
 from . import record
 
@@ -24,6 +24,17 @@ MAX_EXTRA_SECONDS_OF_SERVER = 5
 _RETRY_AFTER = "x-amz-retry-after"
 _EVENT = "needs-retry.dynamodb"
 _UNIQUE_ID = "retry-config-dynamodb"
+
+
+class Damaged(dict[str, t.Any]):
+    """Stands for the content of a reply that is damaged. Such a call is sent again.
+
+    :param reason: What is wrong with the reply.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 def install(client: botocore.client.BaseClient, *, max_attempts: int, base_ms: int) -> Retry:
@@ -115,13 +126,11 @@ def _keep_no_quota(**event: t.Any) -> None:
     pass
 
 
-def _damage(
-    response: tuple[t.Any, t.Any] | None, event: dict[str, t.Any]
-) -> parser.DamagedReply | None:
-    if response is None or not isinstance(response[1], parser.Damaged):
+def _damage(response: tuple[t.Any, t.Any] | None, event: dict[str, t.Any]) -> DamagedReply | None:
+    if response is None or not isinstance(response[1], Damaged):
         return None
 
-    return parser.DamagedReply(operation=event["operation"].name, reason=response[1].reason)
+    return DamagedReply(operation=event["operation"].name, reason=response[1].reason)
 
 
 def _asked_for(response: tuple[t.Any, t.Any] | None) -> float:

@@ -6,28 +6,22 @@ Every call to the server passes :meth:`Connection.dispatch`.
 from __future__ import annotations
 
 import contextvars
-import dataclasses
-import os
-import threading
 import typing as t
 import uuid
-import weakref
 
 import botocore.session
 import pynamodb.connection
 import pynamodb.connection.base
 import pynamodb.connection.table
 import pynamodb.signals
-from flask.sansio.app import App
 from pynamodb import constants
 
 from ..calls import blocking
 from ..calls import deadline
 from ..calls import record
+from ..calls.app_policy import AppPolicy
 from ..config.settings import PAY_PER_REQUEST
 from ..config.settings import PROVISIONED
-from ..config.settings import BlockingCalls
-from ..config.settings import Settings
 from ..errors import ConfigError
 from .engine import Engine
 
@@ -42,59 +36,15 @@ _announced: contextvars.ContextVar[tuple[str, uuid.UUID, str | None] | None] = (
 )
 
 
-_all_under_way: weakref.WeakSet[UnderWay] = weakref.WeakSet()
-
-
-class UnderWay:
-    """How many of an app's calls are queued or running; to be waited for when the app stops."""
-
-    def __init__(self) -> None:
-        self.reset()
-        _all_under_way.add(self)
-
-    def reset(self) -> None:
-        """Begin anew, as a forked child must: it has no thread but one."""
-        self.count: int = 0
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self.count += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self.count -= 1
-
-
-@dataclasses.dataclass(frozen=True)
-class Rules:
-    """What one app wants of its calls, and how many there are."""
-
-    app: weakref.ref[App]
-    """The app, which is not kept alive."""
-
-    settings: Settings
-    under_way: UnderWay = dataclasses.field(default_factory=UnderWay)
-
-    @property
-    def blocking_calls(self) -> BlockingCalls:
-        """What to do about a call on an event loop's thread."""
-        if self.settings.blocking_calls is not None:
-            return self.settings.blocking_calls
-
-        app = self.app()
-        return "warn" if app is not None and (app.debug or app.testing) else "allow"
-
-
 class Connection(pynamodb.connection.Connection):
     """A PynamoDB connection whose calls go through an engine's client and slots.
 
     :param engine: What to talk through.
-    :param rules: What the app wants of its calls.
+    :param policy: What the app wants of its calls.
     :param model_name: The model that the connection is for, if it is for one.
     """
 
-    def __init__(self, engine: Engine, rules: Rules, *, model_name: str | None = None) -> None:
+    def __init__(self, engine: Engine, policy: AppPolicy, *, model_name: str | None = None) -> None:
         super().__init__(
             region=engine.endpoint.region,
             host=engine.endpoint.host,
@@ -106,7 +56,7 @@ class Connection(pynamodb.connection.Connection):
             extra_headers={},
         )
         self.engine = engine
-        self.rules: Rules = rules
+        self.policy: AppPolicy = policy
         self._model_name = model_name
 
     def __repr__(self) -> str:
@@ -131,7 +81,7 @@ class Connection(pynamodb.connection.Connection):
         :raises RuntimeError: if it would block an event loop, where that is to be refused.
         """
         if blocking.on_event_loop():
-            blocking.check(self.rules.blocking_calls, operation_name)
+            blocking.check(self.policy.blocking_calls, operation_name)
 
         token = _announced.set(None)
 
@@ -166,14 +116,14 @@ class Connection(pynamodb.connection.Connection):
             announce(operation_name, req_uuid, table_name)
 
     def _make_api_call(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
-        settings, pool = self.rules.settings, self.engine.pool
+        settings, pool = self.policy.settings, self.engine.pool
 
         with record.InProgress(operation_name, self._model_name) as progress:
             progress.table_name = operation_kwargs.get(constants.TABLE_NAME)
 
             try:
                 with (
-                    self.rules.under_way,
+                    self.policy.in_flight,
                     deadline.limit(settings.call_timeout_seconds),
                     pool.slot_for_call(settings.pool_timeout_seconds) as slot,
                 ):
@@ -190,10 +140,10 @@ class Connection(pynamodb.connection.Connection):
     def _record(self, call: record.Call) -> None:
         """Tell of a call that has ended. It holds no slot any more: who hears of it may call."""
         self.engine.pool.record(call)
-        record.log(call, self.rules.settings.slow_call_ms)
+        record.log(call, self.policy.settings.slow_call_ms)
 
         if record.call_finished.receivers:
-            record.announce(self.rules.app(), call)
+            record.announce(self.policy.app(), call)
 
 
 class TableConnection(pynamodb.connection.table.TableConnection):
@@ -269,12 +219,3 @@ def _check_capacity(table_name: str, capacity: dict[str, int | None]) -> None:
             f"{' and '.join(missing)} must be set, or the same in the model's Meta, to create table"
             f" {table_name!r} with billing mode {PROVISIONED!r}."
         )
-
-
-def _after_fork_in_child() -> None:
-    for under_way in list(_all_under_way):
-        under_way.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -17,15 +17,14 @@ import botocore.session
 from ..calls import deadline
 from ..calls import retry
 from ..calls.pool import Pool
-from ..config.settings import DIRECT
+from ..calls.retry import Retry
+from ..config.settings import BOTOCORE
 from ..config.settings import LOCAL
-from ..transport import exchange
+from ..transport import by_botocore
 from ..transport import parser
 from ..transport import sigv4
+from ..transport.protocol import Transport
 from ..transport.user_agent import UserAgent
-
-if t.TYPE_CHECKING:
-    from ..transport.direct import client
 
 _SERVICE = "dynamodb"
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -84,7 +83,7 @@ class Engine:
         self._session: botocore.session.Session | None = None
         self._client: botocore.client.BaseClient | None = None
         self._client_is_lasting = False
-        self._wire: client.Wire | None = None
+        self._transport: Transport | None = None
         self._close_client: cabc.Callable[[], t.Any] = _nothing_to_close
 
     def __repr__(self) -> str:
@@ -113,9 +112,10 @@ class Engine:
             return self._client
 
     @property
-    def says_when_it_waits(self) -> bool:
-        """Whether a call would wait only by the means of :mod:`dynamo_ext.concurrency.waiting`."""
-        return self._client_is_lasting and self._wire is not None and self._wire.is_ready
+    def waits_cooperatively(self) -> bool:
+        """Whether a call made now would wait only by :mod:`dynamo_ext.concurrency.waiting`."""
+        transport = self._transport
+        return self._client_is_lasting and transport is not None and transport.waits_cooperatively
 
     @property
     def is_of_this_process(self) -> bool:
@@ -126,7 +126,7 @@ class Engine:
         """Close the idle connections. The next call makes a new client."""
         with self._lock:
             self._close_client()
-            self._client = self._wire = None
+            self._client = self._transport = None
 
     @property
     def session(self) -> botocore.session.Session:
@@ -156,6 +156,7 @@ class Engine:
         endpoint, session = self.endpoint, botocore.session.get_session()
         session.register_component("response_parser_factory", parser.ParserFactory())
         session.register_component("user_agent_creator", UserAgent.from_environment())
+        by_botocore.prepare(session)
 
         if endpoint.aws_access_key_id and endpoint.aws_secret_access_key:
             session.set_credentials(
@@ -189,23 +190,31 @@ class Engine:
         retries = retry.install(client, max_attempts=max_attempts, base_ms=endpoint.base_backoff_ms)
         deadline.install(client)
         sigv4.install(client)
-        exchange.install(client)
-        extra_headers = dict(endpoint.extra_headers)
 
-        if extra_headers:
+        if extra_headers := dict(endpoint.extra_headers):
             add_headers = _AddHeaders(extra_headers)
             client.meta.events.register_first(f"before-send.{_SERVICE}", add_headers)
 
-        if endpoint.transport == DIRECT:
-            self._wire = _direct().Wire(
-                client,
-                retries,
-                read_timeout_seconds=endpoint.read_timeout_seconds,
-                max_attempts=max_attempts,
-                extra_headers=extra_headers,
-            )
-
+        self._transport = self._make_transport(client, retries)
+        by_botocore.install(client, self._transport)
         return client
+
+    def _make_transport(self, client: botocore.client.BaseClient, retries: Retry) -> Transport:
+        endpoint = self.endpoint
+
+        if endpoint.transport == BOTOCORE:
+            return by_botocore.BotocoreTransport(client)
+
+        # Imported here: an extra has to be installed for it.
+        from ..transport.direct.client import DirectTransport
+
+        return DirectTransport(
+            client,
+            retries,
+            read_timeout_seconds=endpoint.read_timeout_seconds,
+            max_attempts=1 + endpoint.max_retry_attempts,
+            extra_headers=dict(endpoint.extra_headers),
+        )
 
 
 class _AddHeaders:
@@ -223,13 +232,6 @@ def _local() -> types.ModuleType:
     from ..local import launcher
 
     return launcher
-
-
-def _direct() -> types.ModuleType:
-    """The direct transport's module, for which an extra has to be installed."""
-    from ..transport.direct import client
-
-    return client
 
 
 def _nothing_to_close() -> None:

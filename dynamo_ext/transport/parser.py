@@ -18,8 +18,8 @@ import typing as t
 import zlib
 
 import botocore.parsers
-from botocore.exceptions import HTTPClientError
 
+from ..calls.retry import Damaged
 from ..concurrency import decode_lock
 
 Response = cabc.Mapping[str, t.Any]
@@ -38,23 +38,6 @@ _UNITS_OF_TABLE = frozenset(
 )
 _SCALARS = frozenset({float, int, str})
 _botocore_logger = logging.getLogger(botocore.parsers.__name__)
-
-
-class DamagedReply(HTTPClientError):
-    """A reply was cut or changed on its way. The call may have been applied."""
-
-    fmt = "The reply to {operation} is damaged: {reason}."
-
-
-class Damaged(dict[str, t.Any]):
-    """Stands for the content of a reply that has none to be believed.
-
-    :param reason: What is wrong with it.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__()
-        self.reason = reason
 
 
 class ParserFactory(botocore.parsers.ResponseParserFactory):

@@ -28,9 +28,9 @@ import weakref
 import anyio.lowlevel
 import greenlet
 
+from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Pool
 from dynamo_ext.calls.pool import Slot
-from dynamo_ext.client.connection import UnderWay
 from dynamo_ext.concurrency import waiting
 from dynamo_ext.errors import CallTimeout
 from dynamo_ext.errors import PoolTimeout
@@ -53,18 +53,18 @@ class Job(t.Generic[R]):
 
     :param pool: Where the slot comes from.
     :param timeout: Longest wait for the slot, in seconds.
-    :param under_way: What counts the app's calls.
+    :param in_flight: What counts the app's calls.
     :param function: Makes the call.
     """
 
     def __init__(
-        self, pool: Pool, timeout: float, under_way: UnderWay, function: cabc.Callable[[], R]
+        self, pool: Pool, timeout: float, in_flight: InFlight, function: cabc.Callable[[], R]
     ) -> None:
         self._timeout = timeout
         self._start: float = time.monotonic()
         self.context: contextvars.Context = contextvars.copy_context()
         self._pool = pool
-        self._under_way = under_way
+        self._in_flight = in_flight
         self._function = function
         self._letter: Letter[R] = Letter(mailbox())
         self._slot: Slot | None = None
@@ -116,7 +116,7 @@ class Job(t.Generic[R]):
 
         try:
             try:
-                with self._under_way, slot.held():
+                with self._in_flight, slot.held():
                     result = self._function()
             finally:
                 slot.release()

@@ -19,9 +19,9 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from dynamo_ext.calls import deadline
+from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Slot
 from dynamo_ext.client.connection import Connection
-from dynamo_ext.client.connection import UnderWay
 from dynamo_ext.concurrency.generators import Procedure
 from dynamo_ext.errors import CallTimeout
 
@@ -57,11 +57,11 @@ async def run(
     :raises PoolTimeout: if no slot became free in time.
     :raises CallTimeout: if the app limits how long a call may take, and it took longer.
     """
-    pool, rules = connection.engine.pool, connection.rules
+    pool, policy = connection.engine.pool, connection.policy
 
-    with rules.under_way, deadline.limit(rules.settings.call_timeout_seconds) as limit:
-        slot = pool.join_held() or await pool.aacquire(rules.settings.pool_timeout_seconds)
-        work = _Work(slot, rules.under_way, lambda: function(*args, **kwargs))
+    with policy.in_flight, deadline.limit(policy.settings.call_timeout_seconds) as limit:
+        slot = pool.join_held() or await pool.aacquire(policy.settings.pool_timeout_seconds)
+        work = _Work(slot, policy.in_flight, lambda: function(*args, **kwargs))
 
         try:
             with (
@@ -98,11 +98,11 @@ async def call(
     if make_job is None:
         return await run(connection, function, *args, **kwargs)
 
-    pool, rules = connection.engine.pool, connection.rules
+    pool, policy = connection.engine.pool, connection.policy
 
-    with rules.under_way, deadline.limit(rules.settings.call_timeout_seconds) as limit:
+    with policy.in_flight, deadline.limit(policy.settings.call_timeout_seconds) as limit:
         work = functools.partial(function, *args, **kwargs)
-        job = make_job(pool, rules.settings.pool_timeout_seconds, rules.under_way, work)
+        job = make_job(pool, policy.settings.pool_timeout_seconds, policy.in_flight, work)
 
         if limit is None:
             return t.cast(R, await job.result())
@@ -143,9 +143,9 @@ def _step(procedure: Procedure[R]) -> tuple[float | None, R | None]:
 class _Work(t.Generic[R]):
     """A function and the slot that it needs. Either side may claim it, once."""
 
-    def __init__(self, slot: Slot, under_way: UnderWay, function: cabc.Callable[[], R]) -> None:
+    def __init__(self, slot: Slot, in_flight: InFlight, function: cabc.Callable[[], R]) -> None:
         self._slot = slot
-        self._under_way = under_way
+        self._in_flight = in_flight
         self._function = function
         self._claim = threading.Lock()
 
@@ -154,7 +154,7 @@ class _Work(t.Generic[R]):
             raise RuntimeError("This call was given up before it began.")
 
         try:
-            with self._under_way, self._slot.held():
+            with self._in_flight, self._slot.held():
                 return self._function()
         except StopIteration as error:
             raise RuntimeError(f"{self._function} raised StopIteration") from error
@@ -169,7 +169,7 @@ class _Work(t.Generic[R]):
 
 def _may_share_thread(connection: Connection, model: type[t.Any]) -> bool:
     engine = connection.engine
-    return engine.says_when_it_waits and not engine.pool.is_held and is_stock(model)
+    return engine.waits_cooperatively and not engine.pool.is_held and is_stock(model)
 
 
 @functools.cache

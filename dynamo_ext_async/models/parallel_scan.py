@@ -117,7 +117,7 @@ class ParallelScan(cabc.AsyncIterator[T]):
 
     def _fetch_in_slot(self, segment: Pages[T]) -> Page[T] | None:
         slot = self._connection.engine.pool.acquire(
-            self._connection.rules.settings.pool_timeout_seconds
+            self._connection.policy.settings.pool_timeout_seconds
         )
 
         try:

@@ -1,9 +1,9 @@
 """``DYNAMODB_TRANSPORT = "direct"``: from a call's parameters to its reply, past most of botocore.
 
-Botocore puts each request together anew, through its events. Here, a template of it is kept for
-each operation. Connections are opened by botocore, with the first request on each; the next ones
-go over them directly. Retries, errors, credentials and endpoints are botocore's. What is out of the
-ordinary is left to it altogether.
+botocore builds each request from scratch, through its events. Here a template is kept for each
+operation. botocore opens each connection, with the first request on it; the following requests go
+over that connection directly. Retries, errors, credentials and endpoints are botocore's. Calls that
+a template can't describe go by botocore altogether.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import functools
-import io
 import itertools
 import json
 import os
@@ -20,10 +19,8 @@ import typing as t
 import uuid
 
 import orjson
-import urllib3
 from botocore import handlers
 from botocore.awsrequest import AWSPreparedRequest
-from botocore.awsrequest import AWSResponse
 from botocore.awsrequest import HeadersDict
 from botocore.credentials import ReadOnlyCredentials
 from botocore.credentials import RefreshableCredentials
@@ -33,21 +30,24 @@ from botocore.exceptions import ReadTimeoutError
 
 from ...calls import deadline
 from ...calls import record
+from ...calls.retry import Damaged
 from ...calls.retry import Retry
 from ...concurrency import waiting
 from .. import parser
+from ..by_botocore import BotocoreTransport
+from ..protocol import Params
+from ..protocol import Parsed
 from . import template
-from .http11 import Closed
-from .http11 import Connections
+from .connections import BrokenConnection
+from .connections import IdleConnections
+from .connections import NoReplyInTime
 from .http11 import Reply
-from .http11 import TooLate
+from .response import Response
 from .template import Operation
-from .template import Params
 from .template import Request
 from .template import Template
 
-Parsed = dict[str, t.Any]
-Answer = tuple["Response", Parsed]
+Answer = tuple[Response, Parsed]
 
 _ARN = "arn:"
 _TIME = "%Y%m%dT%H%M%SZ"
@@ -74,45 +74,6 @@ class _Call:
     attempt: int = 1
 
 
-class Response(AWSResponse):
-    """botocore's own response, for a reply that has been read already.
-
-    Whatever botocore is handed (its retry checkers, its quota, its error parsing) is of its own
-    class. Its headers, which are costly to build, are built only where botocore looks at them.
-
-    :param url: Where the request was sent.
-    :param reply: What came back.
-    """
-
-    def __init__(self, url: str, reply: Reply) -> None:
-        self.url: str = url
-        self.status_code: int = reply.status_code
-        self._reply = reply
-        self._content = reply.body
-
-    if not t.TYPE_CHECKING:
-
-        @functools.cached_property
-        def headers(self) -> HeadersDict:
-            """The headers; the case of their names does not matter."""
-            return HeadersDict(t.cast(t.Any, self._reply.headers))
-
-        @functools.cached_property
-        def raw(self) -> urllib3.HTTPResponse:
-            """The same reply as urllib3 would give it."""
-            return urllib3.HTTPResponse(
-                io.BytesIO(self._reply.body),
-                headers=self._reply.headers,
-                status=self.status_code,
-                preload_content=False,
-            )
-
-    def to_parse(self) -> dict[str, t.Any]:
-        """What our parser takes, with the names of headers in lower case."""
-        reply = self._reply
-        return {"status_code": reply.status_code, "headers": reply.headers, "body": reply.body}
-
-
 class _Learnt:
     """The templates of requests that are signed with one key."""
 
@@ -123,14 +84,14 @@ class _Learnt:
         """By operation; ``None`` for one that botocore has to send itself."""
 
 
-class Wire:
-    """Sends the calls of one client, in the place of the client's ``_make_api_call``.
+class DirectTransport:
+    """Sends the calls of one client on open connections.
 
     :param client: A botocore client.
     :param retry: Its retries.
-    :param read_timeout_seconds: Longest wait for the next bytes of a reply.
+    :param read_timeout_seconds: Longest wait for the next bytes of a reply, in seconds.
     :param max_attempts: How often a call is sent at most.
-    :param extra_headers: To be added to each request, not signed.
+    :param extra_headers: Added to each request after it was signed.
     """
 
     def __init__(
@@ -149,8 +110,7 @@ class Wire:
         self._extra_headers = extra_headers
         self._credentials: t.Any = client._request_signer._credentials
         self._endpoint: t.Any = client._endpoint
-        self._call_botocore: cabc.Callable[[str, Params], Parsed] = client._make_api_call
-        self._close_client: cabc.Callable[[], None] = client.close
+        self._by_botocore = BotocoreTransport(client)
         self._context = {
             "client_region": client.meta.region_name,
             "client_config": client.meta.config,
@@ -160,26 +120,19 @@ class Wire:
         self._adds_trace = _IN_LAMBDA in os.environ and _TRACE not in map(str.lower, extra_headers)
         self._operations: dict[str, Operation] = {}
         self._learnt = _Learnt(None, None)
-        self._connections = Connections()
-        client._make_api_call = self.call
-        client.close = self.close
+        self._connections = IdleConnections()
 
     @property
-    def is_ready(self) -> bool:
-        """Whether a call would not have to wait for credentials first."""
-        return self._credentials is not None and not _are_to_be_renewed(self._credentials)
+    def waits_cooperatively(self) -> bool:
+        """Whether a call made now would not first wait for credentials, which botocore fetches."""
+        return self._credentials is not None and not _must_be_renewed(self._credentials)
 
-    def call(self, operation_name: str, params: Params) -> Parsed:
-        """Send one call.
-
-        :param operation_name: DynamoDB's name of the operation.
-        :param params: What it takes.
-        :return: What botocore would return. What it would raise is raised.
-        """
+    def send(self, operation_name: str, params: Params) -> Parsed:
+        """Send one call. As :meth:`Transport.send`."""
         call = self._begin(operation_name, params)
 
         if call is None:
-            return self._call_botocore(operation_name, params)
+            return self._by_botocore.send(operation_name, params)
 
         answer, error = self._attempt(call)
 
@@ -206,9 +159,8 @@ class Wire:
         return parsed
 
     def close(self) -> None:
-        """Close all connections that are idle."""
+        """Close all idle connections."""
         self._connections.close()
-        self._close_client()
 
     def _begin(self, operation_name: str, params: Params) -> _Call | None:
         if self._credentials is None or _names_an_arn(params):
@@ -232,7 +184,7 @@ class Wire:
     def _freeze(self, credentials: t.Any) -> ReadOnlyCredentials:
         freeze: cabc.Callable[[], ReadOnlyCredentials] = credentials.get_frozen_credentials
 
-        if _are_to_be_renewed(credentials):
+        if _must_be_renewed(credentials):
             return waiting.current.get().elsewhere(freeze)
 
         return freeze()
@@ -329,9 +281,9 @@ class Wire:
 
         try:
             answer = connection.exchange(request.to_bytes(), self._patience)
-        except Closed as closed:
-            failure = ConnectionClosedError(error=closed, endpoint_url=request.template.url)
-        except TooLate as late:
+        except BrokenConnection as broken:
+            failure = ConnectionClosedError(error=broken, endpoint_url=request.template.url)
+        except NoReplyInTime as late:
             failure = ReadTimeoutError(error=late, endpoint_url=request.template.url)
         else:
             return Response(request.template.url, answer)
@@ -388,10 +340,10 @@ class _Parser(parser.Parser):
 
 def _is_success(answer: Answer) -> bool:
     response, parsed = answer
-    return response.status_code < 300 and not isinstance(parsed, parser.Damaged)
+    return response.status_code < 300 and not isinstance(parsed, Damaged)
 
 
-def _are_to_be_renewed(credentials: t.Any) -> bool:
+def _must_be_renewed(credentials: t.Any) -> bool:
     return isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed()
 
 

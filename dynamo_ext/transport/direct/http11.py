@@ -1,297 +1,138 @@
-"""HTTP/1.1 on connections that are open already.
+"""HTTP/1.1 without I/O: the bytes of a connection go in, replies come out.
 
-urllib3 opens them, as for botocore: TLS, proxies, timeouts and names are its own. A request on an
-open connection is then written and read here, in as few steps as can be: each time a thread lets go
-of the interpreter and wants it back, it may have to queue for it.
+A parser never sees a socket, so a test of any odd server is a few bytes. Reading, writing and
+waiting are in :mod:`dynamo_ext.transport.direct.connections`.
 """
 
 from __future__ import annotations
 
-import collections
-import contextlib
+import collections.abc as cabc
 import dataclasses
-import queue
-import socket
-import ssl
-import sys
 import typing as t
 
 import httptools
-import urllib3
-import urllib3.connection
 
-from ...concurrency import waiting
+_FIRST_FINAL_STATUS = 200
+_LENGTH_HEADERS = frozenset({"content-length", "transfer-encoding"})
 
-_SIZE = 128 * 1024
-# Of Linux's struct tcp_info: the state, and how many bytes were received so far.
-_KNOWS_STATE = sys.platform == "linux"
-_STATE_SIZE = 136
-_BYTES_RECEIVED = slice(128, 136)
-_ESTABLISHED = 1
-_INTERIM = 200
-_MUST_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+Buffer = bytes | bytearray | memoryview
 
 
-class Closed(Exception):
-    """The server closed the connection before the reply was complete, or sent what is no HTTP."""
+class ProtocolError(Exception):
+    """The server sent something that is not HTTP/1.1, or closed before the reply was complete."""
 
 
-class TooLate(Exception):
-    """Nothing came, or went, in time."""
-
-
-@dataclasses.dataclass
+@dataclasses.dataclass(slots=True)
 class Reply:
-    """What the server sent."""
+    """One complete, final reply."""
 
     status_code: int
-    headers: dict[str, str]
-    """By name in lower case."""
+    headers: cabc.Mapping[str, str]
+    """By name in lower case. Values of a name that came twice are joined by a comma."""
 
     body: bytes
 
 
-class Connection:
-    """A connection that urllib3 has opened, and on which one reply was read.
+class ReplyParser:
+    """Parses the replies of one connection, one after the other.
 
-    :param opened: urllib3's.
-    :param sock: Its socket. From now on, it never blocks.
-    :param home: Where it is kept while it is not in use.
+    For each request: :meth:`expect_reply`, then :meth:`receive_data` until it returns a reply.
     """
 
-    def __init__(
-        self, opened: urllib3.connection.HTTPConnection, sock: socket.socket, home: object
-    ) -> None:
-        self.home = home
-        self._opened = opened
-        self._sock = sock
-        self._buffer = bytearray(_SIZE)
-        self._view = memoryview(self._buffer)
+    def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
         self._headers: dict[str, str] = {}
+        self._reply_headers: dict[str, str] | None = None
+        self._status_code = 0
         self._body: list[bytes] = []
-        self._reply: Reply | None = None
         self._is_complete = False
-        self._is_encrypted = isinstance(sock, ssl.SSLSocket)
-        self._received = 0
-        # There are kernels, or what stands for one, that don't count.
-        self._knows_state = _KNOWS_STATE and self._state()[1] > 0
-        sock.settimeout(0)
-        self.is_reusable: bool = self._is_drained()
-        """Whether another request may follow the last reply."""
+        self.keep_alive: bool = True
+        """Whether another request may follow: the last reply is complete, nothing has come after
+        it, and the server keeps the connection open."""
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether it is open, and nothing came since the last reply, as far as is known."""
-        if self._knows_state:
-            return self._state() == (_ESTABLISHED, self._received)
-
-        return not waiting.IN_THREAD.until_readable(self._sock, 0)
-
-    def close(self) -> None:
-        """Close it."""
-        self._opened.close()
-
-    def exchange(self, request: bytes, seconds: t.Callable[[], float]) -> Reply:
-        """Send a request and read its reply.
-
-        :param request: The whole of it.
-        :param seconds: Gives the longest time to wait for the next bytes.
-        :raises Closed: if the reply is not complete.
-        :raises TooLate: if the server is too slow.
-        """
-        self.is_reusable = False
+    def expect_reply(self) -> None:
+        """Begin a reply: its request is about to be sent."""
+        self.keep_alive = False
         self._is_complete = False
-        self._reply = None
-        waits = waiting.current.get()
+        self._reply_headers = None
 
-        try:
-            self._send(request, waits, seconds)
-            reply = self._receive(waits, seconds)
-        except (OSError, httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            raise Closed(str(error)) from error
+    def receive_data(self, data: Buffer) -> Reply | None:
+        """Take the next bytes of the connection.
 
-        if self.is_reusable and self._is_encrypted:
-            self.is_reusable = self._is_drained()
+        Interim replies (1xx) are passed over, see
+        https://www.rfc-editor.org/rfc/rfc9110#name-informational-1xx.
 
-        reply.body = b"".join(self._body)
-        return reply
-
-    def _state(self) -> tuple[int, int]:
-        """The state, and how many bytes were received so far."""
-        # Of all ways to ask, this one does not let go of the interpreter.
-        info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _STATE_SIZE)
-        return info[0], int.from_bytes(info[_BYTES_RECEIVED], sys.byteorder)
-
-    def _is_drained(self) -> bool:
-        """Whether nothing is left to read that would be taken for the next reply.
-
-        Where all that was received passes through here, as it is, the parser knows.
+        :param data: What was read, at least one byte.
+        :return: The reply, once it is complete.
+        :raises ProtocolError: if the bytes are not HTTP/1.1.
         """
-        if self._knows_state:
-            # Before it looks: what comes after that is not counted yet.
-            _, self._received = self._state()
-
         try:
-            self._sock.recv_into(self._buffer)
-        except _MUST_WAIT:
-            return True
-        except OSError:
-            pass
-
-        return False
-
-    def _send(self, request: bytes, waits: waiting.Waits, seconds: t.Callable[[], float]) -> None:
-        left = memoryview(request)
-
-        while left:
-            try:
-                left = left[self._sock.send(left) :]
-            except _MUST_WAIT:
-                if not waits.until_writable(self._sock, seconds()):
-                    raise TooLate from None
-
-    def _receive(self, waits: waiting.Waits, seconds: t.Callable[[], float]) -> Reply:
-        may_read = False
-
-        while not self._is_complete:
-            if not may_read and not waits.until_readable(self._sock, seconds()):
-                raise TooLate
-
-            try:
-                size = self._sock.recv_into(self._buffer)
-            except _MUST_WAIT:
-                may_read = False
-                continue
-
-            if not size:
-                self._end()
-                break
-
-            self._received += size
-            self._parse(size)
-            # What is decrypted already does not show at the socket.
-            may_read = True
-
-        return t.cast(Reply, self._reply)
-
-    def _parse(self, size: int) -> None:
-        try:
-            self._parser.feed_data(self._view[:size])
+            self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            # What follows a complete reply belongs to no request.
-            self.is_reusable = False
-            raised = error.__context__
+            self._handle(error)
 
-            if raised is not None and not isinstance(raised, Closed):
-                # It has nothing to do with HTTP: a signal's handler has raised it, say.
-                raise raised from None
+        return self._reply() if self._is_complete else None
 
-            if not self._is_complete:
-                raise
+    def receive_end(self) -> Reply:
+        """Take the end of the connection, which also ends a reply that names no length.
 
-    def _end(self) -> None:
-        """The server has closed the connection, which ends a reply that names no length."""
-        reply = self._reply
+        :return: The reply.
+        :raises ProtocolError: if the reply is not complete.
+        """
+        headers = self._reply_headers
 
-        if reply is None or {"content-length", "transfer-encoding"} & reply.headers.keys():
-            raise Closed("the connection was closed before the reply was complete")
+        if headers is None or not _LENGTH_HEADERS.isdisjoint(headers):
+            raise ProtocolError("the connection was closed before the reply was complete")
+
+        return self._reply()
+
+    def _handle(self, error: Exception) -> None:
+        """
+        :raises ProtocolError: if there is no complete reply before what is wrong.
+        """
+        self.keep_alive = False
+        raised = error.__context__
+
+        if raised is not None and not isinstance(raised, ProtocolError):
+            # A callback was interrupted, for example by a signal handler that raises.
+            raise raised from None
+
+        if not self._is_complete:
+            raise ProtocolError(str(error)) from error
+
+    def _reply(self) -> Reply:
+        headers = t.cast("dict[str, str]", self._reply_headers)
+        return Reply(self._status_code, headers, b"".join(self._body))
 
     def on_message_begin(self) -> None:
-        """Called by the parser."""
+        """Called by httptools."""
         if self._is_complete:
-            raise Closed("there is more than one reply")
+            raise ProtocolError("there is more than one reply")
 
         self._headers = {}
         self._body = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by the parser."""
+        """Called by httptools."""
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         before = self._headers.get(key)
         self._headers[key] = text if before is None else f"{before}, {text}"
 
     def on_headers_complete(self) -> None:
-        """Called by the parser."""
-        self._reply = Reply(self._parser.get_status_code(), self._headers, b"")
-        # Those at the end of a chunked reply are not among a reply's headers.
+        """Called by httptools."""
+        self._status_code = self._parser.get_status_code()
+        self._reply_headers = self._headers
+        # The trailers of a chunked reply are not among its headers.
         self._headers = {}
 
     def on_body(self, body: bytes) -> None:
-        """Called by the parser."""
+        """Called by httptools."""
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """Called by the parser."""
-        if self._parser.get_status_code() < _INTERIM:
-            self._reply = None
+        """Called by httptools."""
+        if self._status_code < _FIRST_FINAL_STATUS:
+            self._reply_headers = None
         else:
             self._is_complete = True
-            self.is_reusable = self._parser.should_keep_alive()
-
-
-class Connections:
-    """The open connections of one client that nobody uses now."""
-
-    def __init__(self) -> None:
-        # The one used last is the first to be used again: it is the least likely to be closed.
-        self._idle: collections.deque[Connection] = collections.deque()
-
-    def take(self) -> Connection | None:
-        """One that is as it was left, if there is one."""
-        while True:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                return None
-
-            if connection.is_idle:
-                return connection
-
-            connection.close()
-
-    def give(self, connection: Connection) -> None:
-        """Keep one for later, if it is good for another request."""
-        idle = self._idle
-
-        if connection.is_reusable and connection.home is idle:
-            idle.append(connection)
-
-            # Else all were closed just now.
-            if idle is self._idle:
-                return
-
-        connection.close()
-
-    def adopt(self, pool: urllib3.HTTPConnectionPool) -> None:
-        """Take over what urllib3 has opened and does not use now.
-
-        :param pool: Its pool for one host.
-        """
-        # It is None once it is closed.
-        opened_by_urllib3 = pool.pool
-
-        if opened_by_urllib3 is None:
-            return
-
-        try:
-            opened = t.cast(
-                "urllib3.connection.HTTPConnection | None", opened_by_urllib3.get(block=False)
-            )
-        except queue.Empty:
-            return
-
-        sock = None if opened is None else opened.sock
-
-        if opened is not None and type(sock) in {socket.socket, ssl.SSLSocket}:
-            self.give(Connection(opened, t.cast(socket.socket, sock), self._idle))
-        else:
-            t.cast(t.Any, pool)._put_conn(opened)
-
-    def close(self) -> None:
-        """Close all of them; those in use are closed when they come back."""
-        idle, self._idle = self._idle, collections.deque()
-
-        while idle:
-            with contextlib.suppress(IndexError):
-                idle.pop().close()
+            self.keep_alive = self._parser.should_keep_alive()

@@ -20,6 +20,7 @@ import uuid
 from botocore.awsrequest import HeadersDict
 from botocore.credentials import ReadOnlyCredentials
 
+from ..protocol import Params
 from ..sigv4 import ALGORITHM
 from ..sigv4 import authorization
 
@@ -27,8 +28,6 @@ try:
     from botocore import context as botocore_context
 except ImportError:  # Older releases of botocore have no such context.
     botocore_context = t.cast(t.Any, None)
-
-Params = dict[str, t.Any]
 
 _TIME = "x-amz-date"
 _SIGNATURE = "authorization"

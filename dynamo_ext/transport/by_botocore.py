@@ -1,0 +1,86 @@
+"""The transport ``botocore``, and the one way in which any transport is installed.
+
+Every call of a botocore client, whether PynamoDB makes it or the app does, passes the client's
+``_make_api_call``. By the event ``creating-client-class``, botocore lets a base class be added to
+the client classes that it creates: ours hands each call to the client's transport. See
+https://docs.aws.amazon.com/boto3/latest/guide/events.html.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+import botocore.client
+import botocore.session
+
+from .protocol import Params
+from .protocol import Parsed
+from .protocol import Transport
+
+_EVENT = "creating-client-class.dynamodb"
+
+
+class BotocoreTransport:
+    """Calls go through botocore and urllib3 as they are: events, HTTP session, connections.
+
+    :param client: A botocore client.
+    """
+
+    def __init__(self, client: botocore.client.BaseClient) -> None:
+        self._client = client
+
+    @property
+    def waits_cooperatively(self) -> bool:
+        """No: urllib3 waits in the thread of the call."""
+        return False
+
+    def send(self, operation_name: str, params: Params) -> Parsed:
+        """Send one call. As :meth:`Transport.send`."""
+        # Looked up at each call: tools that trace or mock replace it on the class.
+        send: t.Any = t.cast(t.Any, botocore.client.BaseClient)._make_api_call
+        parsed: Parsed = send(self._client, operation_name, params)
+        return parsed
+
+    def close(self) -> None:
+        """Do nothing: the connections are the client's."""
+
+
+class _ClientWithTransport(botocore.client.BaseClient):
+    """What botocore adds to the client classes of a session that :func:`prepare` has seen."""
+
+    # None for a client that the app creates from the same session.
+    dynamo_ext_transport: Transport | None = None
+
+    def _make_api_call(self, operation_name: str, api_params: Params) -> Parsed:
+        if self.dynamo_ext_transport is not None:
+            return self.dynamo_ext_transport.send(operation_name, api_params)
+
+        return BotocoreTransport(self).send(operation_name, api_params)
+
+    def close(self) -> None:
+        """Close the idle connections, those of the transport too."""
+        if self.dynamo_ext_transport is not None:
+            self.dynamo_ext_transport.close()
+
+        super().close()
+
+
+def prepare(session: botocore.session.Session) -> None:
+    """Let the DynamoDB clients of a session have a transport.
+
+    :param session: A botocore session that has created no DynamoDB client yet.
+    """
+    session.register(_EVENT, t.cast(t.Any, _add_base_class))
+
+
+def install(client: botocore.client.BaseClient, transport: Transport) -> None:
+    """Make a client send its calls by a transport.
+
+    :param client: A client of a session that was given to :func:`prepare`.
+    :param transport: The transport.
+    """
+    t.cast(_ClientWithTransport, client).dynamo_ext_transport = transport
+
+
+def _add_base_class(base_classes: list[type], **event: t.Any) -> None:
+    base_classes.insert(0, _ClientWithTransport)

@@ -1,0 +1,169 @@
+"""The transport ``botocore``: botocore and urllib3 send and receive, as they are."""
+
+from __future__ import annotations
+
+import logging
+import types
+import typing as t
+
+import botocore.client
+import botocore.httpsession
+import pytest
+import urllib3
+import urllib3.connectionpool
+from pynamodb.attributes import UnicodeAttribute
+
+from conftest import InApp
+from dynamo_ext import CallTimeout
+from dynamo_ext import Model
+from dynamo_ext import PynamoDB
+from stub import Answer
+from stub import Stub
+
+
+class Item(Model):
+    class Meta:
+        table_name = "item"
+
+    id = UnicodeAttribute(hash_key=True)
+
+
+@pytest.fixture
+def settings(stub_config: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {**stub_config, "DYNAMODB_TRANSPORT": "botocore"}
+
+
+def send_and_receive(db: PynamoDB) -> list[t.Any]:
+    """All that a request and its reply pass on their way between botocore and a socket."""
+    client: t.Any = db.connection.client
+    endpoint = client._endpoint
+    session = endpoint.http_session
+    manager = session._manager
+    pool = manager.connection_from_url(client.meta.endpoint_url)
+    [connection] = [opened for opened in pool.pool.queue if opened is not None]
+    return [endpoint, session, manager, pool, connection]
+
+
+def test_nothing_of_ours_stands_between_botocore_and_its_sockets(
+    in_app: InApp, stub: Stub, settings: dict[str, t.Any]
+) -> None:
+    """Neither a class, nor a function that takes the place of a method."""
+    with in_app(settings) as db:
+        Item.get("a")
+        parts = send_and_receive(db)
+
+    kinds = {type(part).__module__.partition(".")[0] for part in parts}
+    replaced = {
+        name
+        for part in parts
+        for name, value in vars(part).items()
+        if isinstance(value, (types.FunctionType, types.MethodType)) and hasattr(type(part), name)
+    }
+    assert kinds == {"botocore", "urllib3"}
+    assert replaced == set()
+
+
+def test_a_call_ends_with_its_deadline_on_an_open_connection_too(
+    in_app: InApp, stub: Stub, settings: dict[str, t.Any]
+) -> None:
+    stub.next("ListTables", Answer(body={"TableNames": []}), Answer(hold=True))
+
+    with in_app(settings, DYNAMODB_CALL_TIMEOUT_SECONDS=2) as db:
+        # Created before the deadline starts.
+        assert db.connection.client
+        db.connection.list_tables()
+
+        with pytest.raises(CallTimeout):
+            db.connection.list_tables()
+
+    stub.release()
+    assert stub.total_connections == 1
+
+
+def get_three_items(in_app: InApp, settings: dict[str, t.Any]) -> None:
+    with in_app(settings):
+        for _ in range(3):
+            Item.get("a")
+
+
+def test_tools_that_hook_into_urllib3_see_every_request(
+    in_app: InApp, stub: Stub, settings: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    pool: t.Any = urllib3.connectionpool.HTTPConnectionPool
+    urlopen = pool.urlopen
+
+    def traced(self: t.Any, *arguments: t.Any, **options: t.Any) -> t.Any:
+        seen.append(options["url"])
+        return urlopen(self, *arguments, **options)
+
+    monkeypatch.setattr(pool, "urlopen", traced)
+    get_three_items(in_app, settings)
+    assert len(seen) == 3
+
+
+def test_tools_that_hook_into_botocore_s_session_see_every_request(
+    in_app: InApp, stub: Stub, settings: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    session: t.Any = botocore.httpsession.URLLib3Session
+    send = session.send
+
+    def traced(self: t.Any, request: t.Any) -> t.Any:
+        seen.append(request.url)
+        return send(self, request)
+
+    monkeypatch.setattr(session, "send", traced)
+    get_three_items(in_app, settings)
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("transport", ["botocore", "direct"])
+def test_tools_that_hook_into_botocore_s_clients_see_what_goes_by_botocore(
+    in_app: InApp,
+    stub: Stub,
+    settings: dict[str, t.Any],
+    monkeypatch: pytest.MonkeyPatch,
+    transport: str,
+) -> None:
+    """On direct, an operation on a table that is named by its ARN is such a call."""
+    seen: list[str] = []
+    client: t.Any = botocore.client.BaseClient
+    make_api_call = client._make_api_call
+
+    def traced(self: t.Any, operation_name: str, params: t.Any) -> t.Any:
+        seen.append(operation_name)
+        return make_api_call(self, operation_name, params)
+
+    with in_app(settings, DYNAMODB_TRANSPORT=transport) as db:
+        table = "arn:aws:dynamodb:us-east-1:123456789012:table/item"
+        db.connection.client._make_api_call("GetItem", {"TableName": table, "Key": {}})
+        monkeypatch.setattr(client, "_make_api_call", traced)
+        db.connection.client._make_api_call("GetItem", {"TableName": table, "Key": {}})
+
+    assert seen == ["GetItem"]
+
+
+def test_the_log_of_urllib3_has_every_request(
+    in_app: InApp, stub: Stub, settings: dict[str, t.Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG, urllib3.connectionpool.__name__):
+        get_three_items(in_app, settings)
+
+    assert caplog.text.count('"POST / HTTP/1.1" 200') == 3
+
+
+@pytest.mark.parametrize("transport", ["botocore", "direct"])
+def test_a_client_of_the_app_s_own_from_the_same_session_sends_by_botocore(
+    in_app: InApp, stub: Stub, settings: dict[str, t.Any], transport: str
+) -> None:
+    with in_app(settings, DYNAMODB_TRANSPORT=transport) as db:
+        client: t.Any = db.connection.session.create_client(
+            "dynamodb", "us-east-1", endpoint_url=stub.url
+        )
+        seen: list[t.Any] = []
+        client.meta.events.register("before-send.dynamodb", lambda **event: seen.append(event))
+        assert client.get_item(TableName="item", Key={"id": {"S": "a"}})["Item"]
+        client.close()
+
+    assert len(seen) == 1
