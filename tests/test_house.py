@@ -1,0 +1,271 @@
+"""Which package may import which: every arrow points down, and there is no circle.
+
+The same table, with what each package holds, is in docs/design.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import collections.abc as cabc
+import dataclasses
+import pathlib
+import re
+import sys
+
+import pytest
+
+import dynamo_ext
+
+ROOT = pathlib.Path(str(dynamo_ext.__file__)).parent.parent
+REPOSITORY = pathlib.Path(__file__).parent.parent
+
+# What each package may import of this project, besides itself: only packages in rows below its own.
+ALLOWED: dict[str, set[str]] = {
+    "dynamo_ext_async": {"dynamo_ext", "dynamo_ext_async.extension", "dynamo_ext_async.models"},
+    "dynamo_ext_async.extension": {
+        "dynamo_ext",
+        "dynamo_ext.binding",
+        "dynamo_ext.calls",
+        "dynamo_ext_async.execution",
+        "dynamo_ext_async.models",
+    },
+    "dynamo_ext_async.models": {
+        "dynamo_ext.calls",
+        "dynamo_ext.client",
+        "dynamo_ext.concurrency",
+        "dynamo_ext.models",
+        "dynamo_ext_async.execution",
+    },
+    "dynamo_ext_async.execution": {
+        "dynamo_ext.calls",
+        "dynamo_ext.client",
+        "dynamo_ext.concurrency",
+        "dynamo_ext.errors",
+        "dynamo_ext.models",
+    },
+    "dynamo_ext": {
+        "dynamo_ext.calls",
+        "dynamo_ext.client",
+        "dynamo_ext.config",
+        "dynamo_ext.errors",
+        "dynamo_ext.flask",
+        "dynamo_ext.models",
+    },
+    "dynamo_ext.flask": {"dynamo_ext.binding", "dynamo_ext.extension"},
+    "dynamo_ext.extension": {
+        "dynamo_ext.binding",
+        "dynamo_ext.calls",
+        "dynamo_ext.cli",
+        "dynamo_ext.client",
+        "dynamo_ext.config",
+        "dynamo_ext.models",
+    },
+    "dynamo_ext.cli": {
+        "dynamo_ext.binding",
+        "dynamo_ext.concurrency",
+        "dynamo_ext.errors",
+        "dynamo_ext.models",
+    },
+    "dynamo_ext.models": {
+        "dynamo_ext.binding",
+        "dynamo_ext.calls",
+        "dynamo_ext.client",
+        "dynamo_ext.concurrency",
+        "dynamo_ext.config",
+        "dynamo_ext.errors",
+    },
+    "dynamo_ext.binding": {"dynamo_ext.calls", "dynamo_ext.client", "dynamo_ext.config"},
+    "dynamo_ext.client": {
+        "dynamo_ext.calls",
+        "dynamo_ext.config",
+        "dynamo_ext.errors",
+        "dynamo_ext.local",
+        "dynamo_ext.transport",
+    },
+    "dynamo_ext.transport": {"dynamo_ext.calls", "dynamo_ext.concurrency"},
+    "dynamo_ext.calls": {
+        "dynamo_ext.call_site",
+        "dynamo_ext.concurrency",
+        "dynamo_ext.config",
+        "dynamo_ext.errors",
+    },
+    "dynamo_ext.local": {"dynamo_ext.errors"},
+    "dynamo_ext.config": {"dynamo_ext.call_site", "dynamo_ext.errors"},
+    "dynamo_ext.concurrency": set(),
+    "dynamo_ext.call_site": set(),
+    "dynamo_ext.errors": set(),
+}
+
+# Who may import another project's package. It is the adapters that know a framework.
+FRAMEWORKS = {
+    "quart": {"dynamo_ext_async", "dynamo_ext_async.extension"},
+    "anyio": {
+        "dynamo_ext_async",
+        "dynamo_ext_async.execution",
+        "dynamo_ext_async.extension",
+        "dynamo_ext_async.models",
+    },
+    "flask": {"dynamo_ext.flask", "dynamo_ext_async.extension"},
+    "greenlet": {"dynamo_ext_async.execution"},
+    "httptools": {"dynamo_ext.transport"},
+    "orjson": {"dynamo_ext.transport"},
+    "moto": {"dynamo_ext.local"},
+}
+# The base of Flask's and Quart's apps has no I/O and no context: it is for everybody.
+FOR_EVERYBODY = ("flask.sansio",)
+
+
+@dataclasses.dataclass(frozen=True)
+class Import:
+    """One import of a module by another one."""
+
+    importer: str
+    imported: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.importer} (line {self.line}) imports {self.imported}"
+
+
+def module_name(file: pathlib.Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {
+    module_name(file): file
+    for package in ("dynamo_ext", "dynamo_ext_async")
+    for file in sorted((ROOT / package).rglob("*.py"))
+}
+
+
+def package_of(module: str) -> str:
+    """The entry of the table that a module is part of."""
+    return ".".join(module.split(".")[:2])
+
+
+def imports() -> cabc.Iterator[Import]:
+    for name, file in MODULES.items():
+        is_package = file.name == "__init__.py"
+
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    yield Import(name, alias.name, node.lineno)
+            elif isinstance(node, ast.ImportFrom):
+                base = name.split(".")
+                base = base[: len(base) - node.level + is_package] if node.level else []
+                origin = ".".join([*base, *filter(None, [node.module])])
+
+                for alias in node.names:
+                    target = f"{origin}.{alias.name}"
+                    yield Import(name, target if target in MODULES else origin, node.lineno)
+
+
+IMPORTS = list(imports())
+
+
+def is_ours(name: str) -> bool:
+    return name.partition(".")[0] in {"dynamo_ext", "dynamo_ext_async"}
+
+
+def matches(name: str, package: str) -> bool:
+    return f"{name}.".startswith(f"{package}.")
+
+
+def test_each_package_imports_only_what_it_may() -> None:
+    wrong = [
+        f"{each}, but {package_of(each.importer)} may import only {allowed}"
+        for each in IMPORTS
+        if is_ours(each.imported)
+        and (imported := package_of(each.imported)) != package_of(each.importer)
+        and imported not in (allowed := sorted(ALLOWED.get(package_of(each.importer), ())))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_package_has_its_row_in_the_table() -> None:
+    assert {package_of(name) for name in MODULES} == set(ALLOWED)
+
+
+def test_every_arrow_of_the_table_points_down() -> None:
+    rows = list(ALLOWED)
+    wrong = [
+        f"{package} may import {target}, which stands above it"
+        for package, targets in ALLOWED.items()
+        for target in targets
+        if rows.index(target) <= rows.index(package)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_arrow_of_the_table_is_there() -> None:
+    """Else the table would allow more than there is need for."""
+    used = {(package_of(each.importer), package_of(each.imported)) for each in IMPORTS}
+    listed = {(package, target) for package, targets in ALLOWED.items() for target in targets}
+    assert listed - used == set()
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    arrows: dict[str, set[str]] = {name: set() for name in MODULES}
+
+    for each in IMPORTS:
+        if each.imported in MODULES and each.imported != each.importer:
+            arrows[each.importer].add(each.imported)
+
+    while leaves := {name for name, targets in arrows.items() if not targets & arrows.keys()}:
+        arrows = {name: targets for name, targets in arrows.items() if name not in leaves}
+
+    assert not arrows, f"these are, or lead to, a circle: {arrows}"
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_only_adapters_and_those_who_need_it_import(framework: str) -> None:
+    wrong = [
+        f"{each}, but only {sorted(FRAMEWORKS[framework])} may"
+        for each in IMPORTS
+        if matches(each.imported, framework)
+        and not any(matches(each.imported, package) for package in FOR_EVERYBODY)
+        and package_of(each.importer) not in FRAMEWORKS[framework]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_process_of_the_embedded_engine_needs_nothing_but_the_standard_library_at_first() -> (
+    None
+):
+    """It is run by its path, without this package."""
+    tree = ast.parse(MODULES["dynamo_ext.local.server"].read_text(encoding="utf-8"))
+    first = {
+        (node.module or "").partition(".")[0]
+        if isinstance(node, ast.ImportFrom)
+        else node.names[0].name.partition(".")[0]
+        for node in tree.body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    }
+    assert first <= sys.stdlib_module_names
+
+
+def test_no_module_hides_one_of_the_standard_library_or_of_a_dependency() -> None:
+    """Whoever runs a file by hand has its folder on the path."""
+    hidden = {name for name in MODULES if name.rpartition(".")[2] in _foreign_names()}
+    # The name that Flask's users expect; beside it lie packages, which nobody runs by hand.
+    assert hidden <= {"dynamo_ext.flask", "dynamo_ext.local.__main__"}
+
+
+def _foreign_names() -> set[str]:
+    outside = {each.imported.partition(".")[0] for each in IMPORTS if not is_ours(each.imported)}
+    return outside | sys.stdlib_module_names
+
+
+def test_the_table_of_the_documentation_is_this_one() -> None:
+    page = (REPOSITORY / "docs" / "design.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w[\w.]*)` \| .* \| (`.*`|nothing) \|$", page, flags=re.MULTILINE)
+    documented = {name: set(re.findall(r"`([\w.]+)`", cells)) for name, cells in rows}
+    assert documented == {
+        _short(package): {_short(name) for name in allowed} for package, allowed in ALLOWED.items()
+    }
+
+
+def _short(package: str) -> str:
+    """How the page names a package: one of the core without ``dynamo_ext``."""
+    return package.removeprefix("dynamo_ext.")
