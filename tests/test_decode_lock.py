@@ -20,7 +20,9 @@ DEADLINE = 20
 
 def test_items_come_out_in_order() -> None:
     for count in (0, 1, 8, 9, 100):
-        assert decode_lock.each(str, [*range(count)]) == [str(number) for number in range(count)]
+        assert decode_lock.decode_each(str, [*range(count)]) == [
+            str(number) for number in range(count)
+        ]
 
 
 @pytest.mark.parametrize("count", [8, 9])
@@ -35,7 +37,7 @@ def test_an_item_goes_when_it_is_decoded(count: int) -> None:
     def decode(item: Item) -> int:
         return sum(reference() is not None for reference in seen)
 
-    assert decode_lock.each(decode, items) == [*range(count, 0, -1)]
+    assert decode_lock.decode_each(decode, items) == [*range(count, 0, -1)]
     assert not items
 
 
@@ -44,14 +46,14 @@ def test_an_error_ends_the_turn() -> None:
         raise ValueError(item)
 
     with pytest.raises(ValueError, match="0"):
-        decode_lock.each(fail, [*range(20)])
+        decode_lock.decode_each(fail, [*range(20)])
 
-    assert not decode_lock._turn.locked()
+    assert not decode_lock._lock.locked()
 
 
 def test_threads_decode_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_lock, "_LONGEST_WAIT", DEADLINE)
-    monkeypatch.setattr(decode_lock, "_LONGEST_STRETCH", 0)
+    monkeypatch.setattr(decode_lock, "_LONGEST_WAIT_SECONDS", DEADLINE)
+    monkeypatch.setattr(decode_lock, "_SECONDS_WITHOUT_PAUSE", 0)
     decoding: set[int] = set()
     together: list[int] = []
 
@@ -66,7 +68,7 @@ def test_threads_decode_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> 
 
     def decode_all() -> None:
         barrier.wait(DEADLINE)
-        decode_lock.each(decode, [*range(20)])
+        decode_lock.decode_each(decode, [*range(20)])
 
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
         for future in [threads.submit(decode_all) for _ in range(4)]:
@@ -76,10 +78,10 @@ def test_threads_decode_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_few_items_wait_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_lock, "_LONGEST_WAIT", DEADLINE)
+    monkeypatch.setattr(decode_lock, "_LONGEST_WAIT_SECONDS", DEADLINE)
 
-    with decode_lock.taken(), concurrent.futures.ThreadPoolExecutor(1) as threads:
-        assert threads.submit(decode_lock.each, str, [*range(8)]).result(DEADLINE / 2) == [
+    with decode_lock.held(), concurrent.futures.ThreadPoolExecutor(1) as threads:
+        assert threads.submit(decode_lock.decode_each, str, [*range(8)]).result(DEADLINE / 2) == [
             *"01234567"
         ]
 
@@ -89,82 +91,82 @@ def test_whoever_waits_for_another_that_decodes_is_not_stuck() -> None:
 
         def decode(item: int) -> list[str]:
             return (
-                threads.submit(decode_lock.each, str, [*range(20)]).result(DEADLINE)
+                threads.submit(decode_lock.decode_each, str, [*range(20)]).result(DEADLINE)
                 if not item
                 else []
             )
 
-        assert len(decode_lock.each(decode, [*range(20)])[0]) == 20
+        assert len(decode_lock.decode_each(decode, [*range(20)])[0]) == 20
 
 
 def test_a_turn_is_kept_until_the_end_of_the_block() -> None:
     with decode_lock.kept():
-        assert not decode_lock._turn.locked()
+        assert not decode_lock._lock.locked()
 
-        with decode_lock.taken():
+        with decode_lock.held():
             pass
 
-        assert decode_lock._turn.locked()
-        assert decode_lock.each(str, [*range(20)]) == [str(number) for number in range(20)]
-        assert decode_lock._turn.locked()
+        assert decode_lock._lock.locked()
+        assert decode_lock.decode_each(str, [*range(20)]) == [str(number) for number in range(20)]
+        assert decode_lock._lock.locked()
 
-    assert not decode_lock._turn.locked()
+    assert not decode_lock._lock.locked()
 
-    with decode_lock.taken():
-        assert decode_lock._turn.locked()
+    with decode_lock.held():
+        assert decode_lock._lock.locked()
 
-    assert not decode_lock._turn.locked()
+    assert not decode_lock._lock.locked()
 
 
 def test_a_block_in_a_block_does_not_end_the_turn() -> None:
-    with decode_lock.kept(), decode_lock.taken():
-        with decode_lock.kept(), decode_lock.taken():
+    with decode_lock.kept(), decode_lock.held():
+        with decode_lock.kept(), decode_lock.held():
             pass
 
-        assert decode_lock._turn.locked()
+        assert decode_lock._lock.locked()
 
-    assert not decode_lock._turn.locked()
+    assert not decode_lock._lock.locked()
 
 
 def test_a_turn_that_is_kept_ends_with_an_error() -> None:
     with pytest.raises(ValueError, match="an error"), decode_lock.kept():
-        with decode_lock.taken():
+        with decode_lock.held():
             pass
 
         raise ValueError("an error")
 
-    assert not decode_lock._turn.locked()
+    assert not decode_lock._lock.locked()
 
 
 def test_a_turn_that_is_kept_may_be_given_back_before() -> None:
     with decode_lock.kept():
-        with decode_lock.taken():
+        with decode_lock.held():
             pass
 
-        decode_lock.give_back()
-        assert not decode_lock._turn.locked()
+        decode_lock.release()
+        assert not decode_lock._lock.locked()
 
         with concurrent.futures.ThreadPoolExecutor(1) as threads:
-            threads.submit(decode_lock._turn.acquire).result(DEADLINE)
+            threads.submit(decode_lock._lock.acquire).result(DEADLINE)
 
-    assert decode_lock._turn.locked()
-    decode_lock._turn.release()
+    assert decode_lock._lock.locked()
+    decode_lock._lock.release()
 
 
 def test_whoever_did_not_get_a_turn_does_not_end_that_of_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(decode_lock, "_LONGEST_WAIT", 0.001)
+    monkeypatch.setattr(decode_lock, "_LONGEST_WAIT_SECONDS", 0.001)
 
     def decode() -> None:
-        with decode_lock.kept(), decode_lock.taken():
+        with decode_lock.kept(), decode_lock.held():
             pass
 
-    with decode_lock.taken():
+    with decode_lock.held():
         with concurrent.futures.ThreadPoolExecutor(1) as threads:
             threads.submit(decode).result(DEADLINE)
 
-        assert decode_lock._turn.locked()
+        assert decode_lock._lock.locked()
 
 
 def test_no_turn_is_kept_over_the_wait_after_a_damaged_reply() -> None:
@@ -174,7 +176,7 @@ def test_no_turn_is_kept_over_the_wait_after_a_damaged_reply() -> None:
     with decode_lock.kept():
         content = parser.Parser().parse(response, t.cast(t.Any, shape).output_shape)
         assert isinstance(content, Damaged)
-        assert not decode_lock._turn.locked()
+        assert not decode_lock._lock.locked()
 
 
 def test_a_child_does_not_wait_for_a_turn_that_its_parent_has(run_python: RunPython) -> None:
@@ -183,9 +185,9 @@ import os
 
 from dynamo_ext.concurrency import decode_lock
 
-with decode_lock.kept(), decode_lock.taken():
+with decode_lock.kept(), decode_lock.held():
     if not (pid := os.fork()):
-        os._exit(decode_lock._turn.locked())
+        os._exit(decode_lock._lock.locked())
 
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """

@@ -270,8 +270,8 @@ async def test_no_page_is_fetched_ahead(stub_app: Quart, stub: Stub) -> None:
 async def test_a_page_is_read_at_one_go(
     stub_app: Quart, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decode_lock, "_LONGEST_WAIT", 20)
-    monkeypatch.setattr(decode_lock, "_LONGEST_STRETCH", 0)
+    monkeypatch.setattr(decode_lock, "_LONGEST_WAIT_SECONDS", 20)
+    monkeypatch.setattr(decode_lock, "_SECONDS_WITHOUT_PAUSE", 0)
     seen: list[int] = []
 
     class Watched(Entry):

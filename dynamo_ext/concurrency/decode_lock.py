@@ -1,9 +1,9 @@
-"""Decoding many items, one thread at a time.
+"""A lock around decoding: one thread decodes a page at a time.
 
-Decoding needs the interpreter's lock all the while. Ten workers that decode at once make an event
-loop wait for each of them in turn; if they decode one after the other, and each lets others run
-between a few items, it waits for a few items. Nothing is lost by that: they can't decode in
-parallel anyway.
+Decoding holds the interpreter's lock throughout. When ten workers decode at once, an event loop
+waits for each of them in turn. When they decode one after the other, and each lets other threads
+run after a few items, the loop waits for a few items. That costs no throughput: under the
+interpreter's lock they could not decode in parallel anyway.
 """
 
 from __future__ import annotations
@@ -21,92 +21,94 @@ A = t.TypeVar("A")
 B = t.TypeVar("B")
 
 _MANY_ITEMS = 8
-_LONGEST_STRETCH = 0.0003
-# A turn is worth little. Whoever has it may, in a method of the app's own, wait for one who waits
-# for it: so nobody waits for long.
-_LONGEST_WAIT = 0.1
+_SECONDS_WITHOUT_PAUSE = 0.0003
+# The lock is only an optimisation. Its holder may run code of the app that waits for a thread
+# which wants the lock, so no thread ever waits longer than this.
+_LONGEST_WAIT_SECONDS = 0.1
 
-_turn = threading.Lock()
+_lock = threading.Lock()
 
 
 class _OfThread(threading.local):
     """What the current thread has."""
 
-    is_kept = False
-    turn: threading.Lock | None = None
+    keeps_lock = False
+    lock: threading.Lock | None = None
+    """The lock, while this thread keeps it between two blocks."""
 
 
 _mine = _OfThread()
 
 
 @contextlib.contextmanager
-def taken() -> cabc.Generator[None]:
-    """Decode in this block while no other thread does, as a rule."""
-    if _mine.turn is not None or waiting.are_shared():
+def held() -> cabc.Generator[None]:
+    """Decode in this block while no other thread does, where that can be had soon."""
+    if _mine.lock is not None or waiting.is_shared():
         yield
         return
 
-    turn = _turn
-    has_turn = turn.acquire(timeout=_LONGEST_WAIT)
+    lock = _lock
+    has_lock = lock.acquire(timeout=_LONGEST_WAIT_SECONDS)
 
     try:
         yield
     finally:
-        if has_turn and _mine.is_kept:
-            _mine.turn = turn
-        elif has_turn:
-            turn.release()
+        if has_lock and _mine.keeps_lock:
+            _mine.lock = lock
+        elif has_lock:
+            lock.release()
 
 
 @contextlib.contextmanager
 def kept() -> cabc.Generator[None]:
-    """Keep a turn that is taken in this block until the end of the block.
+    """Keep the lock, once it is taken in this block, until the end of the block.
 
-    What one step of decoding makes is then at hand for the next one, and is not kept waiting, with
-    that of every other thread, for the next turn.
+    So a reply is parsed and its items become models without other threads' replies piling up
+    between the two steps.
     """
-    if _mine.is_kept:
+    if _mine.keeps_lock:
         yield
         return
 
-    _mine.is_kept = True
+    _mine.keeps_lock = True
 
     try:
         yield
     finally:
-        _mine.is_kept = False
-        give_back()
+        _mine.keeps_lock = False
+        release()
 
 
-def give_back() -> None:
-    """Give back a turn that is kept: there is a wait ahead."""
-    if (turn := _mine.turn) is not None:
-        _mine.turn = None
-        turn.release()
+def release() -> None:
+    """Release the lock if it is kept: this thread is about to wait."""
+    if (lock := _mine.lock) is not None:
+        _mine.lock = None
+        lock.release()
 
 
-def each(function: cabc.Callable[[A], B], items: list[A]) -> list[B]:
-    """Call a function with each item, in a turn if they are many.
+def decode_each(function: cabc.Callable[[A], B], items: list[A]) -> list[B]:
+    """Call a function with each item, with the lock held if there are many.
 
-    :param function: Decodes an item.
-    :param items: The items. The list is emptied meanwhile: an item goes when it is decoded, so that
-        the garbage collector never finds all of them beside all that was made of them.
-    :return: What it returned, in order.
+    :param function: Decodes one item.
+    :param items: The items. The list is emptied: each item is dropped as soon as it is decoded, so
+        that the garbage collector never finds all items beside all that was made of them.
+    :return: What the function returned, in the order of the items.
     """
     items.reverse()
 
-    if len(items) <= _MANY_ITEMS or waiting.are_shared():
+    if len(items) <= _MANY_ITEMS or waiting.is_shared():
         return [function(items.pop()) for _ in range(len(items))]
 
     decoded: list[B] = []
 
-    with taken():
+    with held():
         start = time.perf_counter()
 
         while items:
             decoded.append(function(items.pop()))
 
-            if time.perf_counter() - start > _LONGEST_STRETCH:
+            if time.perf_counter() - start > _SECONDS_WITHOUT_PAUSE:
+                # Lets other threads have the interpreter.
                 time.sleep(0)
                 start = time.perf_counter()
 
@@ -114,9 +116,9 @@ def each(function: cabc.Callable[[A], B], items: list[A]) -> list[B]:
 
 
 def _after_fork_in_child() -> None:
-    global _turn
-    # The thread that had it is not in the child.
-    _turn = threading.Lock()
+    global _lock
+    # The thread that held it does not exist in the child.
+    _lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,6 +1,6 @@
-"""How a call waits for the server: its thread waits, or makes other calls meanwhile.
+"""How a call waits for the server: its thread blocks, or makes other calls meanwhile.
 
-The direct transport waits by what stands here, and nowhere else.
+The direct transport waits by a :class:`Waiting` and in no other way.
 """
 
 from __future__ import annotations
@@ -17,35 +17,40 @@ from urllib3.util import wait
 R = t.TypeVar("R")
 
 
-class Waits(t.Protocol):
-    """The waits of one call."""
+class Waiting(t.Protocol):
+    """How one call waits."""
 
     def until_readable(self, sock: socket.socket, seconds: float) -> bool:
-        """Wait for something to read.
+        """Wait until a socket has something to read.
 
-        :param seconds: Longest wait.
-        :return: Whether there is something.
+        :param sock: The socket.
+        :param seconds: Longest wait, in seconds.
+        :return: Whether there is something to read.
         """
         ...
 
     def until_writable(self, sock: socket.socket, seconds: float) -> bool:
-        """Wait until something can be written. As :meth:`until_readable`."""
+        """Wait until a socket can be written to. As :meth:`until_readable`."""
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait for nothing but the time."""
+        """Wait for a time.
+
+        :param seconds: How long, in seconds.
+        """
         ...
 
-    def elsewhere(self, function: cabc.Callable[[], R]) -> R:
-        """Call a function that waits in ways of its own.
+    def in_other_thread(self, function: cabc.Callable[[], R]) -> R:
+        """Call a function that may block its thread in a way that is not known here.
 
+        :param function: The function. It runs in a thread that may block.
         :return: What it returns.
         """
         ...
 
 
 class InThread:
-    """The thread waits, and does nothing else meanwhile."""
+    """The thread blocks."""
 
     def until_readable(self, sock: socket.socket, seconds: float) -> bool:
         return wait.wait_for_read(sock, seconds)
@@ -56,20 +61,21 @@ class InThread:
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def elsewhere(self, function: cabc.Callable[[], R]) -> R:
+    def in_other_thread(self, function: cabc.Callable[[], R]) -> R:
+        # This thread may block, too.
         return function()
 
 
 IN_THREAD: t.Final = InThread()
 
-current: contextvars.ContextVar[Waits] = contextvars.ContextVar(
+current: contextvars.ContextVar[Waiting] = contextvars.ContextVar(
     "dynamo_ext.waiting", default=IN_THREAD
 )
 
 
 @contextlib.contextmanager
 def in_thread() -> cabc.Generator[None]:
-    """Make the calls in the block wait in their thread, as an app's own code expects."""
+    """Make the calls in the block wait in their thread, as code of the app expects."""
     token = current.set(IN_THREAD)
 
     try:
@@ -78,6 +84,7 @@ def in_thread() -> cabc.Generator[None]:
         current.reset(token)
 
 
-def are_shared() -> bool:
-    """Whether this thread makes other calls meanwhile. It lets other threads run by itself."""
+def is_shared() -> bool:
+    """Whether this thread makes other calls while one waits. It then lets other threads run by
+    itself."""
     return current.get() is not IN_THREAD

@@ -173,7 +173,7 @@ class BatchGet(t.Generic[T]):
             keys=(*unprocessed_keys, *rest),
             rounds_without_progress=self.rounds_without_progress + 1 if stalled else 0,
         )
-        return decode_lock.each(self.decode, items), left
+        return decode_lock.decode_each(self.decode, items), left
 
 
 def get(batch: BatchGet[T]) -> cabc.Iterator[T]:

@@ -81,11 +81,11 @@ class Parser(botocore.parsers.JSONParser):
         if len(response["body"]) < _LARGE:
             return self._parse(response, shape)
 
-        with decode_lock.taken():
+        with decode_lock.held():
             content = self._parse(response, shape)
 
         if isinstance(content, Damaged):
-            decode_lock.give_back()
+            decode_lock.release()
 
         return content
 

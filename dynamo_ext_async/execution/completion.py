@@ -1,6 +1,7 @@
-"""What other threads send to the tasks of an event loop.
+"""How other threads complete what the tasks of an event loop wait for.
 
-An event loop is woken once for all that has arrived by then: to wake it costs more than to deliver.
+Waking an event loop costs more than delivering a result, so a loop is woken once for all results
+that are in its inbox by then.
 """
 
 from __future__ import annotations
@@ -18,41 +19,41 @@ R = t.TypeVar("R")
 
 CallSoon = cabc.Callable[[cabc.Callable[[], None]], t.Any]
 
-# By event loop, or by what stands for a run of trio.
-_mailboxes: weakref.WeakKeyDictionary[t.Any, Mailbox] = weakref.WeakKeyDictionary()
+# By event loop, or by the token of a trio run.
+_inboxes: weakref.WeakKeyDictionary[t.Any, Inbox] = weakref.WeakKeyDictionary()
 
 
-class Letter(t.Generic[R]):
-    """A result that a task waits for. Made by the task.
+class Completion(t.Generic[R]):
+    """A result that one task waits for. The task creates it.
 
-    :param mailbox: The one of the task's event loop.
+    :param inbox: The inbox of the task's event loop.
     """
 
-    def __init__(self, mailbox: Mailbox) -> None:
-        self.mailbox = mailbox
-        self._flag: _Flag = mailbox.new_flag()
+    def __init__(self, inbox: Inbox) -> None:
+        self.inbox = inbox
+        self._event: _Event = inbox.new_event()
         self._result: R | None = None
         self._error: BaseException | None = None
 
-    def write(self, result: R) -> None:
-        """Put a result into it, in any thread."""
+    def set_result(self, result: R) -> None:
+        """Store the result, in any thread."""
         self._result = result
 
-    def write_error(self, error: BaseException) -> None:
-        """Put an error into it instead, in any thread."""
+    def set_error(self, error: BaseException) -> None:
+        """Store an error instead, in any thread."""
         self._error = error
 
-    def arrive(self) -> None:
-        """Tell the task that it is there, in the thread of its event loop."""
-        self._flag.set()
+    def wake_task(self) -> None:
+        """Wake the task, in the thread of its event loop."""
+        self._event.set()
 
-    async def read(self) -> R:
-        """Wait for it.
+    async def wait(self) -> R:
+        """Wait for the result.
 
         :return: The result.
-        :raises BaseException: if there is an error instead.
+        :raises BaseException: the error, if that was stored instead.
         """
-        await self._flag.wait()
+        await self._event.wait()
 
         if self._error is None:
             return t.cast(R, self._result)
@@ -60,18 +61,20 @@ class Letter(t.Generic[R]):
         try:
             raise self._error
         finally:
-            # Its traceback leads back here.
+            # The error's traceback refers to this frame: break the cycle.
             self._error = None
 
 
-class _Flag(t.Protocol):
+class _Event(t.Protocol):
+    """What one task waits for."""
+
     def set(self) -> None: ...
 
     async def wait(self) -> t.Any: ...
 
 
-class _Future:
-    """asyncio's flag. Its own Event would make such a future, and more."""
+class _FutureEvent:
+    """asyncio's. An ``asyncio.Event`` would create such a future, and more."""
 
     __slots__ = ("_future",)
 
@@ -86,91 +89,95 @@ class _Future:
         await self._future
 
 
-class Mailbox:
-    """The letters to the tasks of one event loop.
+class Inbox:
+    """The completions for the tasks of one event loop.
 
-    :param call_soon: Has the event loop call a function, from any thread.
-    :param call_next: The same from its own thread, behind the tasks that can run.
-    :param new_flag: Makes what one task waits for.
+    :param call_soon: Makes the event loop call a function, from any thread.
+    :param call_next: The same from the loop's own thread, behind the tasks that can run.
+    :param new_event: Creates what one task waits for.
     """
 
     def __init__(
         self,
         call_soon: CallSoon,
         call_next: CallSoon,
-        new_flag: cabc.Callable[[], _Flag],
+        new_event: cabc.Callable[[], _Event],
     ) -> None:
-        self.new_flag = new_flag
+        self.new_event = new_event
         self._call_soon = call_soon
         self._call_next = call_next
-        self._letters: collections.deque[Letter[t.Any]] = collections.deque()
-        self._fetched = threading.Lock()
+        self._completions: collections.deque[Completion[t.Any]] = collections.deque()
+        # Held from the time at which the loop is woken until its tasks have run.
+        self._undelivered = threading.Lock()
 
-    def drop(self, letter: Letter[t.Any]) -> None:
-        """Add a letter, in any thread. It arrives after the next :meth:`announce`."""
-        self._letters.append(letter)
+    def add(self, completion: Completion[t.Any]) -> None:
+        """Add a completion, in any thread. Its task runs after the next :meth:`wake_loop`."""
+        self._completions.append(completion)
 
-    def announce(self) -> None:
-        """Have all letters arrive, in any thread."""
-        self._fetched.acquire(blocking=False)
+    def wake_loop(self) -> None:
+        """Have all completions delivered, in any thread."""
+        self._undelivered.acquire(blocking=False)
 
-        # Nobody waits any more where the event loop has ended.
+        # The event loop may have ended: then no task waits any more.
         with contextlib.suppress(RuntimeError):
             self._call_soon(self._deliver)
 
-    def let_fetch(self, seconds: float) -> None:
-        """Let the event loop run, until the tasks have got what was announced.
+    def wait_for_delivery(self, seconds: float) -> None:
+        """Let the event loop run until its tasks have the results.
 
-        :param seconds: Longest wait.
+        :param seconds: Longest wait, in seconds.
         """
-        self._fetched.acquire(timeout=seconds)
+        self._undelivered.acquire(timeout=seconds)
 
     def _deliver(self) -> None:
-        while self._letters:
-            self._letters.popleft().arrive()
+        while self._completions:
+            self._completions.popleft().wake_task()
 
-        self._call_next(self._note_fetched)
+        self._call_next(self._mark_delivered)
 
-    def _note_fetched(self) -> None:
-        if self._fetched.locked():
-            self._fetched.release()
+    def _mark_delivered(self) -> None:
+        if self._undelivered.locked():
+            self._undelivered.release()
 
 
-def mailbox() -> Mailbox:
-    """That of the event loop that is running in this thread."""
+def current_inbox() -> Inbox:
+    """The inbox of the event loop that is running in this thread."""
     loop = asyncio._get_running_loop()
     key = _trio().lowlevel.current_trio_token() if loop is None else loop
-    found = _mailboxes.get(key)
+    found = _inboxes.get(key)
 
     if found is None:
-        found = _mailboxes[key] = _trio_mailbox(key) if loop is None else _asyncio_mailbox(loop)
+        found = _inboxes[key] = _trio_inbox(key) if loop is None else _asyncio_inbox(loop)
 
     return found
 
 
-def _asyncio_mailbox(loop: asyncio.AbstractEventLoop) -> Mailbox:
-    # The loop is not kept alive by what is kept for it.
-    here = weakref.ref(loop)
+def _asyncio_inbox(loop: asyncio.AbstractEventLoop) -> Inbox:
+    # An inbox must not keep its loop alive.
+    reference = weakref.ref(loop)
 
     def call_soon(function: cabc.Callable[[], None]) -> None:
-        if (loop := here()) is not None:
+        if (loop := reference()) is not None:
             loop.call_soon_threadsafe(function)
 
     def call_next(function: cabc.Callable[[], None]) -> None:
-        # It need not be woken for that.
-        t.cast(asyncio.AbstractEventLoop, here()).call_soon(function)
+        # The loop is running, so it need not be woken.
+        t.cast(asyncio.AbstractEventLoop, reference()).call_soon(function)
 
-    return Mailbox(call_soon, call_next, lambda: _Future(t.cast(asyncio.AbstractEventLoop, here())))
+    def new_event() -> _FutureEvent:
+        return _FutureEvent(t.cast(asyncio.AbstractEventLoop, reference()))
+
+    return Inbox(call_soon, call_next, new_event)
 
 
-def _trio_mailbox(token: t.Any) -> Mailbox:
-    here = weakref.ref(token)
+def _trio_inbox(token: t.Any) -> Inbox:
+    reference = weakref.ref(token)
 
     def call_soon(function: cabc.Callable[[], None]) -> None:
-        if (token := here()) is not None:
+        if (token := reference()) is not None:
             token.run_sync_soon(function)
 
-    return Mailbox(call_soon, call_soon, _trio().Event)
+    return Inbox(call_soon, call_soon, _trio().Event)
 
 
 def _trio() -> t.Any:

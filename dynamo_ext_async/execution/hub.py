@@ -1,11 +1,13 @@
-"""One thread that has many calls under way: while one waits for the server, it makes another.
+"""The hub: one thread that makes many calls. While one waits for the server, it makes another.
 
-Worker threads hand the interpreter to each other several times for each call, which costs more than
-the call itself. The direct transport says when it waits. So its calls can share a thread: each is a
-greenlet, which goes to the hub where it would wait. A call holds a slot here as anywhere else.
+Worker threads pass the interpreter's lock to each other several times in each call, which costs
+more than the call itself. The direct transport waits by :mod:`dynamo_ext.concurrency.waiting`
+alone, so its calls can share a thread: each runs in a greenlet, which switches to the hub's main
+greenlet where it would wait. A call holds a slot here as anywhere else.
 
-Only PynamoDB's own code runs here. What an app has made of it could wait in ways of its own, or
-hold a lock meanwhile: that is left to worker threads, see :mod:`dynamo_ext_async.offload`.
+Only code of PynamoDB, botocore and this project runs here. Code of the app could block the thread,
+or hold a lock while its call waits: worker threads make such calls, see
+:mod:`dynamo_ext_async.execution.eligibility`.
 """
 
 from __future__ import annotations
@@ -35,25 +37,25 @@ from dynamo_ext.concurrency import waiting
 from dynamo_ext.errors import CallTimeout
 from dynamo_ext.errors import PoolTimeout
 
-from .completion import Letter
-from .completion import Mailbox
-from .completion import mailbox
+from .completion import Completion
+from .completion import Inbox
+from .completion import current_inbox
 
 R = t.TypeVar("R")
 
-_LONGEST_STRETCH = 0.001
-_PATIENCE = 0.001
+_SECONDS_BETWEEN_DELIVERIES = 0.001
+_LONGEST_DELIVERY_SECONDS = 0.001
 
 IS_SUPPORTED: bool = hasattr(select, "epoll") and hasattr(os, "eventfd")
-"""Whether the system can tell of many sockets at once in the way that is needed here."""
+"""Whether the system has edge-triggered polling and event descriptors (Linux)."""
 
 
 class Job(t.Generic[R]):
-    """A call for the hub to make when there is a slot for it.
+    """A call that the hub makes as soon as there is a slot for it.
 
-    :param pool: Where the slot comes from.
+    :param pool: The pool of the slot.
     :param timeout: Longest wait for the slot, in seconds.
-    :param in_flight: What counts the app's calls.
+    :param in_flight: The counter of the app's calls.
     :param function: Makes the call.
     """
 
@@ -66,16 +68,16 @@ class Job(t.Generic[R]):
         self._pool = pool
         self._in_flight = in_flight
         self._function = function
-        self._letter: Letter[R] = Letter(mailbox())
+        self._completion: Completion[R] = Completion(current_inbox())
         self._slot: Slot | None = None
-        # Taken by whoever decides what becomes of it: it is made, or given up.
+        # Acquired once, by the side that decides whether the call is made or given up.
         self._claim = threading.Lock()
 
     async def result(self) -> R:
-        """Have the call made, and wait for what comes of it.
+        """Have the call made, and wait for its result.
 
-        When the wait is cancelled, a call that has begun runs to its end, unattended; one that
-        has not never does.
+        When the wait is cancelled, a call that has begun runs to its end, unattended; a call that
+        has not begun never runs.
 
         :return: What the function returned.
         :raises PoolTimeout: if no slot became free in time.
@@ -84,16 +86,19 @@ class Job(t.Generic[R]):
         self._pool.stand_in_line(self)
 
         if self.is_waiting:
-            shared().watch(self)
+            shared().watch_queue(self)
 
         try:
-            return await self._letter.read()
+            return await self._completion.wait()
         except BaseException:
             self._give_up()
             raise
 
     def set(self) -> bool:
-        """Be given a slot."""
+        """Take a slot that has become free. The pool calls this.
+
+        :return: Whether the call still wants it.
+        """
         if self._claim.locked():
             return False
 
@@ -102,7 +107,7 @@ class Job(t.Generic[R]):
         if self._claim.locked():
             self._slot.release()
         else:
-            shared().begin(self)
+            shared().start(self)
 
         return True
 
@@ -121,37 +126,37 @@ class Job(t.Generic[R]):
             finally:
                 slot.release()
         except BaseException as error:
-            self._letter.write_error(error)
+            self._completion.set_error(error)
         else:
-            self._letter.write(result)
+            self._completion.set_result(result)
 
-        hub.post(self._letter)
+        hub.deliver(self._completion)
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it waits for a slot."""
+        """Whether the call is queued for a slot."""
         return not self.has_slot and not self._claim.locked()
 
     @property
     def has_slot(self) -> bool:
-        """Whether it was given one."""
+        """Whether the call has, or has had, a slot."""
         return self._slot is not None
 
     @property
     def due(self) -> float:
-        """When that wait has been too long."""
+        """When the wait for a slot times out, by :func:`time.monotonic`."""
         return self._start + self._timeout
 
     def refuse(self) -> None:
-        """End a wait for a slot that has been too long."""
+        """End a wait for a slot that has timed out."""
         if not self.is_waiting or not self._give_up():
             return
 
-        self._letter.write_error(self.context.run(self.refused))
-        shared().post(self._letter)
+        self._completion.set_error(self.context.run(self.refused))
+        shared().deliver(self._completion)
 
     def refused(self) -> PoolTimeout | CallTimeout:
-        """The error of a wait for a slot that has been too long. It counts as one."""
+        """The error of a wait for a slot that has timed out. The pool counts it."""
         try:
             return self._pool.refused(self._start, self._timeout)
         except CallTimeout as error:
@@ -163,7 +168,7 @@ class Job(t.Generic[R]):
 
         self._pool.leave_line(self)
 
-        # It may have got one at this very moment. A slot can be released twice.
+        # A slot may have arrived at this very moment. Releasing one twice is harmless.
         if self._slot is not None:
             self._slot.release()
 
@@ -171,59 +176,68 @@ class Job(t.Generic[R]):
 
 
 class _Parked(t.NamedTuple):
-    """A greenlet that waits for something, but not for ever."""
+    """A greenlet that waits, and when its wait times out."""
 
     greenlet: greenlet.greenlet
     due: float
 
 
-class Hub(waiting.Waits):
-    """The thread, and what it has under way."""
+class Hub(waiting.Waiting):
+    """The thread, and the calls that it is making."""
 
     def __init__(self) -> None:
         self._ready: collections.deque[cabc.Callable[[], t.Any]] = collections.deque()
         self._idle: list[greenlet.greenlet] = []
         self._at_sockets: dict[int, _Parked] = {}
         self._asleep: set[_Parked] = set()
-        # By when each has waited too long.
-        self._in_line: list[tuple[float, int, Job[t.Any]]] = []
+        # A heap of queued jobs, by the time at which each times out.
+        self._queued: list[tuple[float, int, Job[t.Any]]] = []
         self._numbers = itertools.count()
         self._wakes_at = math.inf
         self._registered: dict[int, weakref.ref[socket.socket]] = {}
         self._next_due = math.inf
-        self._mailboxes: set[Mailbox] = set()
-        """Those with letters of which their event loops don't know yet."""
+        self._inboxes: set[Inbox] = set()
+        """The inboxes with completions for which their event loops were not woken yet."""
 
-        self._last_hand_over = 0.0
+        self._last_delivery = 0.0
         self._poll = select.epoll()
         self._edges: int = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
-        self._bell: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll.register(self._bell, select.EPOLLIN | select.EPOLLET)
-        self._must_be_rung = False
+        self._wakeup: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._poll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
+        self._is_polling = False
         self._thread = threading.Thread(target=self._run, name="dynamo-ext hub", daemon=True)
         self._thread.start()
 
-    def begin(self, job: Job[t.Any]) -> None:
-        """Make the call of a job that has its slot."""
-        self._soon(functools.partial(self._start, job))
+    def start(self, job: Job[t.Any]) -> None:
+        """Make the call of a job that has its slot.
 
-    def watch(self, job: Job[t.Any]) -> None:
-        """Have a job wait for its slot no longer than it may."""
-        heapq.heappush(self._in_line, (job.due, next(self._numbers), job))
-
-        if self._must_be_rung and job.due < self._wakes_at:
-            self._ring()
-
-    def post(self, letter: Letter[t.Any]) -> None:
-        """Send what comes of a job, in the hub.
-
-        It waits a moment for others: who wakes an event loop has to hand it the interpreter.
+        :param job: The job. May be called in any thread, like the next two methods.
         """
-        letter.mailbox.drop(letter)
-        self._mailboxes.add(letter.mailbox)
+        self._call_soon(functools.partial(self._start, job))
 
-        if time.monotonic() - self._last_hand_over > _LONGEST_STRETCH:
-            self._hand_over()
+    def watch_queue(self, job: Job[t.Any]) -> None:
+        """End a job's wait for a slot when it times out.
+
+        :param job: A queued job.
+        """
+        heapq.heappush(self._queued, (job.due, next(self._numbers), job))
+
+        if self._is_polling and job.due < self._wakes_at:
+            self._wake()
+
+    def deliver(self, completion: Completion[t.Any]) -> None:
+        """Deliver what a job has completed with, in the hub's thread.
+
+        It may wait a moment for others: to wake an event loop means to pass it the interpreter's
+        lock.
+
+        :param completion: The job's completion.
+        """
+        completion.inbox.add(completion)
+        self._inboxes.add(completion.inbox)
+
+        if time.monotonic() - self._last_delivery > _SECONDS_BETWEEN_DELIVERIES:
+            self._let_loops_run()
 
     def until_readable(self, sock: socket.socket, seconds: float) -> bool:
         return self._park_at(sock, seconds)
@@ -236,7 +250,7 @@ class Hub(waiting.Waits):
         self._asleep.add(parked)
         self._greenlet.switch()
 
-    def elsewhere(self, function: cabc.Callable[[], R]) -> R:
+    def in_other_thread(self, function: cabc.Callable[[], R]) -> R:
         outcome: list[tuple[t.Any, BaseException | None]] = []
         here = greenlet.getcurrent()
         context = contextvars.copy_context()
@@ -248,7 +262,7 @@ class Hub(waiting.Waits):
             except BaseException as error:
                 outcome.append((None, error))
 
-            self._soon(here.switch)
+            self._call_soon(here.switch)
 
         threading.Thread(target=work, name="dynamo-ext", daemon=True).start()
         self._greenlet.switch()
@@ -259,16 +273,16 @@ class Hub(waiting.Waits):
 
         return t.cast(R, result)
 
-    def _soon(self, function: cabc.Callable[[], t.Any]) -> None:
-        """Have a function called in the hub, from any thread."""
+    def _call_soon(self, function: cabc.Callable[[], t.Any]) -> None:
+        """Have a function called in the hub's thread, from any thread."""
         self._ready.append(function)
 
-        if self._must_be_rung:
-            self._ring()
+        if self._is_polling:
+            self._wake()
 
-    def _ring(self) -> None:
-        self._must_be_rung = False
-        os.eventfd_write(self._bell, 1)
+    def _wake(self) -> None:
+        self._is_polling = False
+        os.eventfd_write(self._wakeup, 1)
 
     def _run(self) -> None:
         self._greenlet = greenlet.getcurrent()
@@ -284,31 +298,31 @@ class Hub(waiting.Waits):
             if now >= self._next_due:
                 self._end_waits(now)
 
-    def _announce(self) -> None:
-        for each in self._mailboxes:
-            each.announce()
+    def _wake_loops(self) -> None:
+        for inbox in self._inboxes:
+            inbox.wake_loop()
 
-    def _hand_over(self) -> None:
-        """Let the event loops have their letters, and the interpreter."""
-        self._announce()
+    def _let_loops_run(self) -> None:
+        """Wake the event loops, and let them have the interpreter until they have run."""
+        self._wake_loops()
 
-        for each in self._mailboxes:
-            each.let_fetch(_PATIENCE)
+        for inbox in self._inboxes:
+            inbox.wait_for_delivery(_LONGEST_DELIVERY_SECONDS)
 
-        self._mailboxes.clear()
-        self._last_hand_over = time.monotonic()
+        self._inboxes.clear()
+        self._last_delivery = time.monotonic()
 
     def _wait(self) -> None:
-        """Wait until a socket is ready, the bell rings, or somebody has waited long enough."""
+        """Wait until a socket is ready, another thread wakes the hub, or a wait times out."""
         events = self._poll.poll(0)
 
         if not events:
-            self._announce()
-            self._mailboxes.clear()
-            self._must_be_rung = True
+            self._wake_loops()
+            self._inboxes.clear()
+            self._is_polling = True
             events = self._poll.poll(self._seconds_to_wait())
-            self._must_be_rung = False
-            self._last_hand_over = time.monotonic()
+            self._is_polling = False
+            self._last_delivery = time.monotonic()
 
         for descriptor, _ in events:
             parked = self._at_sockets.pop(descriptor, None)
@@ -317,9 +331,9 @@ class Hub(waiting.Waits):
                 parked.greenlet.switch(True)
 
     def _seconds_to_wait(self) -> float | None:
-        # Whoever gets into the line from now on rings, unless the time that follows is soon enough.
+        # From here on a job that is queued wakes the hub, unless it times out after the time below.
         self._wakes_at = math.inf
-        self._wakes_at = min(self._next_due, self._in_line[0][0] if self._in_line else math.inf)
+        self._wakes_at = min(self._next_due, self._queued[0][0] if self._queued else math.inf)
 
         if self._ready:
             return 0
@@ -331,12 +345,12 @@ class Hub(waiting.Waits):
         worker.switch(job)
 
     def _work(self, job: Job[t.Any]) -> None:
-        """Make one call after the other, in a greenlet: a new one for each would cost more."""
+        """Make one call after the other: a new greenlet for each would cost more."""
         here = greenlet.getcurrent()
 
         while True:
             job.context.run(job.run, self)
-            # Its context, and with it an app, must not live as long as the next job lets wait.
+            # Drop the reference, or the job's app stays alive until the next job arrives.
             del job
             self._idle.append(here)
             job = self._greenlet.switch()
@@ -365,13 +379,13 @@ class Hub(waiting.Waits):
         self._registered[descriptor] = weakref.ref(sock)
 
     def _refuse_overdue(self, now: float) -> None:
-        """End the waits for a slot that have been too long, and forget those that have ended."""
-        while self._in_line and (self._in_line[0][0] <= now or not self._in_line[0][2].is_waiting):
-            _, _, job = heapq.heappop(self._in_line)
+        """End the waits for a slot that have timed out, and forget those that have ended."""
+        while self._queued and (self._queued[0][0] <= now or not self._queued[0][2].is_waiting):
+            _, _, job = heapq.heappop(self._queued)
             job.refuse()
 
     def _end_waits(self, now: float) -> None:
-        """End all other waits that have been long enough, and see when the next has to end."""
+        """End all other waits that have timed out, and note when the next one will."""
         for descriptor, parked in list(self._at_sockets.items()):
             if parked.due <= now:
                 del self._at_sockets[descriptor]
@@ -385,16 +399,16 @@ class Hub(waiting.Waits):
         self._next_due = min((parked.due for parked in waiting), default=math.inf)
 
 
-_making = threading.Lock()
+_creation_lock = threading.Lock()
 _shared: Hub | None = None
 
 
 def shared() -> Hub:
-    """The hub of this process."""
+    """The hub of this process, created at the first call that wants one."""
     global _shared
 
     if _shared is None:
-        with _making:
+        with _creation_lock:
             if _shared is None:
                 _shared = Hub()
 
@@ -402,8 +416,8 @@ def shared() -> Hub:
 
 
 def _after_fork_in_child() -> None:
-    global _making, _shared
-    _making = threading.Lock()
+    global _creation_lock, _shared
+    _creation_lock = threading.Lock()
     _shared = None
 
 

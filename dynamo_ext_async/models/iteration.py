@@ -135,7 +135,7 @@ class Pages(t.Generic[T]):
         return Page(
             count=count,
             keys=keys,
-            items=decode_lock.each(self._decoded, raw_items),
+            items=decode_lock.decode_each(self._decoded, raw_items),
             consumed=capacity.get(constants.CAPACITY_UNITS, 0),
             pages=pages,
         )

@@ -185,7 +185,7 @@ class DirectTransport:
         freeze: cabc.Callable[[], ReadOnlyCredentials] = credentials.get_frozen_credentials
 
         if _must_be_renewed(credentials):
-            return waiting.current.get().elsewhere(freeze)
+            return waiting.current.get().in_other_thread(freeze)
 
         return freeze()
 
@@ -275,7 +275,7 @@ class DirectTransport:
         connection = self._connections.take()
 
         if connection is None:
-            return waiting.current.get().elsewhere(lambda: self._send_by_botocore(request))
+            return waiting.current.get().in_other_thread(lambda: self._send_by_botocore(request))
 
         failure: Exception
 

@@ -127,7 +127,7 @@ class HTTP11Connection:
         return False
 
     def _send(
-        self, request: bytes, waits: waiting.Waits, seconds: cabc.Callable[[], float]
+        self, request: bytes, waits: waiting.Waiting, seconds: cabc.Callable[[], float]
     ) -> None:
         left = memoryview(request)
 
@@ -138,7 +138,7 @@ class HTTP11Connection:
                 if not waits.until_writable(self._sock, seconds()):
                     raise NoReplyInTime from None
 
-    def _receive(self, waits: waiting.Waits, seconds: cabc.Callable[[], float]) -> Reply:
+    def _receive(self, waits: waiting.Waiting, seconds: cabc.Callable[[], float]) -> Reply:
         may_read = False
 
         while True:
