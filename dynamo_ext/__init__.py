@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from .calls.blocking import BlockingCallWarning
+from .calls.pool import Pool
+from .calls.pool import PoolStats
 from .calls.record import Call
 from .calls.record import call_finished
+from .client.connection import Connection
 from .config.settings import Settings
+from .errors import BlockingCallWarning
 from .errors import CallTimeout
 from .errors import ConfigError
+from .errors import DamagedReply
 from .errors import PoolTimeout
+from .errors import Unavailable
 from .errors import UnprocessedItems
 from .errors import UnprocessedKeys
 from .flask import PynamoDB
+from .models.batch import BatchWrite
 from .models.model import Model
+from .models.transaction import TransactGet
+from .models.transaction import TransactWrite
 
 __all__ = [
+    "BatchWrite",
     "BlockingCallWarning",
     "Call",
     "CallTimeout",
     "ConfigError",
+    "Connection",
+    "DamagedReply",
     "Model",
+    "Pool",
+    "PoolStats",
     "PoolTimeout",
     "PynamoDB",
     "Settings",
+    "TransactGet",
+    "TransactWrite",
+    "Unavailable",
     "UnprocessedItems",
     "UnprocessedKeys",
     "call_finished",

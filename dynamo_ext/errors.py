@@ -1,4 +1,4 @@
-"""The exceptions of this project."""
+"""All exceptions and warnings of this project."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _FOR_CLIENTS = "The service is too busy to answer now. Try again in a moment."
 class ConfigError(ValueError):
     """A setting is missing, malformed or contradicts another one.
 
-    The message names the key and says what would be right. It never holds the
-    value of a credential.
+    The message names the key and says what would be right. It never holds the value of a
+    credential.
     """
 
 
 class Unavailable(TimeoutError, werkzeug.exceptions.ServiceUnavailable):
     """Something took too long. Unhandled, Flask and Quart answer with 503 and ``Retry-After``.
 
-    The answer does not hold the message, which is for those who run the app.
+    The answer does not contain the message, which is for the people who run the app.
 
     :param message: What happened.
     """
@@ -118,3 +118,7 @@ class UnprocessedKeys(pynamodb.exceptions.GetError):
         )
         self.table_name = table_name
         self.unprocessed_keys = unprocessed_keys
+
+
+class BlockingCallWarning(RuntimeWarning):
+    """A blocking call was made on the thread of an event loop, whose tasks wait meanwhile."""

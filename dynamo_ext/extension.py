@@ -1,4 +1,4 @@
-"""The framework-free part of ``PynamoDB``."""
+"""The framework-free part of ``PynamoDB``. The adapters add which apps it takes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ACCESS_DENIED = "AccessDeniedException"
 
 
 class Extension:
-    """Connect PynamoDB's models to apps. The adapters say to which.
+    """Connects PynamoDB's models to apps.
 
     :param app: Call :meth:`init_app` on this app.
     """
@@ -43,14 +43,14 @@ class Extension:
             self.init_app(app)
 
     def init_app(self, app: App) -> None:
-        """Read an app's settings and make the models work in it.
+        """Read an app's settings, and make the models work in that app.
 
-        The settings are read once, here. No connection is made yet.
+        The settings are read once, here. No connection is opened yet.
 
         :param app: The app.
-        :raises TypeError: if it is no app.
-        :raises RuntimeError: if it has an extension of this kind already.
-        :raises ConfigError: if a setting is wrong.
+        :raises TypeError: if ``app`` is not an app of the extension's framework.
+        :raises RuntimeError: if the app has a ``PynamoDB`` extension already.
+        :raises ConfigError: if a setting is invalid. The message names its key.
         """
         if not isinstance(app, self._app_types):
             raise TypeError(f"'init_app' takes {self._wanted}, not {type(app).__name__!r}.")
@@ -69,30 +69,37 @@ class Extension:
 
     @property
     def settings(self) -> Settings:
-        """The current app's settings."""
+        """The settings of the current app.
+
+        :raises RuntimeError: if no app is current, or this extension is not initialised on it.
+        """
         return self._state.settings
 
     @property
     def connection(self) -> Connection:
-        """A :class:`pynamodb.connection.Connection` on the current app's client, for low-level
-        calls."""
+        """PynamoDB's low-level connection, on the botocore client of the current app.
+
+        :raises RuntimeError: as :attr:`settings` does.
+        """
         return self._state.connection
 
     @property
     def pool(self) -> Pool:
-        """The current app's pool of slots."""
+        """The pool of slots of the current app.
+
+        :raises RuntimeError: as :attr:`settings` does.
+        """
         return self._state.engine.pool
 
     def ping(self, timeout: float = 2) -> None:
-        """Ask whether the current app's endpoint answers and its credentials are good; for a
-        readiness probe.
+        """Check that the current app's endpoint answers and accepts its credentials.
 
-        It sends ListTables, and takes "access denied" for a good answer: the credentials of an app
-        need not include that.
+        This is for a readiness probe. It sends ListTables. "Access denied" counts as a good answer,
+        because an app need not have the right to list tables.
 
-        :param timeout: How long it may take in all, in seconds.
-        :raises CallTimeout: if there was no answer in time.
-        :raises pynamodb.exceptions.TableError: if the answer is an error.
+        :param timeout: How long the check may take in all, in seconds.
+        :raises CallTimeout: if there is no answer in time.
+        :raises pynamodb.exceptions.TableError: if the answer is another error.
         """
         with deadline.limit(timeout):
             try:
@@ -105,6 +112,7 @@ class Extension:
         """Read several items in one transaction of the current app.
 
         :param return_consumed_capacity: As in :class:`pynamodb.transactions.TransactGet`.
+        :return: The transaction, for ``with``: it reads when the block ends without an exception.
         """
         return TransactGet(
             connection=self.connection, return_consumed_capacity=return_consumed_capacity
@@ -119,8 +127,10 @@ class Extension:
     ) -> TransactWrite:
         """Write several items in one transaction of the current app.
 
-        :param client_request_token: As in :class:`pynamodb.transactions.TransactWrite`, like the
-            others.
+        :param client_request_token: As in :class:`pynamodb.transactions.TransactWrite`.
+        :param return_item_collection_metrics: As in PynamoDB.
+        :param return_consumed_capacity: As in PynamoDB.
+        :return: The transaction, for ``with``: it writes when the block ends without an exception.
         """
         return TransactWrite(
             connection=self.connection,

@@ -24,7 +24,7 @@ class PynamoDB(Extension):
     _wanted: t.ClassVar[str] = "a Flask app (for Quart: 'dynamo_ext_async.PynamoDB')"
 
 
-# Each call asks this: the proxy that Flask makes of it takes several times as long.
+# Each call reads this. Flask's proxies for it take several times as long.
 _context: contextvars.ContextVar[context.Context] = t.cast(t.Any, flask.globals)._cv_app
 
 

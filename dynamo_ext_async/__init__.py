@@ -15,30 +15,52 @@ from dynamo_ext import BlockingCallWarning
 from dynamo_ext import Call
 from dynamo_ext import CallTimeout
 from dynamo_ext import ConfigError
+from dynamo_ext import Connection
+from dynamo_ext import DamagedReply
+from dynamo_ext import Pool
+from dynamo_ext import PoolStats
 from dynamo_ext import PoolTimeout
 from dynamo_ext import Settings
+from dynamo_ext import Unavailable
 from dynamo_ext import UnprocessedItems
 from dynamo_ext import UnprocessedKeys
 from dynamo_ext import call_finished
 
 from .extension import PynamoDB
+from .models.batch import BatchGetIterator
+from .models.batch import BatchWrite
 from .models.index import GlobalSecondaryIndex
 from .models.index import LocalSecondaryIndex
+from .models.iteration import ResultIterator
 from .models.model import Model
+from .models.parallel_scan import ParallelScan
+from .models.transaction import TransactGet
+from .models.transaction import TransactWrite
 
 del _anyio, _quart
 
 __all__ = [
+    "BatchGetIterator",
+    "BatchWrite",
     "BlockingCallWarning",
     "Call",
     "CallTimeout",
     "ConfigError",
+    "Connection",
+    "DamagedReply",
     "GlobalSecondaryIndex",
     "LocalSecondaryIndex",
     "Model",
+    "ParallelScan",
+    "Pool",
+    "PoolStats",
     "PoolTimeout",
     "PynamoDB",
+    "ResultIterator",
     "Settings",
+    "TransactGet",
+    "TransactWrite",
+    "Unavailable",
     "UnprocessedItems",
     "UnprocessedKeys",
     "call_finished",

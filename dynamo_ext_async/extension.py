@@ -40,10 +40,15 @@ class PynamoDB(dynamo_ext.PynamoDB):
     _wanted: t.ClassVar[str] = "a Quart app or a Flask app"
 
     def init_app(self, app: App) -> None:
-        """As :meth:`dynamo_ext.PynamoDB.init_app`, for Quart apps and Flask apps.
+        """Read an app's settings, and make the models work in that app.
 
-        When a Quart app stops serving, its calls under way are waited for and its connections
-        closed, unless another app shares them.
+        When a Quart app stops serving, the extension waits for the app's calls in flight, then
+        closes the connections that no other app shares.
+
+        :param app: A Quart app or a Flask app.
+        :raises TypeError: if ``app`` is neither.
+        :raises RuntimeError: if the app has a ``PynamoDB`` extension already.
+        :raises ConfigError: if a setting is invalid. The message names its key.
         """
         super().init_app(app)
 
@@ -55,19 +60,35 @@ class PynamoDB(dynamo_ext.PynamoDB):
     ) -> R:
         """Run any PynamoDB call of your own in a worker thread that holds a slot.
 
-        :param function: What to run. It sees the current app, ``g`` and context variables.
-        :return: What it returns.
+        :param function: The function. It sees the current app, ``g`` and context variables.
+        :param args: Its positional arguments.
+        :param kwargs: Its keyword arguments.
+        :return: What the function returns.
         :raises PoolTimeout: if no slot became free in time.
+        :raises CallTimeout: if ``DYNAMODB_CALL_TIMEOUT_SECONDS`` is over.
         """
         return await workers.run(self.connection, function, *args, **kwargs)
 
     async def aping(self, timeout: float = 2) -> None:
-        """As :meth:`ping`."""
+        """Check that the current app's endpoint answers and accepts its credentials.
+
+        This sends ListTables, from a worker thread. "Access denied" counts as a good answer.
+
+        :param timeout: How long the check may take in all, in seconds.
+        :raises CallTimeout: if there is no answer in time.
+        :raises PoolTimeout: if no slot became free in time.
+        :raises pynamodb.exceptions.TableError: if the answer is another error.
+        """
         with deadline.limit(timeout):
             await self.run_sync(self.ping, timeout)
 
     def atransact_get(self, *, return_consumed_capacity: str | None = None) -> TransactGet:
-        """As :meth:`transact_get`, for ``async with``."""
+        """Read several items in one transaction of the current app.
+
+        :param return_consumed_capacity: As in :class:`pynamodb.transactions.TransactGet`.
+        :return: The transaction, for ``async with``: collect without awaiting. It reads when the
+            block ends without an exception.
+        """
         return TransactGet(
             connection=self.connection, return_consumed_capacity=return_consumed_capacity
         )
@@ -79,8 +100,14 @@ class PynamoDB(dynamo_ext.PynamoDB):
         return_item_collection_metrics: str | None = None,
         return_consumed_capacity: str | None = None,
     ) -> TransactWrite:
-        """As :meth:`transact_write`, for ``async with``: collect without awaiting; it commits on a
-        clean exit."""
+        """Write several items in one transaction of the current app.
+
+        :param client_request_token: As in :class:`pynamodb.transactions.TransactWrite`.
+        :param return_item_collection_metrics: As in PynamoDB.
+        :param return_consumed_capacity: As in PynamoDB.
+        :return: The transaction, for ``async with``: collect without awaiting. It writes when the
+            block ends without an exception.
+        """
         return TransactWrite(
             connection=self.connection,
             client_request_token=client_request_token,
@@ -93,11 +120,11 @@ async def _close(state: AppState) -> None:
     """Let the app's calls finish, then close the connections that no other app shares."""
     try:
         with anyio.move_on_after(state.settings.read_timeout_seconds):
-            # Nobody is told when the last one has ended: it is only asked here.
+            # No event signals the last call's end, so poll.
             while state.policy.in_flight.count:  # noqa: ASYNC110
                 await anyio.sleep(0.05)
     finally:
-        # Also when a framework loses patience with this.
+        # Also when the framework cancels this wait.
         for engine in state.engines():
             if context.uses(engine) == 1:
                 engine.close()
@@ -106,7 +133,7 @@ async def _close(state: AppState) -> None:
 _context: contextvars.ContextVar[context.Context] = t.cast(t.Any, quart.globals)._cv_app
 
 
-# Quart runs a receiver that is no coroutine function in a thread, where the context is a copy.
+# A coroutine function, because Quart runs other receivers in a thread with a copy of the context.
 async def _context_pushed(app: quart.Quart, **signal: t.Any) -> None:
     context.context_pushed(_context.get())
 

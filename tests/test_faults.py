@@ -115,11 +115,11 @@ FAULTS = {
         f"x-amz-crc32 is|{CLOSED}",
     ),
     "cut inside, of the right length": Fault(
-        Answer(content=b'{"Item": {"id": {"S": "a"}'), DamagedReply, "it is no JSON"
+        Answer(content=b'{"Item": {"id": {"S": "a"}'), DamagedReply, "it is not valid JSON"
     ),
-    "no JSON": Fault(Answer(content=HTML, checksum=False), DamagedReply, "it is no JSON"),
-    "no object": Fault(Answer(content=b"[]"), DamagedReply, "it is no JSON object"),
-    "empty": Fault(Answer(content=b""), DamagedReply, "it is no JSON"),
+    "no JSON": Fault(Answer(content=HTML, checksum=False), DamagedReply, "it is not valid JSON"),
+    "no object": Fault(Answer(content=b"[]"), DamagedReply, "it is not a JSON object"),
+    "empty": Fault(Answer(content=b""), DamagedReply, "it is not valid JSON"),
     "wrong checksum": Fault(
         Answer(content=b'{"Item": {}}', headers={"x-amz-crc32": "1"}),
         DamagedReply,

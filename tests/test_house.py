@@ -30,7 +30,6 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext_async.models",
     },
     "dynamo_ext_async.models": {
-        "dynamo_ext.calls",
         "dynamo_ext.client",
         "dynamo_ext.concurrency",
         "dynamo_ext.models",

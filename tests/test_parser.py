@@ -180,7 +180,7 @@ def test_what_is_no_json_object_is_damaged(operation: str, body: bytes) -> None:
     content = parsed(parser.Parser(), operation, body)
     assert isinstance(content, Damaged)
     assert content == {}
-    assert content.reason in {"it is no JSON", "it is no JSON object"}
+    assert content.reason in {"it is not valid JSON", "it is not a JSON object"}
 
 
 def test_an_operation_that_has_no_reply_may_send_nothing() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from conftest import InApp
 from dynamo_ext.transport import sigv4
-from dynamo_ext.transport.sigv4 import Signature
+from dynamo_ext.transport.sigv4 import Signer
 from dynamo_ext.transport.sigv4 import signing_key
 from stub import Stub
 
@@ -65,7 +65,7 @@ def agree(credentials: ReadOnlyCredentials | None, request: t.Any) -> None:
     while True:
         ours, theirs = copy.deepcopy(request), copy.deepcopy(request)
         expected = outcome(SigV4Auth, credentials, theirs)
-        actual = outcome(Signature, credentials, ours)
+        actual = outcome(Signer, credentials, ours)
 
         if ours.context.get("timestamp") == theirs.context.get("timestamp"):
             break
@@ -118,7 +118,7 @@ def test_parameters_are_signed_as_by_botocore() -> None:
 def test_a_request_that_was_signed_before_is_signed_anew() -> None:
     credentials = ReadOnlyCredentials("AKID", "secret", "token")
     request = make_request("http://h/", [("X-Amz-Target", "a")])
-    Signature(credentials, "dynamodb", "eu-west-1").add_auth(request)
+    Signer(credentials, "dynamodb", "eu-west-1").add_auth(request)
     agree(credentials, request)
 
 
@@ -144,7 +144,7 @@ def test_keys_are_kept_but_not_all_of_them() -> None:
 
 
 def test_no_repr_shows_a_secret() -> None:
-    signer = Signature(ReadOnlyCredentials("AKID", "very-secret", None), "dynamodb", "eu-west-1")
+    signer = Signer(ReadOnlyCredentials("AKID", "very-secret", None), "dynamodb", "eu-west-1")
     signing_key("very-secret", "20150830", "us-east-1", "iam")
     assert "very-secret" not in repr(signer) + repr(signing_key)
 
@@ -152,7 +152,7 @@ def test_no_repr_shows_a_secret() -> None:
 def test_an_engine_s_client_signs_so(in_app: InApp, stub_config: dict[str, t.Any]) -> None:
     with in_app(stub_config) as db:
         signer = t.cast(t.Any, db.connection.client)._request_signer
-        assert isinstance(signer.get_auth_instance("dynamodb", "us-east-1", "v4"), Signature)
+        assert isinstance(signer.get_auth_instance("dynamodb", "us-east-1", "v4"), Signer)
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ NO_HEADERS: dict[str, str] = {}
 
 def learn(client: t.Any, extra_headers: dict[str, str] = NO_HEADERS) -> template.Template | None:
     operation = template.Operation(client, "GetItem")
-    return template.learn(client, operation, PARAMS_OF_GET, frozen(client), extra_headers)
+    return template.make_template(client, operation, PARAMS_OF_GET, frozen(client), extra_headers)
 
 
 def frozen(client: t.Any) -> ReadOnlyCredentials:

@@ -1,4 +1,4 @@
-"""Catches a blocking call on an event loop's thread: nothing else runs there until it is done."""
+"""Detects blocking calls on an event loop's thread, where no other task runs until they end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import typing as t
 from ..call_site import called_by_user
 from ..call_site import warn
 from ..config.settings import BlockingCalls
+from ..errors import BlockingCallWarning
 
-# The methods that send an operation; the first is named where the user called none of them.
+# The methods that send each operation. Where the app called none of them, the first is named.
 _METHODS = {
     "BatchGetItem": ("batch_get",),
     "BatchWriteItem": ("batch_write",),
@@ -30,14 +31,10 @@ _METHODS = {
 _OF_THE_EXTENSION = ("transact_get", "transact_write")
 
 
-class BlockingCallWarning(RuntimeWarning):
-    """A blocking call was made on an event loop's thread."""
-
-
 def check(policy: BlockingCalls, operation_name: str) -> None:
-    """Object to a call that is about to block an event loop.
+    """Warn of, or refuse, a call that is about to block an event loop.
 
-    :param policy: What to do about it.
+    :param policy: What to do about such calls.
     :param operation_name: DynamoDB's name of the operation.
     :raises RuntimeError: if the policy is ``"raise"``.
     """
@@ -55,7 +52,7 @@ def check(policy: BlockingCalls, operation_name: str) -> None:
 
 
 def _twin(operation_name: str) -> str:
-    """What to await instead of the method that the user called."""
+    """The name of what to await instead of the method that the app called."""
     methods = _METHODS.get(operation_name)
 
     if methods is None:

@@ -1,4 +1,4 @@
-"""How long a call may take in all: queue, attempts and the waits between them."""
+"""Deadlines: how long a call may take in all, with its queue, attempts and the waits between."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _NO_LIMIT: t.Final = contextlib.nullcontext[t.Any](None)
 
 
 class Deadline:
-    """The end of the time that a call may take.
+    """When a call must have ended.
 
-    :param seconds: How long it may take, from now on.
+    :param seconds: How long the call may take from now on, in seconds.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -33,28 +33,30 @@ class Deadline:
 
     @property
     def remaining(self) -> float:
-        """Seconds that are left, 0 at least."""
+        """How much time is left, in seconds; at least 0."""
         return max(0.0, self._end - time.monotonic())
 
     def check(self, wait: float = 0) -> None:
-        """
-        :param wait: Seconds that are about to be waited.
-        :raises CallTimeout: if nothing would be left after that.
+        """Check that there is time for a wait.
+
+        :param wait: How long the wait is, in seconds.
+        :raises CallTimeout: if no time would be left after it.
         """
         if self.remaining <= wait:
             raise CallTimeout(self.seconds)
 
 
 def current() -> Deadline | None:
-    """The deadline of the call that this thread is making, if it has one."""
+    """The deadline of the call that this thread is making; ``None`` if it has none."""
     return _current.get()
 
 
 def limit(seconds: float | None) -> contextlib.AbstractContextManager[Deadline | None]:
-    """Give the calls in the block a deadline together, unless they have one already.
+    """Set one deadline for all calls in a block, unless there is one already.
 
-    :param seconds: How long they may take; ``None`` for no limit.
-    :raises CallTimeout: if an attempt failed because the time was up.
+    :param seconds: How long they may take together, in seconds; ``None`` for no limit.
+    :return: A context manager that gives the deadline, or ``None``.
+    :raises CallTimeout: if an attempt fails because the time is up.
     """
     return _NO_LIMIT if seconds is None and _current.get() is None else _limit(seconds)
 
@@ -83,8 +85,8 @@ def _limit(seconds: float | None) -> cabc.Generator[Deadline | None]:
 def install(client: botocore.client.BaseClient) -> None:
     """Make a client's attempts end with the deadline of their call.
 
-    Botocore sets timeouts for a client, not for a request. Those timeouts are urllib3's, which
-    copies them for each request, and here the copy learns what is left.
+    botocore sets timeouts for a client, not for a request. They are urllib3's, which copies them
+    for each request: here each copy gets the time that is left.
 
     :param client: The client.
     """
@@ -97,22 +99,12 @@ def install(client: botocore.client.BaseClient) -> None:
 class Timeout(urllib3.Timeout):
     """Timeouts that never go beyond the current deadline.
 
-    :param configured: Those that a client has.
+    :param configured: The timeouts of a client.
     """
 
     def __init__(self, configured: urllib3.Timeout) -> None:
         super().__init__(connect=configured.connect_timeout, read=configured.read_timeout)
         self._configured = configured
-
-    def seconds_to_read(self) -> float | None:
-        """How long a request on an open connection may wait for the server, from now on."""
-        seconds, deadline = self._configured.read_timeout, current()
-
-        if deadline is None:
-            return seconds
-
-        remaining = max(deadline.remaining, 0.001)
-        return remaining if seconds is None else min(seconds, remaining)
 
     def clone(self) -> urllib3.Timeout:
         """The timeouts of one request."""

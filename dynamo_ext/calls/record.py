@@ -1,6 +1,6 @@
-"""What became of each call: a record, a signal, a line in the log.
+"""The record of each call: counted, logged, and announced by a signal.
 
-Nothing here ever holds a key, a value or a credential.
+A record never holds a key, a value or a credential.
 """
 
 from __future__ import annotations
@@ -41,28 +41,28 @@ class Call:
     """One call to the server, from its slot to its answer, with all attempts."""
 
     operation: str
-    """DynamoDB's name of it: ``"GetItem"``, say."""
+    """DynamoDB's name of the operation, such as ``"GetItem"``."""
 
     model: str | None
-    """The model's name; ``None`` for a call on ``db.connection``."""
+    """The name of the model; ``None`` for a call on ``db.connection``."""
 
     table_name: str | None
     """The table; ``None`` where the operation has none or several."""
 
     attempts: int
-    """How often it was sent."""
+    """How often the call was sent."""
 
     queue_seconds: float
-    """How long it waited for a slot."""
+    """How long the call waited for a slot, in seconds."""
 
     seconds: float
-    """How long it took then."""
+    """How long it took after that, with all attempts and the waits between them, in seconds."""
 
     consumed_capacity: float | None
-    """Capacity units that it consumed, where DynamoDB told."""
+    """Capacity units that the call consumed; ``None`` if DynamoDB did not say."""
 
     error: str | None
-    """DynamoDB's code of the error, else the name of the exception; ``None`` for none."""
+    """DynamoDB's error code, or else the name of the exception; ``None`` for a success."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -77,19 +77,25 @@ class Progress:
     start: float = dataclasses.field(default_factory=time.monotonic)
 
     def begin(self, queue_seconds: float) -> None:
-        """Now it has a slot.
+        """Note that the call has a slot.
 
-        :param queue_seconds: How long it waited for that, in seconds.
+        :param queue_seconds: How long it waited for the slot, in seconds.
         """
         self.queue_seconds = queue_seconds
         self.start = time.monotonic()
 
     def answered(self, reply: dict[str, t.Any]) -> Call:
-        """The record of a call that got an answer."""
+        """The record of a call that was answered.
+
+        :param reply: The parsed reply.
+        """
         return self._ended(_consumed_capacity(reply), None)
 
     def failed(self, error: BaseException) -> Call:
-        """The record of a call that ended in an error."""
+        """The record of a call that failed.
+
+        :param error: What the call raised.
+        """
         return self._ended(None, _error_name(error))
 
     def _ended(self, consumed_capacity: float | None, error: str | None) -> Call:
@@ -111,10 +117,10 @@ _in_progress: contextvars.ContextVar[Progress | None] = contextvars.ContextVar(
 
 
 def announce(app: App | None, call: Call) -> None:
-    """Send the signal. What its receivers raise is logged: the call itself has ended already.
+    """Send :data:`call_finished`. What its receivers raise is logged: the call has ended already.
 
-    :param app: The sender.
-    :param call: The call.
+    :param app: The sender of the signal.
+    :param call: The record.
     """
     try:
         with waiting.in_thread():
@@ -124,9 +130,9 @@ def announce(app: App | None, call: Call) -> None:
 
 
 def log(call: Call, slow_call_ms: float | None) -> None:
-    """Write a line for a call that failed, or that was slow.
+    """Log a call that failed or was slow.
 
-    :param call: The call.
+    :param call: The record.
     :param slow_call_ms: From how many milliseconds on a call is slow; ``None`` for never.
     """
     if call.error is not None:
@@ -167,19 +173,22 @@ def _consumed_capacity(reply: dict[str, t.Any]) -> float | None:
 
 
 def attempted(number: int) -> None:
-    """Note that the current call was sent for the nth time."""
+    """Note how often the current call was sent.
+
+    :param number: The number of the attempt, from 1.
+    """
     if (progress := _in_progress.get()) is not None:
         progress.attempts = number
 
 
 class InProgress:
-    """Follows the call of a ``with`` block.
+    """Follows the call that a ``with`` block makes.
 
-    :param operation: DynamoDB's name of it.
-    :param model: The model's name, if it is for one.
+    :param operation: DynamoDB's name of the operation.
+    :param model: The name of the model, if the call is for one.
     """
 
-    # Not a generator: each call passes here, and it is several times as fast.
+    # A class and not a generator: each call passes here, and this is several times as fast.
     __slots__ = ("_progress", "_token")
 
     def __init__(self, operation: str, model: str | None) -> None:
@@ -194,7 +203,7 @@ class InProgress:
 
 
 def _error_name(error: BaseException) -> str:
-    """DynamoDB's code of an error, or else the name of the exception."""
+    """DynamoDB's error code, or else the name of the exception."""
     if isinstance(error, VerboseClientError):
         return error.response.get("Error", {}).get("Code", "Unknown")
 

@@ -1,7 +1,7 @@
 """How long to wait before a failed call is sent again.
 
-Botocore's standard mode decides *whether* to retry, and keeps its quota; this decides *when*:
-full jitter over ``base * 2**n``, for throttling too. Botocore has no option for the base.
+botocore's standard mode decides *whether* to retry, and keeps its quota. This module decides
+*when*: full jitter over ``base * 2**n``, for throttling too. botocore has no option for the base.
 
 The rules are AWS's: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 """
@@ -43,11 +43,11 @@ def install(client: botocore.client.BaseClient, *, max_attempts: int, base_ms: i
     :param client: A DynamoDB client whose retry mode is ``standard``.
     :param max_attempts: How often a call is sent at most, the first time included.
     :param base_ms: The base of the back-off, in milliseconds.
-    :return: What decides from now on.
+    :return: The back-off, which is registered at the client.
     """
     events = client.meta.events
-    # Botocore keeps the handler that decides to itself, so a second one is made and wrapped. An
-    # id that is registered twice is silently ignored: hence both have to go first.
+    # botocore gives no access to its handler, so create a second one and wrap it. Registering an
+    # id that is registered already is silently ignored, so unregister both first.
     events.unregister(_EVENT, unique_id=_UNIQUE_ID)
     decision = standard.register_retry_handler(client, max_attempts)
     events.unregister(_EVENT, unique_id=_UNIQUE_ID)
@@ -60,11 +60,11 @@ def install(client: botocore.client.BaseClient, *, max_attempts: int, base_ms: i
 
 
 class Retry:
-    """Botocore's decision with this project's back-off.
+    """botocore's decision with this project's back-off.
 
-    :param decide: Botocore's handler; gives a delay where a call is to be sent again.
+    :param decide: botocore's handler. It returns a delay if the call is to be sent again.
     :param base_ms: The base of the back-off, in milliseconds.
-    :param draw: Gives a number from 0 up to 1.
+    :param draw: Returns a random number from 0 up to 1.
     """
 
     def __init__(
@@ -77,16 +77,18 @@ class Retry:
         self._base_ms = base_ms
         self._draw = draw
         self.release_quota: cabc.Callable[..., None] = _keep_no_quota
-        """Botocore's handler that gives back, after a success, what retries have used up."""
+        """botocore's handler that restores, after a success, the quota that retries have used."""
 
     def needs_retry(
         self, *, attempts: int, response: tuple[t.Any, t.Any] | None, **event: t.Any
     ) -> float | t.Literal[False] | None:
         """Handle botocore's event of that name.
 
+        :param attempts: How often the call was sent.
+        :param response: botocore's response and the parsed reply; ``None`` if there is none.
         :return: Seconds to wait before the call is sent again; ``None`` or ``False`` for never.
         :raises CallTimeout: if the call's deadline comes before the end of the wait.
-        :raises DamagedReply: if that is what there was, and the call is not to be sent again.
+        :raises DamagedReply: if the reply is damaged and the call is not to be sent again.
         """
         record.attempted(attempts)
         damage = _damage(response, event)
@@ -114,7 +116,12 @@ class Retry:
 def full_jitter(
     base_ms: int, exponent: int, *, draw: cabc.Callable[[], float] = random.random
 ) -> float:
-    """Seconds to wait: anything up to ``base * 2**exponent``, and never above 20.
+    """A random time up to ``base * 2**exponent``, never above 20 seconds.
+
+    :param base_ms: The base, in milliseconds.
+    :param exponent: How often there was a wait before.
+    :param draw: Returns a random number from 0 up to 1.
+    :return: Seconds.
 
     See https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
     """

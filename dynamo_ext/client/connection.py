@@ -1,4 +1,4 @@
-"""PynamoDB's connections, on an engine instead of a client of their own.
+"""PynamoDB's connections, each on a shared engine instead of a client of its own.
 
 Every call to the server passes :meth:`Connection.dispatch`.
 """
@@ -39,9 +39,9 @@ _announced: contextvars.ContextVar[tuple[str, uuid.UUID, str | None] | None] = (
 class Connection(pynamodb.connection.Connection):
     """A PynamoDB connection whose calls go through an engine's client and slots.
 
-    :param engine: What to talk through.
+    :param engine: The engine.
     :param policy: What the app wants of its calls.
-    :param model_name: The model that the connection is for, if it is for one.
+    :param model_name: The name of the model that the connection is for, if it is for one.
     """
 
     def __init__(self, engine: Engine, policy: AppPolicy, *, model_name: str | None = None) -> None:
@@ -52,7 +52,7 @@ class Connection(pynamodb.connection.Connection):
             read_timeout_seconds=engine.endpoint.read_timeout_seconds,
             max_retry_attempts=engine.endpoint.max_retry_attempts,
             max_pool_connections=engine.endpoint.max_pool_connections,
-            # The engine adds its own; PynamoDB would show those of its override file in vars().
+            # The engine adds the headers; PynamoDB would show those of its override file in vars().
             extra_headers={},
         )
         self.engine = engine
@@ -75,10 +75,13 @@ class Connection(pynamodb.connection.Connection):
     def dispatch(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
         """Send one call.
 
-        PynamoDB announces a call by its signal before, and once more after; a call that fails is
-        announced after, too.
+        PynamoDB sends a signal before a call and another one after it. Here the second is sent
+        after a call that fails, too.
 
-        :raises RuntimeError: if it would block an event loop, where that is to be refused.
+        :param operation_name: DynamoDB's name of the operation.
+        :param operation_kwargs: The operation's parameters.
+        :return: The parsed reply.
+        :raises RuntimeError: if the call would block an event loop and the app refuses that.
         """
         if blocking.on_event_loop():
             blocking.check(self.policy.blocking_calls, operation_name)
@@ -98,7 +101,7 @@ class Connection(pynamodb.connection.Connection):
     def send_pre_boto_callback(
         self, operation_name: str, req_uuid: uuid.UUID, table_name: str | None
     ) -> None:
-        """Announce a call; remember that its end is owed."""
+        """Send PynamoDB's signal before a call, and note that the other one must follow."""
         _announced.set((operation_name, req_uuid, table_name))
 
         if _signals.pre_dynamodb_send.receivers:
@@ -108,7 +111,7 @@ class Connection(pynamodb.connection.Connection):
     def send_post_boto_callback(
         self, operation_name: str, req_uuid: uuid.UUID, table_name: str | None
     ) -> None:
-        """Announce the end of a call."""
+        """Send PynamoDB's signal after a call."""
         _announced.set(None)
 
         if _signals.post_dynamodb_send.receivers:
@@ -138,7 +141,7 @@ class Connection(pynamodb.connection.Connection):
         return reply
 
     def _record(self, call: record.Call) -> None:
-        """Tell of a call that has ended. It holds no slot any more: who hears of it may call."""
+        """Count, log and announce a call. Its slot is free: a receiver may make calls."""
         self.engine.pool.record(call)
         record.log(call, self.policy.settings.slow_call_ms)
 
@@ -147,12 +150,12 @@ class Connection(pynamodb.connection.Connection):
 
 
 class TableConnection(pynamodb.connection.table.TableConnection):
-    """A connection with the schema of one model's table.
+    """A connection to one model's table.
 
-    Its own, so that many models on one table keep their own key schemas.
+    Each model has its own, with its own key schema, also where several models share a table.
 
     :param connection: A connection that no other model uses.
-    :param table: The table's description, as DescribeTable would give it.
+    :param table: The table's description, in the form of DescribeTable's reply.
     """
 
     connection: Connection
@@ -177,7 +180,7 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         billing_mode: str = PAY_PER_REQUEST,
         tags: dict[str, str] | None = None,
     ) -> Kwargs:
-        """Send CreateTable. An index without capacity of its own gets the table's.
+        """Send CreateTable. An index that declares no capacity gets that of the table.
 
         :raises ConfigError: if the mode is ``PROVISIONED`` and a capacity is not set anywhere.
         """

@@ -1,4 +1,4 @@
-"""One endpoint: a botocore client and a pool of slots, shared by whatever talks to it."""
+"""Engines: one botocore client and one pool of slots for each distinct endpoint."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class Endpoint:
 class Engine:
     """The client and the slots of one endpoint, in one process.
 
-    The client is made at first use, once, however many threads ask for it.
+    The client is created at first use, once, however many threads ask for it.
 
-    :param endpoint: Where it leads.
+    :param endpoint: The endpoint.
     """
 
     def __init__(self, endpoint: Endpoint) -> None:
@@ -76,7 +76,7 @@ class Engine:
             _local().start()
 
     def reset(self) -> None:
-        """Forget client, slots and locks, as a forked child must."""
+        """Drop client, slots and locks, as a forked child must."""
         self.pool: Pool = Pool(self.endpoint.max_pool_connections)
         # Reentrant: a handler of a signal, or of a log record, may make a call meanwhile.
         self._lock = threading.RLock()
@@ -93,8 +93,8 @@ class Engine:
     def client(self) -> botocore.client.BaseClient:
         """The botocore client.
 
-        A client that was made while there were no credentials would never have any, so it is
-        replaced as soon as they appear; so is one of an embedded engine that has died.
+        A client that was created while there were no credentials would never get any, so it is
+        replaced as soon as they appear. So is the client of an embedded engine that has died.
         """
         if (client := self._client) is not None and self._client_is_lasting:
             return client
@@ -102,11 +102,11 @@ class Engine:
         with self._lock:
             if self._client is None or self._is_outdated(self._client):
                 client = self._make_client()
-                # Only now: a handler of a signal may have made one meanwhile.
+                # Only now: a signal handler may have created one meanwhile.
                 self._close_client()
                 self._client = client
                 self._close_client = weakref.finalize(self, client.close)
-                # Last: another thread that sees it takes the client without the lock.
+                # Last: a thread that sees this flag takes the client without the lock.
                 self._client_is_lasting = self._has_credentials() and self.endpoint.host != LOCAL
 
             return self._client
@@ -119,18 +119,18 @@ class Engine:
 
     @property
     def is_of_this_process(self) -> bool:
-        """Whether it leads to an embedded engine that ends with this process."""
+        """Whether the endpoint is an embedded engine that ends with this process."""
         return self.endpoint.host == LOCAL and bool(_local().ends_with_this_process())
 
     def close(self) -> None:
-        """Close the idle connections. The next call makes a new client."""
+        """Close the idle connections. The next call creates a new client."""
         with self._lock:
             self._close_client()
             self._client = self._transport = None
 
     @property
     def session(self) -> botocore.session.Session:
-        """The botocore session that the client is made from."""
+        """The botocore session that creates the client."""
         with self._lock:
             return self._get_session()
 
@@ -177,13 +177,13 @@ class Engine:
             endpoint.region,
             endpoint_url=self._url(),
             config=botocore.config.Config(
-                # PynamoDB has checked what it sends.
+                # PynamoDB has checked the parameters.
                 parameter_validation=False,
                 connect_timeout=endpoint.connect_timeout_seconds,
                 read_timeout=endpoint.read_timeout_seconds,
                 max_pool_connections=endpoint.max_pool_connections,
                 retries={"mode": "standard", "total_max_attempts": max_attempts},
-                # No proxy of the environment leads to the embedded engine.
+                # A proxy from the environment can't reach the embedded engine.
                 proxies={} if endpoint.host == LOCAL else None,
             ),
         )
@@ -218,7 +218,7 @@ class Engine:
 
 
 class _AddHeaders:
-    """Adds headers to a request that is signed already."""
+    """Adds headers to a request after it was signed."""
 
     def __init__(self, headers: dict[str, str]) -> None:
         self._headers = headers
@@ -228,7 +228,7 @@ class _AddHeaders:
 
 
 def _local() -> types.ModuleType:
-    """The embedded engine's module, which most apps never need."""
+    """The embedded engine's launcher, which most apps never import."""
     from ..local import launcher
 
     return launcher
@@ -239,8 +239,8 @@ def _nothing_to_close() -> None:
 
 
 def _after_fork_in_child() -> None:
-    # Locks may be held, and slots taken, by threads that the child does not have; sockets are the
-    # parent's.
+    # Locks may be held, and slots taken, by threads that do not exist in the child; the sockets
+    # are the parent's.
     for engine in list(_engines):
         engine.reset()
 

@@ -1,11 +1,11 @@
-"""What the server sends: parsed quickly, and not believed where it is damaged.
+"""Parses replies, with botocore's result in fewer steps, and rejects damaged ones.
 
-Botocore consults its model of the service for each value of each item, to find the binary ones.
-Here, items are walked once, and the rest of a reply is left to botocore. What comes out is what
-botocore makes of it.
+botocore consults its service model for each value of each item, to find the binary values. Here
+items are walked once, and botocore parses the rest of a reply.
 
-Botocore takes a reply that is not JSON for an empty one, and after the last attempt it believes one
-whose checksum is wrong. Here, both are damage: the call is sent again, and fails in the end.
+botocore treats a reply that is not valid JSON as an empty one, and after the last attempt accepts a
+reply whose checksum is wrong. Here both are damaged replies: the call is sent again, and fails if
+no attempt gets a valid reply.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ TypedValue = dict[str, t.Any]
 Reader = cabc.Callable[[t.Any], None]
 
 _LARGE = 8 * 1024
-"""Bytes from which on a body is decoded in a turn."""
+"""Bytes from which on a body is parsed with the decode lock held."""
 
 _CHECKSUM = "x-amz-crc32"
 _REQUEST_ID = "x-amzn-requestid"
-_AS_THEY_ARE = frozenset({"S", "N", "BOOL", "NULL"})
-_LISTS = frozenset({"L", "SS", "NS", "BS"})
+_UNCHANGED_TYPES = frozenset({"S", "N", "BOOL", "NULL"})
+_LIST_TYPES = frozenset({"L", "SS", "NS", "BS"})
 _UNITS_OF_TABLE = frozenset(
     {"CapacityUnits", "ReadCapacityUnits", "TableName", "WriteCapacityUnits"}
 )
@@ -41,20 +41,22 @@ _botocore_logger = logging.getLogger(botocore.parsers.__name__)
 
 
 class ParserFactory(botocore.parsers.ResponseParserFactory):
-    """Makes this project's parser for the protocol that DynamoDB speaks, botocore's for others.
+    """Creates this project's parser for DynamoDB's protocol, and botocore's for others.
 
-    It goes into a botocore session as the component ``response_parser_factory``.
+    A botocore session takes it as the component ``response_parser_factory``.
     """
 
     def __init__(self) -> None:
         t.cast(t.Any, super()).__init__()
-        # Botocore asks for one for each reply. They keep nothing of it, but refer to themselves.
+        # botocore asks for a parser for each reply. Parsers are stateless but form a reference
+        # cycle: share one.
         self._parser = Parser()
 
     def create_parser(self, protocol_name: str) -> t.Any:
-        """A parser.
+        """Create a parser.
 
-        :param protocol_name: Botocore's name of the protocol.
+        :param protocol_name: botocore's name of the protocol.
+        :return: A parser of botocore's interface.
         """
         if protocol_name == "json":
             return self._parser
@@ -63,14 +65,14 @@ class ParserFactory(botocore.parsers.ResponseParserFactory):
 
 
 class Parser(botocore.parsers.JSONParser):
-    """Botocore's parser, with a shorter way for items."""
+    """botocore's parser, with a shorter way for items."""
 
     def parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
         """Parse a reply.
 
         :param response: Its ``status_code``, ``headers`` and ``body``.
-        :param shape: Botocore's model of the output, or of an error.
-        :return: The content; :class:`Damaged` if there is damage.
+        :param shape: botocore's model of the output, or of an error.
+        :return: The content; a :class:`~dynamo_ext.calls.retry.Damaged` if the reply is damaged.
         """
         if reason := _wrong_checksum(response):
             return Damaged(reason)
@@ -90,9 +92,11 @@ class Parser(botocore.parsers.JSONParser):
         return content
 
     def loads(self, body: bytes) -> t.Any:
-        """What a body that is JSON stands for.
+        """Parse JSON.
 
-        :raises ValueError: if it is none.
+        :param body: The body of a reply.
+        :return: The value.
+        :raises ValueError: if the body is not valid JSON.
         """
         return json.loads(body.decode())
 
@@ -104,10 +108,10 @@ class Parser(botocore.parsers.JSONParser):
         try:
             body = self.loads(response["body"])
         except ValueError:
-            return Damaged("it is no JSON")
+            return Damaged("it is not valid JSON")
 
         if not isinstance(body, dict):
-            return Damaged("it is no JSON object")
+            return Damaged("it is not a JSON object")
 
         readers = _READERS.get(shape.name)
 
@@ -149,9 +153,9 @@ def _wrong_checksum(response: Response) -> str | None:
 def _split(
     body: dict[str, t.Any], readers: cabc.Mapping[str, Reader]
 ) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-    """What is read here, and what is left to botocore.
+    """Divide a reply into what is decoded here and what botocore parses.
 
-    :raises ValueError: or another error, where the content is unusual. Botocore knows what then.
+    :raises ValueError: or another error, if the content is unusual. botocore parses it all then.
     """
     content: dict[str, t.Any] = {}
     rest: dict[str, t.Any] = {}
@@ -175,14 +179,14 @@ def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
         if value is None:
             raise ValueError(kind)
 
-        if kind in _AS_THEY_ARE:
+        if kind in _UNCHANGED_TYPES:
             continue
 
         if kind == "M":
             _decode(value.values())
         elif kind == "B":
             typed_value[kind] = binascii.a2b_base64(value)
-        elif kind in _LISTS:
+        elif kind in _LIST_TYPES:
             elements = _checked_list(value)
 
             if kind == "L":
@@ -229,7 +233,7 @@ def _check_number(number: t.Any) -> None:
 
 
 def _check_capacity(capacity: dict[str, t.Any]) -> None:
-    """That of a table as a whole; a more detailed one is left to botocore."""
+    """Accept the capacity of a table as a whole. botocore parses a more detailed one."""
     for name, value in capacity.items():
         if name not in _UNITS_OF_TABLE or type(value) not in _SCALARS:
             raise ValueError(name)

@@ -1,8 +1,7 @@
-"""The signature of a request, with the key of the day kept.
+"""Signature Version 4, with the signing key of the day kept.
 
-Botocore derives the key from the secret anew for each request, and goes through the headers several
-times. The signature is botocore's, to the byte; what is not an ordinary request is signed by
-botocore.
+botocore derives the key from the secret for each request, and walks the headers several times. The
+signature here is the same, to the byte. botocore signs whatever is not an ordinary request.
 """
 
 from __future__ import annotations
@@ -80,10 +79,10 @@ def authorization(
 
 
 def install(client: botocore.client.BaseClient) -> None:
-    """Make a client sign its ordinary requests by :class:`Signature`.
+    """Make a client sign its ordinary requests by :class:`Signer`.
 
-    Botocore's signer stays, with its events, and says by which class a request is signed; only its
-    own class for version 4 is replaced.
+    botocore's request signer stays, with its events, and chooses the class that signs a request;
+    only its class for version 4 is replaced by ours.
 
     :param client: The client.
     """
@@ -101,12 +100,12 @@ def _auth(
     auth = choose(signing_name, region_name, *args, **more)
 
     if auth.__class__ is SigV4Auth:
-        return Signature(auth.credentials, signing_name, region_name)
+        return Signer(auth.credentials, signing_name, region_name)
 
     return auth
 
 
-class Signature(SigV4Auth):
+class Signer(SigV4Auth):
     """Signs a request as botocore does.
 
     :param credentials: Frozen credentials.
@@ -128,7 +127,10 @@ class Signature(SigV4Auth):
             super().add_auth(request)
 
     def _sign_ordinary(self, request: t.Any) -> bool:
-        """Sign it, unless there is anything unusual about it."""
+        """Sign a request, unless there is anything unusual about it.
+
+        :return: Whether it is signed now.
+        """
         credentials: t.Any = self.credentials
 
         if credentials is None or not _is_ordinary(request):
@@ -159,7 +161,7 @@ class Signature(SigV4Auth):
         signed_names = ";".join(names)
         lines = [
             request.method.upper(),
-            _place(request.url).path,
+            _signed_url(request.url).path,
             "",
             *[f"{name}:{headers[name]}" for name in names],
             "",
@@ -177,8 +179,8 @@ class Signature(SigV4Auth):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Place:
-    """What a URL adds to what is signed."""
+class _SignedURL:
+    """The parts of a URL that are signed."""
 
     host: str
     path: str
@@ -186,11 +188,11 @@ class _Place:
 
 
 @functools.lru_cache(maxsize=64)
-def _place(url: str) -> _Place:
+def _signed_url(url: str) -> _SignedURL:
     request = t.cast(t.Any, AWSRequest)(method="POST", url=url, data=b"")
     canonical: str = t.cast(t.Any, SigV4Auth)(None, "", "").canonical_request(request)
     _, path, query, host, *_ = canonical.split("\n")
-    return _Place(host.removeprefix("host:"), path, query)
+    return _SignedURL(host.removeprefix("host:"), path, query)
 
 
 def _is_ordinary(request: t.Any) -> bool:
@@ -198,7 +200,7 @@ def _is_ordinary(request: t.Any) -> bool:
     return (
         type(request.data) is bytes
         and not request.params
-        and not _place(request.url).query
+        and not _signed_url(request.url).query
         and context.get("payload_signing_enabled", True)
         and not context.get("checksum")
         and not _botocore_logger.isEnabledFor(logging.DEBUG)
@@ -206,7 +208,7 @@ def _is_ordinary(request: t.Any) -> bool:
 
 
 def _headers_to_sign(request: t.Any) -> dict[str, str] | None:
-    """Names and values as they are signed; ``None`` where botocore has to see to them."""
+    """The names and values as they are signed; ``None`` if botocore has to sign them."""
     headers: dict[str, str] = {}
 
     for name, value in request.headers.items():
@@ -225,7 +227,7 @@ def _headers_to_sign(request: t.Any) -> dict[str, str] | None:
 
         headers[name] = _trimmed(value)
 
-    headers.setdefault("host", _place(request.url).host)
+    headers.setdefault("host", _signed_url(request.url).host)
     return headers
 
 

@@ -1,6 +1,6 @@
-"""The header ``User-Agent``, built once and not twice for each attempt.
+"""The header ``User-Agent``, built once for each set of features and not twice for each attempt.
 
-Botocore builds it anew each time, since a call may use features that the header tells AWS of.
+botocore builds it each time, because the header tells AWS which features a call uses.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ Features = frozenset[str]
 
 
 class UserAgent(botocore.useragent.UserAgentString):
-    """Botocore's, which remembers the header for each set of features.
+    """botocore's, with the header kept for each set of features.
 
-    It goes into a botocore session as the component ``user_agent_creator``.
+    A botocore session takes it as the component ``user_agent_creator``.
     """
 
     _kept: dict[Features, str] | None = None
 
     def with_client_config(self, client_config: botocore.config.Config) -> t.Self:
-        """Make the copy that belongs to one client. Nothing else changes in it from then on.
+        """Create the copy that belongs to one client. It does not change after that.
 
         :param client_config: The client's configuration.
         """
@@ -45,7 +45,7 @@ class UserAgent(botocore.useragent.UserAgentString):
 
 
 def _features_of_call() -> Features:
-    # Botocore releases without features have no such function.
+    # Older releases of botocore have no features, and no such function.
     get_context: t.Any = getattr(botocore.useragent, "get_context", None)
     context = None if get_context is None else get_context()
     return frozenset() if context is None else frozenset(context.features)

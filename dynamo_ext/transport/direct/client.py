@@ -51,37 +51,37 @@ Answer = tuple[Response, Parsed]
 
 _ARN = "arn:"
 _TIME = "%Y%m%dT%H%M%SZ"
-_SAID_OF_ATTEMPT = ("ttl", "attempt", "max")
+_ATTEMPT_FIELDS = ("ttl", "attempt", "max")
 _IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
 _TRACE = "x-amzn-trace-id"
 
 
-# Its repr would show the credentials.
+# Without a repr, which would show the credentials.
 @dataclasses.dataclass(slots=True, repr=False)
 class _Call:
-    """A call, from its first attempt to its last."""
+    """One call, with all its attempts."""
 
     params: Params
     template: Template
     credentials: ReadOnlyCredentials
     body: bytes
     retries: dict[str, t.Any]
-    """What botocore's retries know of it, and what the server is told."""
+    """What botocore's retries keep of the call, and tell the server."""
 
     context: dict[str, t.Any]
-    """Botocore's, in which its retries keep account."""
+    """botocore's request context, in which its retries keep their state."""
 
     attempt: int = 1
 
 
-class _Learnt:
-    """The templates of requests that are signed with one key."""
+class _Templates:
+    """The templates of requests that are signed with one access key and token."""
 
     def __init__(self, access_key: str | None, token: str | None) -> None:
         self.access_key = access_key
         self.token = token
-        self.templates: dict[str, Template | None] = {}
-        """By operation; ``None`` for one that botocore has to send itself."""
+        self.by_operation: dict[str, Template | None] = {}
+        """By the operation's name; ``None`` for one that botocore must send."""
 
 
 class DirectTransport:
@@ -119,7 +119,7 @@ class DirectTransport:
         self._parser = _Parser()
         self._adds_trace = _IN_LAMBDA in os.environ and _TRACE not in map(str.lower, extra_headers)
         self._operations: dict[str, Operation] = {}
-        self._learnt = _Learnt(None, None)
+        self._templates = _Templates(None, None)
         self._connections = IdleConnections()
 
     @property
@@ -147,7 +147,7 @@ class DirectTransport:
         metadata["RetryAttempts"] = call.attempt - 1
 
         if call.attempt == self._max_attempts:
-            # Botocore says so of a success, too.
+            # botocore does so after a success, too.
             metadata["MaxAttemptsReached"] = True
 
         self._retry.release_quota(context=call.context, http_response=response)
@@ -172,9 +172,9 @@ class DirectTransport:
         if found is None:
             return None
 
-        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _ids.next()}
+        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _invocation_ids.next()}
 
-        if found.tells_max:
+        if found.names_max_attempts:
             retries["max"] = self._max_attempts
 
         context = {**self._context, "retries": retries}
@@ -192,13 +192,13 @@ class DirectTransport:
     def _template(
         self, operation_name: str, params: Params, credentials: ReadOnlyCredentials
     ) -> Template | None:
-        learnt = self._learnt
+        kept = self._templates
 
-        if (learnt.access_key, learnt.token) != (credentials.access_key, credentials.token):
-            learnt = self._learnt = _Learnt(credentials.access_key, credentials.token)
+        if (kept.access_key, kept.token) != (credentials.access_key, credentials.token):
+            kept = self._templates = _Templates(credentials.access_key, credentials.token)
 
         try:
-            return learnt.templates[operation_name]
+            return kept.by_operation[operation_name]
         except KeyError:
             pass
 
@@ -207,14 +207,16 @@ class DirectTransport:
         if operation is None:
             operation = self._operations[operation_name] = Operation(self._client, operation_name)
 
-        made = template.learn(self._client, operation, params, credentials, self._extra_headers)
-        learnt.templates[operation_name] = made
+        made = template.make_template(
+            self._client, operation, params, credentials, self._extra_headers
+        )
+        kept.by_operation[operation_name] = made
         return made
 
     def _try_again(
         self, call: _Call, answer: Answer | None, error: Exception | None
     ) -> tuple[Answer | None, Exception | None]:
-        """Send a call until it succeeds, or botocore's rules say that it has failed."""
+        """Send a call again until it succeeds, or botocore's rules end the attempts."""
         while True:
             delay = self._retry.needs_retry(
                 attempts=call.attempt,
@@ -235,7 +237,7 @@ class DirectTransport:
             answer, error = self._attempt(call)
 
     def _renew(self, call: _Call) -> None:
-        """Have the next attempt signed with the credentials of now, as by botocore."""
+        """Sign the next attempt with the current credentials, as botocore does."""
         credentials = self._freeze(self._credentials)
 
         if credentials == call.credentials:
@@ -257,12 +259,12 @@ class DirectTransport:
 
     def _request(self, call: _Call) -> Request:
         retries = call.retries
-        said = "; ".join([f"{key}={retries[key]}" for key in _SAID_OF_ATTEMPT if key in retries])
+        attempt = "; ".join([f"{key}={retries[key]}" for key in _ATTEMPT_FIELDS if key in retries])
         request = call.template.fill(
             call.credentials,
             time=_timestamp(int(time.time())),
             invocation=retries["invocation-id"],
-            attempt=said,
+            attempt=attempt,
             body=call.body,
         )
 
@@ -303,7 +305,7 @@ class DirectTransport:
     def _adopt_connections(self, session: t.Any, url: str) -> None:
         proxy_url = session._proxy_config.proxy_url_for(url)
 
-        # A proxy that passes requests on wants them worded in another way.
+        # A forwarding proxy wants another request line, which only urllib3 writes.
         if session._get_request_target(url, proxy_url) == session._path_url(url):
             manager = session._get_connection_manager(url, proxy_url)
             self._connections.adopt(manager.connection_from_url(url))
@@ -330,11 +332,11 @@ class _Parser(parser.Parser):
         try:
             return orjson.loads(body)
         except ValueError:
-            # It is stricter than botocore, which believes what Python can read.
+            # orjson is stricter than botocore, which accepts whatever Python's json reads.
             return json.loads(body.decode())
 
     def headers(self, response: parser.Response) -> dict[str, str]:
-        # They are in lower case already.
+        # Their names are in lower case already.
         return t.cast("dict[str, str]", response["headers"])
 
 
@@ -352,14 +354,14 @@ def _timestamp(seconds: int) -> str:
     return time.strftime(_TIME, time.gmtime(seconds))
 
 
-class _Ids:
-    """UUIDs, each of which differs from all others in its last digits only."""
+class _InvocationIds:
+    """Identifiers in the form of UUIDs: random once, then counted in their last digits."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew, as a forked child must: it would go on as its parent does."""
+        """Draw a new start, as a forked child must: it would go on counting like its parent."""
         self._start = str(uuid.uuid4())[:24]
         self._numbers = itertools.count()
 
@@ -367,11 +369,11 @@ class _Ids:
         return f"{self._start}{next(self._numbers):012x}"
 
 
-_ids = _Ids()
+_invocation_ids = _InvocationIds()
 
 
 def _names_an_arn(params: Params) -> bool:
-    """Whether a table, or what else, is named by its ARN, which may lead to another endpoint."""
+    """Whether a resource is named by its ARN, which may belong to another endpoint."""
     name = params.get("TableName")
 
     if name is not None:
@@ -393,4 +395,4 @@ def _is_arn(name: t.Any) -> bool:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_ids.reset)
+    os.register_at_fork(after_in_child=_invocation_ids.reset)

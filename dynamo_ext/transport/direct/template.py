@@ -1,8 +1,8 @@
-"""What stays the same in all requests of one operation: learnt from botocore, filled in for each.
+"""Templates: what is the same in all requests of one operation.
 
-Botocore makes one signed request. What it made is kept, with gaps for what differs: the time, the
-signature, the number of the attempt. A request whose gaps can't be filled here (a signature that
-comes out differently, say) makes no template.
+botocore builds and signs one request. It is kept, with gaps for what differs in each request: the
+time, the signature, the number of the attempt. If filling the gaps does not give botocore's own
+request again (another kind of signature, for example), there is no template for that operation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ..sigv4 import authorization
 
 try:
     from botocore import context as botocore_context
-except ImportError:  # Older releases of botocore have no such context.
+except ImportError:  # Older releases of botocore have no context.
     botocore_context = t.cast(t.Any, None)
 
 _TIME = "x-amz-date"
@@ -69,7 +69,10 @@ class Operation:
         self._tokens: tuple[str, ...] = tuple(self.model.idempotent_members)
 
     def body(self, params: Params) -> bytes:
-        """The body of a request, as botocore makes it."""
+        """The body of a request, as botocore builds it.
+
+        :param params: The operation's parameters.
+        """
         if self._tokens:
             missing = [token for token in self._tokens if token not in params]
             params = {**params, **{token: str(uuid.uuid4()) for token in missing}}
@@ -83,8 +86,8 @@ class Operation:
 class Request:
     """A request that can be sent.
 
-    :param template: What it is made from.
-    :param gaps: What fills the template's gaps.
+    :param template: Its template.
+    :param gaps: The values for the template's gaps.
     :param body: The body.
     """
 
@@ -92,18 +95,18 @@ class Request:
         self.template = template
         self.body = body
         self.more_headers: dict[str, str] = {}
-        """Headers that this request has beside the template's."""
+        """Headers that this request has beside those of the template."""
 
         self._gaps = gaps
 
     @property
     def headers(self) -> dict[str, str]:
-        """All headers but those that HTTP itself wants."""
+        """All headers but ``Host`` and ``Accept-Encoding``."""
         filled = {name: value % self._gaps for name, value in self.template.headers.items()}
         return {**filled, **self.more_headers}
 
     def to_bytes(self) -> bytes:
-        """The request as it is sent."""
+        """The request in the form in which it is sent."""
         head = self.template.head % self._gaps
 
         if self.more_headers:
@@ -116,11 +119,11 @@ class Template:
     """The requests of one operation, signed with one key.
 
     :param operation: The operation.
-    :param url: Where it leads.
-    :param headers: Those of a request that botocore has made.
-    :param extra_headers: To be added to each request, not signed.
-    :raises KeyError: if a header is missing that is to be filled in.
-    :raises ValueError: if the request is signed in another way.
+    :param url: The URL of the requests.
+    :param headers: The headers of a request that botocore has built and signed.
+    :param extra_headers: Added to each request after it was signed.
+    :raises KeyError: if a header is missing that has a gap.
+    :raises ValueError: if the request is not signed by Signature Version 4.
     """
 
     def __init__(
@@ -144,16 +147,16 @@ class Template:
         merged.update({gap: f"%({gap})s" for gap in _GAPS})
         merged.update({name: _escaped(value) for name, value in extra_headers.items()})
         self.headers: dict[str, str] = dict(merged.items())
-        """By name. What is to be filled in is worded as for ``%`` with a dictionary."""
+        """By name. Each gap is a format for ``%`` with a dictionary."""
 
         of_http = {"Host": host, "Accept-Encoding": "identity"}
         start = {name: value for name, value in of_http.items() if name not in merged}
         lines = {_escaped(name): value for name, value in self.headers.items()}
         self.head: str = f"POST {_escaped(path)} HTTP/1.1\r\n{_lines(start)}{_lines(lines)}"
-        """The request up to its headers' end, with the same gaps."""
+        """The request line and the headers, with the same gaps."""
 
-        self.tells_max: bool = "max=" in values[_ATTEMPT]
-        """Whether the first attempt, too, tells how many there may be."""
+        self.names_max_attempts: bool = "max=" in values[_ATTEMPT]
+        """Whether botocore tells the server the highest number of attempts in the first one."""
 
         credential, signed = _authorization(values[_SIGNATURE])
         _, _, self._region, self._service, _ = credential.rsplit("/", 4)
@@ -172,12 +175,14 @@ class Template:
         attempt: str,
         body: bytes,
     ) -> Request:
-        """Make a request.
+        """Fill the gaps.
 
-        :param credentials: What to sign it with.
+        :param credentials: The credentials to sign with.
         :param time: The time, as ``YYYYMMDDTHHMMSSZ``.
-        :param invocation: What all attempts of a call have in common.
-        :param attempt: What is said of this attempt.
+        :param invocation: The identifier that all attempts of a call share.
+        :param attempt: What the header ``amz-sdk-request`` says of this attempt.
+        :param body: The body.
+        :return: The request.
         """
         gaps = {
             _TIME: time,
@@ -200,19 +205,21 @@ class Template:
         )
 
 
-def learn(
+def make_template(
     client: t.Any,
     operation: Operation,
     params: Params,
     credentials: ReadOnlyCredentials,
     extra_headers: cabc.Mapping[str, str],
 ) -> Template | None:
-    """Have botocore make a request, and keep what will be the same in the next ones.
+    """Have botocore build a request, and make a template of it.
 
     :param client: A botocore client.
-    :param params: What the operation takes.
-    :param credentials: What the client signs with.
-    :return: The template; ``None`` if there is more to this operation than a template knows of.
+    :param operation: The operation.
+    :param params: Parameters of a call of that operation.
+    :param credentials: The credentials that the client signs with.
+    :param extra_headers: Added to each request after it was signed.
+    :return: The template; ``None`` if filling it does not give botocore's request.
     """
     if _ENCODED_IN_TRANSFER in map(str.lower, extra_headers):
         return None
@@ -240,7 +247,7 @@ def learn(
 
 
 def _made_by_botocore(client: t.Any, operation: Operation, params: Params) -> t.Any:
-    """A request that could be sent, with a context like that of a call."""
+    """Build and sign a request as botocore does in a call."""
     model, endpoint = operation.model, client._endpoint
 
     with _new_context():
@@ -267,9 +274,12 @@ def _made_by_botocore(client: t.Any, operation: Operation, params: Params) -> t.
 
 
 def _as_json(params: Params) -> str | None:
-    """Parameters of an operation with items; ``None`` where botocore does more than to word them.
+    """The parameters of an operation with items as JSON.
 
-    It encodes binary values, and leaves out what is ``None``.
+    botocore encodes binary values and leaves out parameters that are ``None``; everything else is
+    plain JSON.
+
+    :return: The JSON text; ``None`` if only botocore can serialise these parameters.
     """
     encoded: list[str] = []
 
@@ -288,7 +298,7 @@ def _as_json(params: Params) -> str | None:
     if "null" in text or '"BS"' in text:
         return None
 
-    # It encodes texts, too, where they are said to be binary; and nothing else that is bytes.
+    # botocore base64-encodes str values of type B, too, and bytes of no other type.
     if (encoded or '"B"' in text) and _BINARY.findall(text) != encoded:
         return None
 
@@ -296,9 +306,9 @@ def _as_json(params: Params) -> str | None:
 
 
 def _authorization(header: str) -> tuple[str, list[str]]:
-    """The credential, and the names of the signed headers.
+    """Split a header ``Authorization`` into its credential and the names of the signed headers.
 
-    :raises ValueError: if it is another algorithm's.
+    :raises ValueError: if the algorithm is not Signature Version 4.
     """
     algorithm, _, rest = header.partition(" ")
 
@@ -310,7 +320,7 @@ def _authorization(header: str) -> tuple[str, list[str]]:
 
 
 def _new_context() -> contextlib.AbstractContextManager[t.Any]:
-    """Botocore's context of a plain call, whatever the current one is of (a paginator, say)."""
+    """botocore's context of a plain call, also inside of another one (of a paginator, say)."""
     if botocore_context is None:
         return contextlib.nullcontext()
 
@@ -326,7 +336,7 @@ def _lines(headers: cabc.Mapping[str, str]) -> str:
 
 
 def _host(parts: urllib.parse.SplitResult) -> str:
-    """The header ``Host``, which names no port that goes without saying."""
+    """The value of ``Host``, which leaves out the scheme's default port."""
     name = parts.hostname or ""
     host = f"[{name}]" if ":" in name else name
     usual = {"http": 80, "https": 443}[parts.scheme]
