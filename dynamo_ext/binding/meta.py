@@ -59,31 +59,62 @@ class Meta:
 
 
 class Snapshot:
-    """All that a model declares, to see whether it has changed.
+    """A copy of what a model declares, to notice that the declaration has changed.
 
-    :param declared: The ``Meta`` that the model declares.
+    A declared ``Meta`` and its bases are classes of the user, which can be written to directly
+    (``BaseMeta.region = ...``, ``mock.patch.object(BaseMeta, ...)``). Python tells nobody of such
+    a write, so a version number that only writes through ``Model.Meta`` increase would miss it,
+    and a metaclass that sees every write would replace the type of the user's classes. Therefore
+    each call compares. The comparison is cheap: namespaces of classes are live views, so nothing
+    is copied or looked up, and unchanged values are compared by identity.
+
+    :param declared: The ``Meta`` that the model declares, which need not be a class.
     """
 
+    __slots__ = ("_copies", "_declared", "_mro", "_namespaces")
+
     def __init__(self, declared: t.Any) -> None:
-        self._layers = _layers(declared)
-        self._values = [
-            dict(t.cast("cabc.Mapping[str, t.Any]", vars(layer))) for layer in self._layers
-        ]
+        self._declared = declared
+        self._mro = _class_of(declared).__mro__
+        self._namespaces = _namespaces(declared)
+        self._copies = [_copy(namespace) for namespace in self._namespaces]
 
     def is_of(self, declared: t.Any) -> bool:
-        """Whether that declares the same."""
-        layers = _layers(declared)
-        return layers == self._layers and [vars(layer) for layer in layers] == self._values
+        """Whether a model that declares this now declares the same as before.
+
+        :param declared: The ``Meta`` that the model declares now.
+        """
+        return (
+            declared is self._declared
+            # A class gets another tuple when its bases, or theirs, change.
+            and _class_of(declared).__mro__ is self._mro
+            and self._namespaces == self._copies
+        )
 
 
-def _layers(declared: t.Any) -> tuple[t.Any, ...]:
-    """The classes that a ``Meta`` consists of, without the one that all have."""
-    if isinstance(declared, type):
-        kind: type[t.Any] = declared
-        return kind.__mro__[:-1]
+def _class_of(declared: t.Any) -> type[t.Any]:
+    return declared if isinstance(declared, type) else type(declared)
 
-    # It need not be a class.
-    return (declared, *declared.__class__.__mro__[:-1])
+
+def _namespaces(declared: t.Any) -> list[cabc.Mapping[str, t.Any]]:
+    """The live namespaces that a declared ``Meta`` consists of, without that of ``object``."""
+    namespaces: list[cabc.Mapping[str, t.Any]] = [
+        vars(layer) for layer in _class_of(declared).__mro__[:-1]
+    ]
+    return namespaces if isinstance(declared, type) else [vars(declared), *namespaces]
+
+
+def _copy(namespace: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A copy that keeps its values when a dictionary in the namespace is changed in place."""
+    copy = dict(namespace)
+
+    for name, value in namespace.items():
+        mapping: t.Any = value
+
+        if isinstance(value, dict):
+            copy[name] = mapping.copy()
+
+    return copy
 
 
 def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t.Any]:
