@@ -251,7 +251,7 @@ def test_second_ctrl_c_changes_nothing(start: Start) -> None:
     demo.is_gone()
 
 
-@pytest.mark.parametrize("process", ["_local_server", "create-tables"])
+@pytest.mark.parametrize("process", ["dynamo_ext/local/server.py", "create-tables"])
 def test_ctrl_c_before_the_demo_is_ready_stops_it_cleanly(start: Start, process: str) -> None:
     demo = start_on_free_ports(start)
     demo.wait_for(process)

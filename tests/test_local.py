@@ -242,7 +242,10 @@ def running_engines(directory: pathlib.Path) -> list[int]:
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             command = (process / "cmdline").read_bytes()
-            if b"_local_server.py" in command and directory in (process / "cwd").readlink().parents:
+            if (
+                b"dynamo_ext/local/server.py" in command
+                and directory in (process / "cwd").readlink().parents
+            ):
                 found.append(int(process.name))
     return found
 
@@ -551,7 +554,7 @@ def _kill_engine(directory: pathlib.Path) -> None:
     assert process is not None
     os.kill(engine, signal.SIGKILL)
     # A process that is ending has no command line any more, but is not gone.
-    wait_for(lambda: not process.lives())
+    wait_for(lambda: not process.is_alive())
 
 
 def test_files_of_killed_engines_are_swept_up_by_the_next(start_app: _StartApp) -> None:

@@ -15,7 +15,7 @@ from pynamodb import constants
 from ..calls.app_policy import AppPolicy
 from ..client.connection import Connection
 from ..client.connection import TableConnection
-from ..client.engine import Endpoint
+from ..client.endpoint import Endpoint
 from ..client.engine import Engine
 from ..config.settings import Settings
 from . import meta

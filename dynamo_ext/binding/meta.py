@@ -1,40 +1,30 @@
-"""A model's declared ``Meta`` + an app's settings -> its ``Meta`` in that app."""
+"""A model's ``Meta`` in one app: what the model declares, completed by the app's settings."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
-import dataclasses
 import types
 import typing as t
 
-from ..client.engine import Endpoint
-from ..config import settings as settings_module
-from ..config.settings import CREDENTIALS
+from ..client.endpoint import Endpoint
 from ..config.settings import PAY_PER_REQUEST
 from ..config.settings import PROVISIONED
+from ..config.settings import SETTINGS
 from ..config.settings import Settings
+from ..config.settings import check_needs
 
-_OF_THE_APP_ALONE = {
-    "blocking_calls",
-    "call_timeout_seconds",
-    "pool_timeout_seconds",
-    "slow_call_ms",
-    "transport",
-}
-_FROM_SETTINGS = tuple(
-    field.name for field in dataclasses.fields(Settings) if field.name not in _OF_THE_APP_ALONE
-)
-_NO_VALUES: cabc.Mapping[str, t.Any] = {}
+_NO_VALUES: cabc.Mapping[str, t.Any] = types.MappingProxyType({})
 
 
 class Meta:
     """A model's ``Meta``, as one app sees it.
 
-    What the app's settings decide is read-only here; assigning declares it on the model, for every
-    app. A class may inherit from it, and then inherits only what the model declares.
+    A value that comes from the app's settings is read-only here: assigning one declares it on the
+    model, for every app. A class may inherit from this object, and then inherits only what the
+    model declares.
 
     :param declared: The ``Meta`` that the model declares.
-    :param values: What holds in the app, declared or not. Outside an app: nothing.
+    :param values: The values in the app, declared or not. Outside an app: none.
     """
 
     __slots__ = ("_declared", "_values")
@@ -69,42 +59,74 @@ class Meta:
 
 
 class Snapshot:
-    """All that a model declares, to see whether it has changed.
+    """A copy of what a model declares, to notice that the declaration has changed.
 
-    :param declared: The ``Meta`` that the model declares.
+    A declared ``Meta`` and its bases are classes of the user, which can be written to directly
+    (``BaseMeta.region = ...``, ``mock.patch.object(BaseMeta, ...)``). Python tells nobody of such
+    a write, so a version number that only writes through ``Model.Meta`` increase would miss it,
+    and a metaclass that sees every write would replace the type of the user's classes. Therefore
+    each call compares. The comparison is cheap: namespaces of classes are live views, so nothing
+    is copied or looked up, and unchanged values are compared by identity.
+
+    :param declared: The ``Meta`` that the model declares, which need not be a class.
     """
 
+    __slots__ = ("_copies", "_declared", "_mro", "_namespaces")
+
     def __init__(self, declared: t.Any) -> None:
-        self._layers = _layers(declared)
-        self._values = [
-            dict(t.cast("cabc.Mapping[str, t.Any]", vars(layer))) for layer in self._layers
-        ]
+        self._declared = declared
+        self._mro = _class_of(declared).__mro__
+        self._namespaces = _namespaces(declared)
+        self._copies = [_copy(namespace) for namespace in self._namespaces]
 
     def is_of(self, declared: t.Any) -> bool:
-        """Whether that declares the same."""
-        layers = _layers(declared)
-        return layers == self._layers and [vars(layer) for layer in layers] == self._values
+        """Whether a model that declares this now declares the same as before.
+
+        :param declared: The ``Meta`` that the model declares now.
+        """
+        return (
+            declared is self._declared
+            # A class gets another tuple when its bases, or theirs, change.
+            and _class_of(declared).__mro__ is self._mro
+            and self._namespaces == self._copies
+        )
 
 
-def _layers(declared: t.Any) -> tuple[t.Any, ...]:
-    """The classes that a ``Meta`` consists of, without the one that all have."""
-    if isinstance(declared, type):
-        kind: type[t.Any] = declared
-        return kind.__mro__[:-1]
+def _class_of(declared: t.Any) -> type[t.Any]:
+    return declared if isinstance(declared, type) else type(declared)
 
-    # It need not be a class.
-    return (declared, *declared.__class__.__mro__[:-1])
+
+def _namespaces(declared: t.Any) -> list[cabc.Mapping[str, t.Any]]:
+    """The live namespaces that a declared ``Meta`` consists of, without that of ``object``."""
+    namespaces: list[cabc.Mapping[str, t.Any]] = [
+        vars(layer) for layer in _class_of(declared).__mro__[:-1]
+    ]
+    return namespaces if isinstance(declared, type) else [vars(declared), *namespaces]
+
+
+def _copy(namespace: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """A copy that keeps its values when a dictionary in the namespace is changed in place."""
+    copy = dict(namespace)
+
+    for name, value in namespace.items():
+        mapping: t.Any = value
+
+        if isinstance(value, dict):
+            copy[name] = mapping.copy()
+
+    return copy
 
 
 def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t.Any]:
-    """What holds for a model in an app: what it declares, else the app's settings.
+    """Find the values of one model in one app: what it declares, else the app's settings.
 
-    As in PynamoDB, ``None`` means not declared. Credentials go together: a model that declares
-    keys does not get the app's session token.
+    As in PynamoDB, ``None`` means not declared. Settings that need each other (the credentials)
+    come from one place: a model that declares keys does not get the app's session token.
 
-    :param model_name: For messages.
+    :param model_name: The model's name, for messages.
     :param declared: The ``Meta`` that the model declares.
     :param settings: The app's settings.
+    :return: The value of each setting that a ``Meta`` may declare, and the full table name.
     :raises ConfigError: if a declared value is wrong.
     """
 
@@ -112,20 +134,23 @@ def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t
         return f"'{model_name}.Meta.{name}'"
 
     own: dict[str, t.Any] = {
-        name: settings_module.convert(name, value, origin(name))
-        for name in _FROM_SETTINGS
-        if (value := getattr(declared, name, None)) is not None
+        name: setting.check(origin(name), value)
+        for name, setting in SETTINGS.items()
+        if setting.meta and (value := getattr(declared, name, None)) is not None
     }
+    together = [name for name, setting in SETTINGS.items() if setting.meta and setting.needs]
 
-    if any(name in own for name in CREDENTIALS):
-        own = {**dict.fromkeys(CREDENTIALS), **own}
-        settings_module.check_credentials(own, origin)
+    if not own.keys().isdisjoint(together):
+        own = {**dict.fromkeys(together), **own}
+        check_needs(own, origin)
 
-    values = {name: getattr(settings, name) for name in _FROM_SETTINGS} | own
+    values = {
+        name: getattr(settings, name) for name, setting in SETTINGS.items() if setting.meta
+    } | own
     values["table_name"] = values["table_name_prefix"] + declared.table_name
 
     if values["extra_headers"] is not None:
-        # A change would be lost: the engine has a copy of its own.
+        # A change here would have no effect: the engine has a copy of its own.
         values["extra_headers"] = types.MappingProxyType(values["extra_headers"])
 
     if values["billing_mode"] is None:
@@ -137,14 +162,19 @@ def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t
 
 
 def endpoint(values: cabc.Mapping[str, t.Any], settings: Settings) -> Endpoint:
-    """Where a model's calls go.
+    """The endpoint of one model's calls.
 
-    :param values: What :func:`resolve` gave.
-    :param settings: The app's settings.
+    :param values: The result of :func:`resolve`.
+    :param settings: The app's settings, for what a ``Meta`` cannot declare.
+    :return: The endpoint.
     """
-    return Endpoint.from_values({**values, "transport": settings.transport})
+    return Endpoint.from_values({**vars(settings), **values})
 
 
 def billing_mode_for(*capacity_units: int | None) -> str:
-    """The billing mode of a table for which none is set."""
+    """The billing mode of a table for which none is set.
+
+    :param capacity_units: The capacities that are set for it.
+    :return: ``PROVISIONED`` if there is one, else ``PAY_PER_REQUEST``.
+    """
     return PAY_PER_REQUEST if all(units is None for units in capacity_units) else PROVISIONED

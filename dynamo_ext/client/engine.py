@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import dataclasses
 import os
 import threading
 import types
@@ -25,38 +24,10 @@ from ..transport import parser
 from ..transport import sigv4
 from ..transport.protocol import Transport
 from ..transport.user_agent import UserAgent
+from .endpoint import Endpoint
 
 _SERVICE = "dynamodb"
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """What tells one engine from another. The names are those of
-    :class:`~dynamo_ext.Settings`."""
-
-    region: str
-    host: str | None
-    connect_timeout_seconds: float
-    read_timeout_seconds: float
-    base_backoff_ms: int
-    max_retry_attempts: int
-    max_pool_connections: int
-    extra_headers: frozenset[tuple[str, str]] = dataclasses.field(repr=False)
-    aws_access_key_id: str | None = dataclasses.field(repr=False)
-    aws_secret_access_key: str | None = dataclasses.field(repr=False)
-    aws_session_token: str | None = dataclasses.field(repr=False)
-    transport: str
-
-    @classmethod
-    def from_values(cls, values: cabc.Mapping[str, t.Any]) -> Endpoint:
-        """Pick an endpoint's values out of a mapping with one item per setting."""
-        picked: dict[str, t.Any] = {
-            field.name: values[field.name] for field in dataclasses.fields(cls)
-        }
-        headers: cabc.Mapping[str, str] = picked["extra_headers"] or {}
-        picked["extra_headers"] = frozenset(headers.items())
-        return cls(**picked)
 
 
 class Engine:

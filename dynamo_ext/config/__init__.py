@@ -1,3 +1,3 @@
-"""``DYNAMODB_*`` keys of ``app.config``."""
+"""Reads and checks the ``DYNAMODB_*`` keys of ``app.config``."""
 
 from __future__ import annotations

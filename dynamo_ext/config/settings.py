@@ -1,6 +1,8 @@
-"""``DYNAMODB_*`` keys of ``app.config`` -> :class:`Settings`.
+"""The settings of an app: ``DYNAMODB_*`` keys of ``app.config`` -> :class:`Settings`.
 
-Every key has its name, type, default and check here, and nowhere else.
+All facts of a setting stand in its field of :class:`Settings`; :data:`SETTINGS` gives access to
+them. Whatever else depends on a setting (:class:`~dynamo_ext.client.endpoint.Endpoint`, a model's
+``Meta``, the tables in the documentation) is derived from these facts or compared with them.
 """
 
 from __future__ import annotations
@@ -8,13 +10,8 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import difflib
-import importlib.util
-import json
-import math
-import re
-import threading
+import types
 import typing as t
-import urllib.parse
 
 import botocore.exceptions
 import botocore.session
@@ -22,11 +19,10 @@ import pynamodb.settings
 
 from ..call_site import warn
 from ..errors import ConfigError
+from . import validators
 
 PREFIX = "DYNAMODB_"
 LOCAL = "local://"
-LAST_RESORT_REGION = "us-east-1"
-_OVERRIDE_FILE = "the file that PYNAMODB_CONFIG names"
 PAY_PER_REQUEST = "PAY_PER_REQUEST"
 PROVISIONED = "PROVISIONED"
 BOTOCORE = "botocore"
@@ -35,304 +31,193 @@ DIRECT = "direct"
 BlockingCalls = t.Literal["allow", "warn", "raise"]
 BillingMode = t.Literal["PAY_PER_REQUEST", "PROVISIONED"]
 Transport = t.Literal["botocore", "direct"]
-Convert = cabc.Callable[[str, t.Any], t.Any]
 
-_FOR_DIRECT = ("greenlet", "httptools", "orjson")
-_PORTS = 65535
-_WHOLE = re.compile(r"[+-]?[0-9]{1,100}")
-_REGION = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
-_TABLE_NAME_PART = re.compile(r"[A-Za-z0-9_.-]{0,252}")
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-CREDENTIALS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+Scope = t.Literal["app", "endpoint", "table"]
+"""What the value of a setting belongs to: the app as a whole, one endpoint (and so one client and
+one pool), or one table."""
 
-
-def _shown(value: t.Any) -> str:
-    """The repr of a value for a message, cut to a readable length."""
-    try:
-        text = repr(value)
-    except Exception:
-        return f"of type {type(value).__name__!r}"
-
-    return text if len(text) <= 80 else f"{text[:79]}…"
+_DEFAULT_REGION = "us-east-1"
+_OVERRIDE_FILE = "the file that PYNAMODB_CONFIG names"
+_MODULES_OF_TRANSPORTS = {DIRECT: ("greenlet", "httptools", "orjson")}
+# There cannot be more connections to one address than ports.
+_MOST_CONNECTIONS = 65535
 
 
-def _whole(minimum: int, maximum: int | None = None) -> Convert:
-    wanted = f"{minimum} or more" if maximum is None else f"from {minimum} to {maximum}"
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """The facts of one setting, apart from its type."""
 
-    def convert(key: str, value: t.Any) -> int:
-        number: t.Any = value
+    name: str
+    """Its attribute of :class:`Settings`, which is also its name in a ``Meta``."""
 
-        if (isinstance(value, str) and _WHOLE.fullmatch(value.strip())) or (
-            isinstance(value, float) and value.is_integer()
-        ):
-            number = int(value)
+    default: t.Any
+    """Its value where nothing is set."""
 
-        if (
-            not isinstance(number, int)
-            or isinstance(number, bool)
-            or number < minimum
-            or (maximum is not None and number > maximum)
-        ):
-            raise ConfigError(f"{key} must be a whole number, {wanted}; it is {_shown(value)}.")
+    check: validators.Check
+    """Checks and converts a value."""
 
-        return number
+    scope: Scope
+    """What its value belongs to."""
 
-    return convert
+    secret: bool
+    """Whether its value is left out of every repr, log line and message."""
 
+    override_file: bool
+    """Whether PynamoDB's own override file may set it."""
 
-def _number(value: t.Any) -> float | None:
-    """A number, or the number that a text holds."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return None
+    meta: bool
+    """Whether a model's ``Meta`` may set it."""
 
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    bind: bool
+    """Whether a bind may set it."""
 
+    needs: tuple[str, ...]
+    """The settings that must be set in the same place."""
 
-def _seconds(key: str, value: t.Any) -> float:
-    number = _number(value)
-
-    if number is None or not 0 < number <= threading.TIMEOUT_MAX:
-        raise ConfigError(
-            f"{key} must be a number of seconds, above 0 and finite; it is {_shown(value)}."
-        )
-
-    return number
-
-
-def _milliseconds(key: str, value: t.Any) -> float:
-    number = _number(value)
-
-    if number is None or not 0 <= number < math.inf:
-        raise ConfigError(
-            f"{key} must be a number of milliseconds, 0 or more and finite; it is {_shown(value)}."
-        )
-
-    return number
-
-
-def _text(key: str, value: t.Any) -> str:
-    if not isinstance(value, str):
-        raise ConfigError(
-            f"{key} must be a string, but it is of type {type(value).__name__!r}. A value that"
-            " 'from_prefixed_env' reads is parsed as JSON: put it in double quotes there."
-        )
-
-    return value
-
-
-def _secret(key: str, value: t.Any) -> str:
-    text = _text(key, value)
-
-    if not text or text != text.strip() or not text.isprintable():
-        raise ConfigError(
-            f"{key} must be a non-empty string without white space around it;"
-            " leave it out to use botocore's credential chain."
-        )
-
-    return text
-
-
-def _region(key: str, value: t.Any) -> str:
-    if not isinstance(value, str) or not _REGION.fullmatch(value):
-        raise ConfigError(
-            f"{key} must be the name of a region like 'us-east-1'; it is {_shown(value)}."
-        )
-
-    return value
-
-
-def _host(key: str, value: t.Any) -> str:
-    wanted = f"{key} must be a URL like 'http://localhost:8000' or 'https://…', or {LOCAL!r}"
-
-    if not isinstance(value, str):
-        raise ConfigError(f"{wanted}; it is {_shown(value)}.")
-
-    if value == LOCAL:
-        return value
-
-    if "@" in value:
-        raise ConfigError(
-            f"{wanted}, without user or password (its value isn't shown here); credentials go into"
-            " 'DYNAMODB_AWS_ACCESS_KEY_ID' and 'DYNAMODB_AWS_SECRET_ACCESS_KEY'."
-        )
-
-    try:
-        url = urllib.parse.urlsplit(value)
-        hostname, port = url.hostname, url.port
-    except ValueError as error:
-        raise ConfigError(f"{wanted}; {error}.") from None
-
-    if (
-        url.scheme not in {"http", "https"}
-        or not hostname
-        or port == 0
-        or url.query
-        or url.fragment
-        or not value.isprintable()
-        or any(character.isspace() for character in value)
-    ):
-        raise ConfigError(f"{wanted}; it is {_shown(value)}.")
-
-    return value.rstrip("/")
-
-
-def _headers(key: str, value: t.Any) -> cabc.Mapping[str, str]:
-    wanted = f"{key} must be a mapping of header names to values, both strings"
-
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise ConfigError(f"{wanted}; as text, it must be a JSON object.") from None
-
-    headers: t.Any = value
-
-    if not isinstance(value, cabc.Mapping):
-        raise ConfigError(f"{wanted}; it is of type {type(value).__name__!r}.")
-
-    for name, content in headers.items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ConfigError(f"{wanted}; {name!r} is no header name.")
-
-        if not isinstance(content, str):
-            raise ConfigError(
-                f"{wanted}; the value of {name!r} is of type {type(content).__name__!r}."
-            )
-
-        if not content.isprintable() or not content.isascii():
-            raise ConfigError(
-                f"{wanted}; the value of {name!r} holds what a header can't (a line break, say)."
-            )
-
-    return t.cast("dict[str, str]", dict(headers))
-
-
-def _prefix(key: str, value: t.Any) -> str:
-    text = _text(key, value)
-
-    if not _TABLE_NAME_PART.fullmatch(text):
-        raise ConfigError(
-            f"{key} must consist of what table names may hold"
-            f" (letters, digits, '_', '-', '.'); it is {_shown(text)}."
-        )
-
-    return text
-
-
-def _choice(*choices: str) -> Convert:
-    def convert(key: str, value: t.Any) -> str:
-        if value not in choices:
-            wanted = " or ".join(repr(choice) for choice in choices)
-            raise ConfigError(f"{key} must be {wanted}; it is {_shown(value)}.")
-
-        return t.cast(str, value)
-
-    return convert
-
-
-def _transport(key: str, value: t.Any) -> str:
-    transport: str = _choice(BOTOCORE, DIRECT)(key, value)
-    missing = [name for name in _FOR_DIRECT if importlib.util.find_spec(name) is None]
-
-    if transport == DIRECT and missing:
-        raise ConfigError(
-            f"{key} is {DIRECT!r}, which needs {' and '.join(missing)}: install"
-            f" 'dynamo-ext[{DIRECT}]', or set it to {BOTOCORE!r}."
-        )
-
-    return transport
+    @property
+    def key(self) -> str:
+        """Its key in ``app.config``."""
+        return PREFIX + self.name.upper()
 
 
 def _setting(
-    convert: Convert, default: t.Any = None, *, override_file: bool = False, secret: bool = False
+    check: validators.Check,
+    default: t.Any = None,
+    *,
+    scope: Scope,
+    secret: bool = False,
+    override_file: bool = False,
+    meta: bool | None = None,
+    bind: bool = True,
+    needs: tuple[str, ...] = (),
 ) -> t.Any:
-    """One setting.
+    """Declare one setting. Its field has its name, its type, and these facts.
 
-    :param convert: Checks and converts a value; gets the key for its messages.
+    :param check: Checks and converts a value.
     :param default: The value where nothing is set.
+    :param scope: What the value belongs to.
+    :param secret: Whether to leave the value out of every repr, log line and message.
     :param override_file: Whether PynamoDB's own override file may set it.
-    :param secret: Whether to keep it out of the repr.
+    :param meta: Whether a model's ``Meta`` may set it. Default: unless it belongs to the app.
+    :param bind: Whether a bind may set it.
+    :param needs: The settings that must be set in the same place.
     """
-    metadata = {"convert": convert, "override_file": override_file}
-    return dataclasses.field(default=default, repr=not secret, metadata=metadata)
+    return dataclasses.field(
+        default=default,
+        repr=not secret,
+        metadata={
+            "check": check,
+            "scope": scope,
+            "secret": secret,
+            "override_file": override_file,
+            "meta": scope != "app" if meta is None else meta,
+            "bind": bind,
+            "needs": needs,
+        },
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings of one app, checked and converted.
 
-    Made by :meth:`from_mapping`; :attr:`PynamoDB.settings` gives those of the
-    current app. Credentials and the values of extra headers are not in its repr.
+    :meth:`from_mapping` reads them; :attr:`PynamoDB.settings` gives those of the current app. The
+    repr shows neither credentials nor extra headers.
     """
 
-    region: str = _setting(_region, LAST_RESORT_REGION, override_file=True)
+    region: str = _setting(validators.region, _DEFAULT_REGION, scope="endpoint", override_file=True)
     """AWS region. Default: botocore's chain, then ``us-east-1``."""
 
-    host: str | None = _setting(_host, override_file=True)
+    host: str | None = _setting(validators.url_or(LOCAL), scope="endpoint", override_file=True)
     """URL of DynamoDB, or ``"local://"`` for the embedded engine. Default: AWS's own."""
 
-    connect_timeout_seconds: float = _setting(_seconds, 15, override_file=True)
+    connect_timeout_seconds: float = _setting(
+        validators.seconds, 15, scope="endpoint", override_file=True
+    )
     """Longest wait for a connection, in seconds."""
 
-    read_timeout_seconds: float = _setting(_seconds, 30, override_file=True)
+    read_timeout_seconds: float = _setting(
+        validators.seconds, 30, scope="endpoint", override_file=True
+    )
     """Longest wait for a read from a connection, in seconds."""
 
-    base_backoff_ms: int = _setting(_whole(0), 25, override_file=True)
+    base_backoff_ms: int = _setting(
+        validators.whole_number(0), 25, scope="endpoint", override_file=True
+    )
     """Base of the exponential back-off between retries, in milliseconds."""
 
-    max_retry_attempts: int = _setting(_whole(0), 3, override_file=True)
+    max_retry_attempts: int = _setting(
+        validators.whole_number(0), 3, scope="endpoint", override_file=True
+    )
     """How often a failed call is retried; 0 for not at all."""
 
-    max_pool_connections: int = _setting(_whole(1, _PORTS), 10, override_file=True)
+    max_pool_connections: int = _setting(
+        validators.whole_number(1, _MOST_CONNECTIONS), 10, scope="endpoint", override_file=True
+    )
     """Connections kept, and so calls in flight at once, per engine and process."""
 
     extra_headers: cabc.Mapping[str, str] | None = _setting(
-        _headers, override_file=True, secret=True
+        validators.headers, scope="endpoint", secret=True, override_file=True
     )
     """Headers added to every request after it was signed."""
 
-    read_capacity_units: int | None = _setting(_whole(1))
+    read_capacity_units: int | None = _setting(validators.whole_number(1), scope="table")
     """Default read capacity of tables and their indexes."""
 
-    write_capacity_units: int | None = _setting(_whole(1))
+    write_capacity_units: int | None = _setting(validators.whole_number(1), scope="table")
     """Default write capacity of tables and their indexes."""
 
-    aws_access_key_id: str | None = _setting(_secret, secret=True)
-    """Credentials. Default: botocore's chain."""
+    aws_access_key_id: str | None = _setting(
+        validators.credential, scope="endpoint", secret=True, needs=("aws_secret_access_key",)
+    )
+    """Access key. Default: botocore's credential chain."""
 
-    aws_secret_access_key: str | None = _setting(_secret, secret=True)
-    """Credentials."""
+    aws_secret_access_key: str | None = _setting(
+        validators.credential, scope="endpoint", secret=True, needs=("aws_access_key_id",)
+    )
+    """Secret key that belongs to the access key."""
 
-    aws_session_token: str | None = _setting(_secret, secret=True)
-    """Credentials."""
+    aws_session_token: str | None = _setting(
+        validators.credential,
+        scope="endpoint",
+        secret=True,
+        needs=("aws_access_key_id", "aws_secret_access_key"),
+    )
+    """Session token of temporary credentials."""
 
-    pool_timeout_seconds: float = _setting(_seconds, 30)
+    pool_timeout_seconds: float = _setting(validators.seconds, 30, scope="app")
     """Longest wait for a slot of the pool, in seconds."""
 
-    call_timeout_seconds: float | None = _setting(_seconds)
+    call_timeout_seconds: float | None = _setting(validators.seconds, scope="app")
     """Longest time for a call in all: queue, attempts, waits; in seconds. ``None``: no limit."""
 
-    slow_call_ms: float | None = _setting(_milliseconds)
-    """From when on a call is logged as slow, in milliseconds. ``None``: never."""
+    slow_call_ms: float | None = _setting(validators.milliseconds, scope="app")
+    """Duration from which on a call is logged as slow, in milliseconds. ``None``: never."""
 
-    blocking_calls: BlockingCalls | None = _setting(_choice("allow", "warn", "raise"))
+    blocking_calls: BlockingCalls | None = _setting(
+        validators.choice(*t.get_args(BlockingCalls)), scope="app", bind=False
+    )
     """What a blocking call on an event loop's thread does. ``None``: ``"warn"`` in debug and
     testing, else ``"allow"``."""
 
-    table_name_prefix: str = _setting(_prefix, "")
+    table_name_prefix: str = _setting(validators.table_name_prefix, "", scope="table")
     """Put before every table name."""
 
-    billing_mode: BillingMode | None = _setting(_choice(PAY_PER_REQUEST, PROVISIONED))
+    billing_mode: BillingMode | None = _setting(
+        validators.choice(*t.get_args(BillingMode)), scope="table"
+    )
     """Billing mode of new tables. ``None``: on demand unless capacity is set."""
 
-    transport: Transport = _setting(_transport, BOTOCORE)
+    transport: Transport = _setting(
+        validators.choice(*t.get_args(Transport), modules=_MODULES_OF_TRANSPORTS),
+        BOTOCORE,
+        scope="endpoint",
+        meta=False,
+    )
     """How requests travel: through botocore, or past most of it."""
 
     def __post_init__(self) -> None:
-        check_credentials(vars(self), lambda name: f"'{PREFIX}{name.upper()}'")
+        check_needs(vars(self), lambda name: f"'{SETTINGS[name].key}'")
 
     @classmethod
     def from_mapping(cls, config: cabc.Mapping[str, t.Any]) -> Settings:
@@ -343,22 +228,22 @@ class Settings:
         a mapping is wanted, since environment variables are text.
 
         :param config: The mapping. Keys that don't start with ``DYNAMODB_`` are ignored.
+        :return: The settings.
         :raises ConfigError: if a value is wrong. The message names the key.
         """
         _warn_of_unknown_keys(config)
         _warn_of_override_file()
         values: dict[str, t.Any] = {}
 
-        for field in dataclasses.fields(cls):
-            key = PREFIX + field.name.upper()
-            value, origin = config.get(key), f"'{key}'"
+        for name, setting in SETTINGS.items():
+            value, origin = config.get(setting.key), f"'{setting.key}'"
 
-            if value is None and field.metadata["override_file"]:
-                value = pynamodb.settings.get_settings_value(field.name)
-                origin = f"'{field.name}' in {_OVERRIDE_FILE}"
+            if value is None and setting.override_file:
+                value = pynamodb.settings.get_settings_value(name)
+                origin = f"'{name}' in {_OVERRIDE_FILE}"
 
             if value is not None:
-                values[field.name] = convert(field.name, value, origin)
+                values[name] = setting.check(origin, value)
 
         if "region" not in values:
             values["region"] = _region_of_chain()
@@ -366,38 +251,40 @@ class Settings:
         return cls(**values)
 
 
-def convert(name: str, value: t.Any, origin: str) -> t.Any:
-    """Check and convert one value.
+SETTINGS: cabc.Mapping[str, Setting] = types.MappingProxyType(
+    {
+        field.name: Setting(name=field.name, default=field.default, **field.metadata)
+        for field in dataclasses.fields(Settings)
+    }
+)
+"""The facts of every setting, by its name."""
 
-    :param name: The attribute of :class:`Settings` that it is for.
-    :param value: The value, not ``None``.
-    :param origin: Where it was set, for the message.
-    :raises ConfigError: if it is wrong.
+
+def check_needs(values: cabc.Mapping[str, t.Any], describe: cabc.Callable[[str], str]) -> None:
+    """Refuse a setting without those that it needs: half a pair of credentials.
+
+    :param values: The values that were set in one place, by the names of their settings.
+    :param describe: Gives the text by which a message names a setting of that place.
+    :raises ConfigError: if a setting has a value, and one that it needs has none.
     """
-    return Settings.__dataclass_fields__[name].metadata["convert"](origin, value)
+    given = [name for name, setting in SETTINGS.items() if setting.needs and _has(values, name)]
+    needed = {name for setting in given for name in SETTINGS[setting].needs}
+    missing = [name for name in SETTINGS if name in needed and not _has(values, name)]
 
-
-def check_credentials(
-    values: cabc.Mapping[str, t.Any], describe: cabc.Callable[[str], str]
-) -> None:
-    """Refuse half a pair of credentials.
-
-    :param values: What holds the three credentials, among others.
-    :param describe: Tells how a credential is called where it was set.
-    :raises ConfigError: if a key lacks its other half, or a token its keys.
-    """
-    here = [describe(name) for name in CREDENTIALS if values[name] is not None]
-    missing = [describe(name) for name in CREDENTIALS[:2] if values[name] is None]
-
-    if here and missing:
+    if missing:
         raise ConfigError(
-            f"{' and '.join(missing)} must be set together with {' and '.join(here)};"
+            f"{' and '.join(map(describe, missing))} must be set together with"
+            f" {' and '.join(map(describe, given))};"
             " leave out all of them to use botocore's credential chain."
         )
 
 
+def _has(values: cabc.Mapping[str, t.Any], name: str) -> bool:
+    return values.get(name) is not None
+
+
 def _warn_of_unknown_keys(config: cabc.Mapping[str, t.Any]) -> None:
-    known = [PREFIX + field.name.upper() for field in dataclasses.fields(Settings)]
+    known = [setting.key for setting in SETTINGS.values()]
 
     for key in config:
         if not str(key).startswith(PREFIX) or key in known:
@@ -412,35 +299,38 @@ def _warn_of_unknown_keys(config: cabc.Mapping[str, t.Any]) -> None:
 
 
 def _warn_of_override_file() -> None:
-    """Warn of what PynamoDB, or one who reads our documentation, would take for a setting there."""
-    fields = dataclasses.fields(Settings)
-    honoured = {field.name for field in fields if field.metadata["override_file"]}
-    known = {*pynamodb.settings.default_settings_dict, *(field.name for field in fields)}
+    """Warn of the settings in the override file that have no effect: PynamoDB's and ours."""
+    for name in sorted({*pynamodb.settings.default_settings_dict, *SETTINGS}):
+        setting = SETTINGS.get(name)
 
-    for name in sorted(known - honoured):
+        if setting is not None and setting.override_file:
+            continue
+
         if hasattr(pynamodb.settings.override_settings, name):
             message = f"'{name}' in {_OVERRIDE_FILE} has no effect in dynamo-ext."
 
-            if name in Settings.__dataclass_fields__:
-                message += f" Set '{PREFIX}{name.upper()}' in app.config instead."
+            if setting is not None:
+                message += f" Set '{setting.key}' in app.config instead."
 
             warn(message, UserWarning)
 
 
 def _region_of_chain() -> str:
-    """The region of botocore's own chain (environment, profile), or the last resort.
+    """The region that botocore itself finds (environment, profile), or the default.
 
-    :raises ConfigError: if the chain itself is broken.
+    :raises ConfigError: if AWS's own configuration cannot be read, or names an invalid region.
     """
+    setting = SETTINGS["region"]
+
     try:
         region: str | None = botocore.session.get_session().get_config_variable("region")
     except botocore.exceptions.BotoCoreError as error:
         raise ConfigError(
-            f"'{PREFIX}REGION' is not set and AWS's own configuration can't be read: {error}"
+            f"'{setting.key}' is not set and AWS's own configuration can't be read: {error}"
         ) from error
 
     if region is None:
-        return LAST_RESORT_REGION
+        return _DEFAULT_REGION
 
-    origin = f"'{PREFIX}REGION' is not set, and the region of AWS's own configuration"
-    return t.cast(str, convert("region", region, origin))
+    origin = f"'{setting.key}' is not set, and the region of AWS's own configuration"
+    return t.cast(str, setting.check(origin, region))

@@ -1,3 +1,3 @@
-"""The embedded engine: what ``DYNAMODB_HOST = "local://"`` stands for."""
+"""The embedded engine, which ``DYNAMODB_HOST = "local://"`` starts."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m dynamo_ext.local``: the embedded engine by itself."""
+"""``python -m dynamo_ext.local``: run the embedded engine as a server of its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from .server import EngineServer
 
 
 def main(arguments: cabc.Sequence[str] | None = None) -> None:
-    """Run an engine in this process until Ctrl-C or SIGTERM; print its URL when it answers."""
+    """Run an engine in this process until Ctrl-C or SIGTERM; print its URL once it answers.
+
+    :param arguments: The command line. Default: that of this process.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m dynamo_ext.local",
         description="Run the embedded engine by itself, print its address, and serve until Ctrl-C."
@@ -24,6 +27,7 @@ def main(arguments: cabc.Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--port", type=int, default=0, help="default: a free port")
     port: int = parser.parse_args(arguments).port
+
     try:
         launcher.require_extra()
         server = EngineServer(port, secrets.token_hex(16))
@@ -31,7 +35,9 @@ def main(arguments: cabc.Sequence[str] | None = None) -> None:
         parser.exit(1, f"{error}\n")
     except (OSError, OverflowError) as error:
         parser.exit(1, f"cannot listen on port {port}: {error}\n")
+
     signal.signal(signal.SIGTERM, _exit)
+
     with contextlib.suppress(KeyboardInterrupt):
         server.serve(on_ready=lambda: print(server.url, flush=True))
 

@@ -1,8 +1,8 @@
-"""The embedded engine: what ``DYNAMODB_HOST = "local://"`` stands for.
+"""Starts the embedded engine, which ``DYNAMODB_HOST = "local://"`` asks for, and finds it again.
 
-A DynamoDB-compatible engine (moto's server) on a free port of the loopback interface, for
-development and tests. It keeps its data in memory. There is one for each process tree: a server,
-its workers and the children of its reloader share it, and it ends with the server.
+The engine is a DynamoDB-compatible server (moto's) on a free port of the loopback interface, for
+development and tests. It keeps its data in memory. Each process tree has one: a server, its workers
+and the children of its reloader share it, and it ends with the server.
 """
 
 from __future__ import annotations
@@ -38,126 +38,69 @@ if sys.platform != "win32":
     import fcntl
 
 _VARIABLE = "_DYNAMO_EXT_LOCAL"
-_DEADLINE = 30.0
-_STOP_DEADLINE = 5.0
+_START_TIMEOUT = 30.0
+_STOP_TIMEOUT = 5.0
+_STOP_INTERVAL = 0.005
+_ANSWER_INTERVAL = 0.02
 _LOG_TAIL = 2000
-_EXTRA = ("moto", "flask_cors")
+_MODULES_OF_EXTRA = ("moto", "flask_cors")
 
 _logger = logging.getLogger("dynamo_ext.local")
 
 
 def start() -> None:
-    """Start the engine of this process tree, or join the one that it has.
+    """Start the engine of this process tree, or join the one that runs.
 
-    Does not wait until the engine answers.
+    This does not wait until the engine answers.
 
-    :raises dynamo_ext.ConfigError: The extra ``local`` is not installed.
-    :raises RuntimeError: The engine could not be started.
+    :raises ConfigError: if the extra ``local`` is not installed.
+    :raises RuntimeError: if the engine cannot be started.
     """
-    with _known.lock:
-        _current()
+    with _state.lock:
+        _find_or_start()
 
 
 def endpoint() -> str:
-    """The address of this process tree's engine, once it answers. Starts it if needed.
+    """Get the address of this process tree's engine, once it answers. Start it if needed.
 
-    If the engine was killed, its data are lost: a warning is logged, and a new one started, which
-    has no tables. May be called from any thread, and often.
+    If the engine was killed, its data are lost: this logs a warning and starts a new one, which has
+    no tables. Any thread may call this, as often as it likes.
 
     :return: A URL on the loopback interface.
-    :raises dynamo_ext.ConfigError: The extra ``local`` is not installed.
-    :raises RuntimeError: The engine ended at once, or does not answer within 30 s.
+    :raises ConfigError: if the extra ``local`` is not installed.
+    :raises RuntimeError: if the engine ends at once, or does not answer within 30 s.
     """
     while True:
-        with _known.lock:
-            engine = _current()
-            if _known.has_answered:
+        with _state.lock:
+            engine = _find_or_start()
+
+            if _state.has_answered:
                 return engine.url
-        is_ours = _answers(engine)
-        with _known.lock:
-            if is_ours:
-                _known.has_answered = engine == _known.engine
+
+        # Without the lock: a fork in another thread must not wait for the engine.
+        is_engine = _wait_for_answer(engine)
+
+        with _state.lock:
+            if is_engine:
+                _state.has_answered = engine == _state.engine
                 return engine.url
-            _known.foreign.add(engine)
+
+            _state.impostors.add(engine)
 
 
 def ends_with_this_process() -> bool:
-    """Whether the engine that this process uses is gone as soon as this process is."""
-    engine = _known.engine
+    """Whether the engine that this process uses ends when this process ends."""
+    engine = _state.engine
     return engine is not None and engine.owner.pid == os.getpid()
 
 
-@dataclasses.dataclass(frozen=True)
-class _Engine:
-    """An engine's process, and the process that it lives and dies with."""
-
-    process: Process
-    owner: Process
-    port: int
-    token: str = dataclasses.field(repr=False)
-
-    @property
-    def url(self) -> str:
-        return f"http://{HOST}:{self.port}"
-
-    def dump(self) -> str:
-        numbers = [*dataclasses.astuple(self.process), *dataclasses.astuple(self.owner), self.port]
-        return ":".join([*map(str, numbers), self.token])
-
-    @classmethod
-    def load(cls, text: str) -> _Engine | None:
-        """The engine that :meth:`dump` gave this text for; ``None`` for any other text."""
-        try:
-            *numbers, token = text.split(":")
-            pid, born, owner_pid, owner_born, port = map(int, numbers)
-        except ValueError:
-            return None
-        return cls(Process(pid, born), Process(owner_pid, owner_born), port, token)
-
-
-class _Known:
-    """What this process knows of its engine. To be read and changed with the lock held."""
-
-    def __init__(self) -> None:
-        # Reentrant: a log handler may make calls to the engine that the record is about.
-        self.lock = threading.RLock()
-        self.engine: _Engine | None = None
-        self.has_answered = False
-        self.foreign: set[_Engine] = set()
-
-
-_known = _Known()
-# Imported by the first connection otherwise. A process that is forked during an import is stuck in
-# its own one for ever: the thread that holds the lock of the module is not in it.
-codecs.lookup("idna")
-if sys.platform != "win32":
-    # Nobody forks while an engine is being started: the child would be left with locks that no
-    # thread of its own can release, here and in the standard library.
-    os.register_at_fork(
-        before=_known.lock.acquire,
-        after_in_parent=_known.lock.release,
-        after_in_child=_known.lock.release,
-    )
-
-
-# Registered when imported, hence run after the exit handlers of the app, which may still need it.
-@atexit.register
-def _stop() -> None:
-    engine = _known.engine
-    if engine is None or engine.owner.pid != os.getpid() or not engine.process.lives():
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(engine.process.pid, signal.SIGTERM)
-    deadline = time.monotonic() + _STOP_DEADLINE
-    while engine.process.lives() and time.monotonic() < deadline:
-        time.sleep(0.005)
-
-
 def require_extra() -> None:
+    """Check that the extra ``local`` is installed.
+
+    :raises ConfigError: if it is not.
     """
-    :raises ConfigError: if the extra ``local`` is not installed.
-    """
-    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    missing = [name for name in _MODULES_OF_EXTRA if importlib.util.find_spec(name) is None]
+
     if missing:
         raise ConfigError(
             "'DYNAMODB_HOST' is 'local://', the embedded engine, but it is not installed"
@@ -166,84 +109,226 @@ def require_extra() -> None:
         )
 
 
-def _is_usable(engine: _Engine) -> bool:
-    return engine not in _known.foreign and engine.process.lives() and engine.owner.lives()
+@dataclasses.dataclass(frozen=True)
+class _Engine:
+    """A running engine.
+
+    :param process: The process of the engine.
+    :param owner: The process whose end ends the engine.
+    :param port: The port that it listens on.
+    :param token: The secret by which it proves its identity.
+    """
+
+    process: Process
+    owner: Process
+    port: int
+    token: str = dataclasses.field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://{HOST}:{self.port}"
+
+    def dump(self) -> str:
+        """The engine as text, for an environment variable or a file."""
+        numbers = [*dataclasses.astuple(self.process), *dataclasses.astuple(self.owner), self.port]
+        return ":".join([*map(str, numbers), self.token])
+
+    @classmethod
+    def load(cls, text: str) -> _Engine | None:
+        """Read what :meth:`dump` wrote.
+
+        :param text: The text.
+        :return: The engine; ``None`` if the text does not come from :meth:`dump`.
+        """
+        try:
+            *numbers, token = text.split(":")
+            pid, started, owner_pid, owner_started, port = map(int, numbers)
+        except ValueError:
+            return None
+
+        return cls(Process(pid, started), Process(owner_pid, owner_started), port, token)
 
 
-def _current() -> _Engine:
-    """The engine that this process knows, or else finds in its tree, or else starts."""
-    known = _known.engine
+class _State:
+    """What this process knows of its engine. Hold the lock to read or change it."""
+
+    def __init__(self) -> None:
+        # Reentrant: a log handler may make calls to the engine while the lock is held.
+        self.lock = threading.RLock()
+        self.engine: _Engine | None = None
+        self.has_answered = False
+        # Addresses at which something else answered.
+        self.impostors: set[_Engine] = set()
+
+
+_state = _State()
+
+# Import this codec now; otherwise the first connection would. A process forked while another thread
+# imports a module waits forever for that module's lock, because the thread does not exist in it.
+codecs.lookup("idna")
+
+if sys.platform != "win32":
+    # A fork waits while an engine is being started. Otherwise the child would inherit locks, of
+    # this module and of the standard library, that none of its threads can release.
+    os.register_at_fork(
+        before=_state.lock.acquire,
+        after_in_parent=_state.lock.release,
+        after_in_child=_state.lock.release,
+    )
+
+
+# Registered at import, so that it runs after the app's exit handlers, which may use the engine.
+@atexit.register
+def _stop() -> None:
+    engine = _state.engine
+
+    if engine is None or engine.owner.pid != os.getpid() or not engine.process.is_alive():
+        return
+
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(engine.process.pid, signal.SIGTERM)
+
+    deadline = time.monotonic() + _STOP_TIMEOUT
+
+    while engine.process.is_alive() and time.monotonic() < deadline:
+        time.sleep(_STOP_INTERVAL)
+
+
+def _find_or_start() -> _Engine:
+    """The engine that this process knows, or finds in its process tree, or starts.
+
+    The caller holds the lock.
+    """
+    known = _state.engine
+
     if known is not None and _is_usable(known):
         return known
+
     require_extra()
     inherited = _Engine.load(os.environ.get(_VARIABLE, ""))
+
     if inherited is not None and _is_usable(inherited):
         engine, is_replacement = inherited, False
     else:
-        engine, is_replacement = _meet(_owner(inherited))
-    has_lost_data = is_replacement or _known.has_answered
-    _known.engine, _known.has_answered = engine, False
+        engine, is_replacement = _agree_on_engine(_find_owner(inherited))
+
+    has_lost_data = is_replacement or _state.has_answered
+    _state.engine, _state.has_answered = engine, False
     os.environ[_VARIABLE] = engine.dump()
+
     if has_lost_data:
         _logger.warning(
             "The embedded engine has died, and its tables and items with it."
             " A new one, which is empty, takes its place."
         )
+
     return engine
 
 
-def _meet(owner: Process) -> tuple[_Engine, bool]:
-    """The one engine that the processes of this owner agree on.
+def _is_usable(engine: _Engine) -> bool:
+    return engine not in _state.impostors and engine.process.is_alive() and engine.owner.is_alive()
 
-    :param owner: The process that the engine lives and dies with.
+
+def _agree_on_engine(owner: Process) -> tuple[_Engine, bool]:
+    """Find or start the one engine of an owner's processes, by means of a file that they share.
+
+    :param owner: The process whose end ends the engine.
     :return: The engine, and whether it was started in place of one that has died.
     """
-    record = _path(owner, "engine")
-    with _locked(record) as file:
+    with _locked(_path(owner, "engine")) as file:
         recorded = _Engine.load(file.read())
+
         if recorded is not None and _is_usable(recorded):
             return recorded, False
+
         engine = _launch(owner)
         file.truncate(0)
         file.write(engine.dump())
         return engine, recorded is not None
 
 
-def _owner(inherited: _Engine | None) -> Process:
-    """The process whose workers, reloads and children share an engine with this one.
+def _find_owner(inherited: _Engine | None) -> Process:
+    """Find the process whose workers, reloads and children share an engine with this one.
 
-    Servers load the app in their workers, often in these alone. So the owner is the server: the
-    topmost process that this one was started from by multiprocessing, by a fork, or by running
-    the same command again.
+    Servers load the app in their workers, often only there. So the owner is the server: the topmost
+    process from which this one comes by multiprocessing, by a fork, or by running the same command
+    again.
+
+    :param inherited: The engine that the environment names.
+    :return: The owner of that engine if it is alive, else the topmost such process.
     """
-    if inherited is not None and inherited not in _known.foreign and inherited.owner.lives():
+    if inherited is not None and inherited not in _state.impostors and inherited.owner.is_alive():
         return inherited.owner
+
     owner = t.cast(Process, Process.of(os.getpid()))
-    parent = _multiprocessing_parent() or _parent_in_same_program(owner)
+    parent = _multiprocessing_parent() or _parent_of_same_program(owner)
+
     while parent is not None:
         owner = parent
-        parent = _parent_in_same_program(owner)
+        parent = _parent_of_same_program(owner)
+
     return owner
 
 
+def _multiprocessing_parent() -> Process | None:
+    parent = multiprocessing.parent_process()
+    return None if parent is None else Process.of(t.cast(int, parent.pid))
+
+
+def _parent_of_same_program(process: Process) -> Process | None:
+    fields = server.stat_fields(process.pid)
+    parent = None if fields is None else Process.of(int(fields[1]))
+
+    if parent is None or not _is_same_program(process, parent):
+        return None
+
+    return parent
+
+
+def _is_same_program(process: Process, other: Process) -> bool:
+    # A forked process may change its title, and so its command line, but not its auxiliary vector.
+    for name in ("cmdline", "auxv"):
+        with contextlib.suppress(OSError):
+            content = pathlib.Path(f"/proc/{process.pid}/{name}").read_bytes()
+
+            if content and content == pathlib.Path(f"/proc/{other.pid}/{name}").read_bytes():
+                return True
+
+    return False
+
+
 def _launch(owner: Process) -> _Engine:
+    """Start an engine.
+
+    :param owner: The process whose end ends the engine.
+    :raises RuntimeError: if it cannot be started. The message has the end of its log.
+    """
     token = secrets.token_hex(16)
     request = {
         "owner": dataclasses.astuple(owner),
         "token": token,
         "path": [os.path.abspath(entry) for entry in sys.path],
-        "leftovers": [str(_path(owner, suffix)) for suffix in ("engine", "log")],
+        "files": [str(_path(owner, suffix)) for suffix in ("engine", "log")],
     }
+
     try:
-        report = json.loads(_run_launcher(json.dumps(request), _path(owner, "log")))
-        pid, born, port = map(int, report)
+        report = json.loads(_run_server(json.dumps(request), _path(owner, "log")))
+        pid, started, port = map(int, report)
     except (OSError, subprocess.TimeoutExpired, TypeError, ValueError) as error:
         raise _failure("could not be started", owner) from error
-    return _Engine(Process(pid, born), owner, port, token)
+
+    return _Engine(Process(pid, started), owner, port, token)
 
 
-def _run_launcher(request: str, log: pathlib.Path) -> str:
-    # Files and not pipes: of a pipe, a process that is made meanwhile could hold the other end.
+def _run_server(request: str, log: pathlib.Path) -> str:
+    """Run the server's file until it has left an engine running.
+
+    :param request: What it reads from standard input.
+    :param log: The file for its standard error.
+    :return: What it wrote to standard output.
+    """
+    # Files and not pipes: a process forked meanwhile could keep the other end of a pipe open.
     with _temporary_file() as stdin, _temporary_file() as stdout, log.open("w") as stderr:
         stdin.write(request)
         stdin.seek(0)
@@ -254,77 +339,99 @@ def _run_launcher(request: str, log: pathlib.Path) -> str:
             stderr=stderr,
             cwd=log.parent,
             start_new_session=True,
-            timeout=_DEADLINE,
+            timeout=_START_TIMEOUT,
         )
         stdout.seek(0)
         return stdout.read()
+
+
+def _wait_for_answer(engine: _Engine) -> bool:
+    """Wait until the engine's port answers.
+
+    :param engine: The engine.
+    :return: Whether the engine answered, and not another server that listens on its port.
+    :raises RuntimeError: if the engine ends, or nothing answers within 30 s.
+    """
+    deadline = time.monotonic() + _START_TIMEOUT
+
+    while (remaining := deadline - time.monotonic()) > 0:
+        if not engine.process.is_alive():
+            raise _failure("ended before it could answer", engine.owner)
+
+        try:
+            return _has_proof(engine, remaining)
+        except OSError:
+            time.sleep(_ANSWER_INTERVAL)
+        except http.client.HTTPException:
+            return False
+
+    raise RuntimeError(f"the embedded engine does not answer within {_START_TIMEOUT:g} s")
+
+
+def _has_proof(engine: _Engine, timeout: float) -> bool:
+    """Ask the server on an engine's port to prove that it has the engine's token."""
+    challenge = secrets.token_hex(16)
+    connection = http.client.HTTPConnection(HOST, engine.port, timeout=timeout)
+
+    with contextlib.closing(connection):
+        connection.request("GET", server.PROOF_PATH + challenge)
+        answer = connection.getresponse().read()
+
+    return answer == server.proof(engine.token, challenge).encode()
+
+
+def _failure(what: str, owner: Process) -> RuntimeError:
+    """Remove the files of an engine that failed, and make an error with the end of its log."""
+    log = _path(owner, "log")
+    text = log.read_text(errors="replace")[-_LOG_TAIL:].strip() if log.exists() else ""
+
+    for file in (log, _path(owner, "engine")):
+        file.unlink(missing_ok=True)
+
+    return RuntimeError(f"the embedded engine {what}: {text or 'it has said nothing'}")
+
+
+def _path(owner: Process, suffix: str) -> pathlib.Path:
+    return _directory() / f"{owner.pid}-{owner.started}.{suffix}"
 
 
 def _temporary_file() -> t.IO[str]:
     return tempfile.TemporaryFile("w+", encoding="ascii", dir=_directory())
 
 
-def _answers(engine: _Engine) -> bool:
-    """Wait until the engine answers, and prove that it is the engine that does."""
-    deadline = time.monotonic() + _DEADLINE
-    while (left := deadline - time.monotonic()) > 0:
-        if not engine.process.lives():
-            raise _failure("ended before it could answer", engine.owner)
-        try:
-            return _proves_itself(engine, left)
-        except OSError:
-            time.sleep(0.02)
-        except http.client.HTTPException:
-            return False
-    raise RuntimeError(f"the embedded engine does not answer within {_DEADLINE:g} s")
-
-
-def _proves_itself(engine: _Engine, timeout: float) -> bool:
-    challenge = secrets.token_hex(16)
-    connection = http.client.HTTPConnection(HOST, engine.port, timeout=timeout)
-    with contextlib.closing(connection):
-        connection.request("GET", server.PROOF_PATH + challenge)
-        answer = connection.getresponse().read()
-    return answer == server.proof(engine.token, challenge).encode()
-
-
-def _failure(what: str, owner: Process) -> RuntimeError:
-    log = _path(owner, "log")
-    said = log.read_text(errors="replace")[-_LOG_TAIL:].strip() if log.exists() else ""
-    for leftover in (log, _path(owner, "engine")):
-        leftover.unlink(missing_ok=True)
-    return RuntimeError(f"the embedded engine {what}: {said or 'it has said nothing'}")
-
-
-def _path(owner: Process, suffix: str) -> pathlib.Path:
-    return _directory() / f"{owner.pid}-{owner.born}.{suffix}"
-
-
 def _directory() -> pathlib.Path:
-    """Where the processes of this user meet. No other user may put a false address there."""
+    """The directory that this user's processes share. No other user may put an address there.
+
+    :raises RuntimeError: if another user can write to it.
+    """
     if sys.platform == "win32":
         directory = pathlib.Path(tempfile.gettempdir(), "dynamo-ext")
         directory.mkdir(exist_ok=True)
         return directory
+
     directory = pathlib.Path(tempfile.gettempdir(), f"dynamo-ext-{os.getuid()}")
+
     with contextlib.suppress(FileExistsError):
         directory.mkdir(mode=0o700)
+
     status = directory.lstat()
     is_private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
+
     if not is_private or status.st_uid != os.getuid():
         raise RuntimeError(
             f"{str(directory)!r} must be a directory that belongs to the current user, with mode"
             " 0700. Remove it, or set TMPDIR to another place."
         )
+
     return directory
 
 
 @contextlib.contextmanager
 def _locked(path: pathlib.Path) -> cabc.Iterator[t.TextIO]:
-    """A file that one process at a time has open. It is created if needed."""
+    """Open a file that one process at a time may have open. Create it if needed."""
     while True:
         with path.open("a+") as file, _exclusive(file):
-            # An engine that ends removes its file, perhaps before it could be locked here.
+            # An engine that ends removes its file, perhaps between opening and locking it here.
             if _is_at(path, file):
                 file.seek(0)
                 yield file
@@ -341,7 +448,7 @@ def _is_at(path: pathlib.Path, file: t.TextIO) -> bool:
 if sys.platform == "win32":
 
     def _exclusive(file: t.TextIO) -> contextlib.nullcontext[None]:
-        # So workers that start at the same moment may get an engine each there.
+        # Without a lock, workers that start at the same moment may get an engine each.
         return contextlib.nullcontext()
 
 else:
@@ -349,32 +456,10 @@ else:
     @contextlib.contextmanager
     def _exclusive(file: t.TextIO) -> cabc.Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_EX)
+
         try:
             yield
         finally:
             file.flush()
-            # Closing is not enough: a process forked meanwhile has the file open, too.
+            # Closing the file does not unlock it if a process forked meanwhile has it open, too.
             fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _multiprocessing_parent() -> Process | None:
-    parent = multiprocessing.parent_process()
-    return None if parent is None else Process.of(t.cast(int, parent.pid))
-
-
-def _parent_in_same_program(process: Process) -> Process | None:
-    fields = server.stat_fields(process.pid)
-    parent = None if fields is None else Process.of(int(fields[1]))
-    if parent is None or not _is_same_program(process, parent):
-        return None
-    return parent
-
-
-def _is_same_program(process: Process, other: Process) -> bool:
-    # A forked process has its parent's auxiliary vector, whatever title it has given itself.
-    for name in ("cmdline", "auxv"):
-        with contextlib.suppress(OSError):
-            content = pathlib.Path(f"/proc/{process.pid}/{name}").read_bytes()
-            if content and content == pathlib.Path(f"/proc/{other.pid}/{name}").read_bytes():
-                return True
-    return False

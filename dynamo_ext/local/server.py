@@ -1,12 +1,13 @@
 """The process of the embedded engine: moto's DynamoDB behind a small HTTP server.
 
-:mod:`dynamo_ext.local.launcher` runs this file by its path, not as a module. So the package and
-what it imports are not loaded first, and the port is open a moment after the process has started.
-For the same reason this file imports nothing but the standard library at its top.
+:mod:`dynamo_ext.local.launcher` runs this file by its path, not as a module. So the process does
+not import the package and what it depends on, and listens a moment after its start. For the same
+reason this file imports nothing but the standard library at its top.
 """
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import contextlib
 import dataclasses
 import hmac
@@ -31,49 +32,60 @@ if t.TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 PROOF_PATH = "/.dynamo-ext/"
-_WATCH_INTERVAL = 0.2
+_OWNER_INTERVAL = 0.2
 _HAS_PROC = pathlib.Path("/proc/self/stat").exists()
+
+_Headers = cabc.Iterable[tuple[str, str]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """One process, told apart from a later one that gets the same pid.
+    """One process, distinct from a later one with the same process id.
 
     :param pid: Its process id. It stays the same when the process executes another program.
-    :param born: When it started, in ticks of the system's clock; 0 where the system does not tell.
+    :param started: When it started, in ticks of the system's clock; 0 where the system does not
+        tell.
     """
 
     pid: int
-    born: int
+    started: int
 
     @classmethod
     def of(cls, pid: int) -> Process | None:
-        """The process that has this pid now.
+        """Find the process that has this id now.
 
         :param pid: The process id.
-        :return: ``None`` if there is no such process, or nothing is left of it but its exit code.
+        :return: The process; ``None`` if there is none, or only its exit code is left.
         """
-        born = _birth(pid)
-        return None if born is None else cls(pid, born)
+        started = _start_time(pid)
+        return None if started is None else cls(pid, started)
 
-    def lives(self) -> bool:
-        return _birth(self.pid) == self.born
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return _start_time(self.pid) == self.started
 
 
 def stat_fields(pid: int) -> list[bytes] | None:
-    """What Linux tells about a process, from its state on (field 3 of ``/proc/PID/stat``)."""
+    """Read what Linux tells about a process.
+
+    :param pid: The process id.
+    :return: The fields of ``/proc/PID/stat`` from the third one on, which is the process's state;
+        ``None`` if there is no such process.
+    """
     try:
-        stat = pathlib.Path(f"/proc/{pid}/stat").read_bytes()
+        content = pathlib.Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    # The name of the program may hold spaces and brackets: count from the last bracket.
-    return stat.rpartition(b")")[2].split()
+
+    # The second field, the program's name in brackets, may contain spaces and brackets.
+    return content.rpartition(b")")[2].split()
 
 
-def _birth(pid: int) -> int | None:
+def _start_time(pid: int) -> int | None:
     if _HAS_PROC:
         fields = stat_fields(pid)
         return None if fields is None or fields[0] in b"ZX" else int(fields[19])
+
     return 0 if _exists(pid) else None
 
 
@@ -83,10 +95,12 @@ if sys.platform == "win32":
         import _winapi
 
         synchronize = 0x00100000
+
         try:
             handle = _winapi.OpenProcess(synchronize, False, pid)
         except OSError:
             return False
+
         try:
             return _winapi.WaitForSingleObject(handle, 0) != _winapi.WAIT_OBJECT_0
         finally:
@@ -101,27 +115,33 @@ else:
             return False
         except PermissionError:
             pass
+
         return True
 
 
 def proof(token: str, challenge: str) -> str:
-    """What only the engine that was given this token can answer to the challenge."""
+    """Compute the answer that only the engine with this token can give.
+
+    :param token: The engine's secret.
+    :param challenge: The question, different each time.
+    :return: The answer.
+    """
     return hmac.digest(token.encode(), challenge.encode(), "sha256").hex()
 
 
 class EngineServer(socketserver.ThreadingTCPServer):
     """The engine's HTTP server on the loopback interface.
 
-    It listens as soon as it is made; requests wait until :meth:`serve` has loaded moto.
+    It listens from the start; requests wait until :meth:`serve` has loaded moto.
 
     :param port: The port to listen on; 0 takes a free one.
-    :param token: What the engine proves its identity with.
-    :raises OSError: The port is taken.
+    :param token: The secret by which the engine proves its identity.
+    :raises OSError: if the port is taken.
     """
 
     daemon_threads = True
     request_queue_size = 128
-    # On Windows the option would let two servers listen on one port.
+    # On Windows this option would let two servers listen on one port.
     allow_reuse_address = os.name == "posix"
 
     def __init__(self, port: int, token: str) -> None:
@@ -129,11 +149,11 @@ class EngineServer(socketserver.ThreadingTCPServer):
         self.port: int = self.server_address[1]
         self.url = f"http://{HOST}:{self.port}"
         self._token = token
-        # moto changes its tables without a lock. With one, each call is atomic, as it is in
-        # DynamoDB, and nothing is lost: the interpreter runs one thread at a time anyway.
-        self._turn = threading.Lock()
+        # moto changes its tables without a lock. With this one each call is atomic, as in
+        # DynamoDB. It costs no speed: the interpreter runs one thread at a time anyway.
+        self._lock = threading.Lock()
 
-    def serve(self, on_ready: t.Callable[[], None] = lambda: None) -> None:
+    def serve(self, on_ready: cabc.Callable[[], None] = lambda: None) -> None:
         """Load moto, then answer requests until the process ends.
 
         :param on_ready: Called when moto is loaded.
@@ -143,13 +163,19 @@ class EngineServer(socketserver.ThreadingTCPServer):
         self.serve_forever()
 
     def proof(self, challenge: str) -> str:
+        """Compute the engine's answer to a challenge, as :func:`proof` does."""
         return proof(self._token, challenge)
 
-    def call(self, environ: dict[str, t.Any]) -> tuple[int, t.Iterable[tuple[str, str]], bytes]:
+    def call(self, environ: dict[str, t.Any]) -> tuple[int, _Headers, bytes]:
+        """Let moto answer a request. An exception in moto becomes an error of the server.
+
+        :param environ: The request as a WSGI environment.
+        :return: Status, headers and body of the response.
+        """
         from werkzeug.test import run_wsgi_app
 
         try:
-            with self._turn:
+            with self._lock:
                 content, status, headers = run_wsgi_app(self._application, environ, buffered=True)
                 return int(status.split()[0]), headers.items(), b"".join(content)
         except Exception as error:
@@ -157,12 +183,12 @@ class EngineServer(socketserver.ThreadingTCPServer):
             return _internal_error(error)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        # A client that hangs up is no event.
+        """Print an exception, unless the client has closed its connection, which is normal."""
         if not isinstance(sys.exception(), ConnectionError):
             traceback.print_exc()
 
 
-def _internal_error(error: Exception) -> tuple[int, t.Iterable[tuple[str, str]], bytes]:
+def _internal_error(error: Exception) -> tuple[int, _Headers, bytes]:
     body = {
         "__type": "com.amazonaws.dynamodb.v20120810#InternalServerError",
         "message": f"the embedded engine failed: {type(error).__name__}: {error}",
@@ -171,7 +197,11 @@ def _internal_error(error: Exception) -> tuple[int, t.Iterable[tuple[str, str]],
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """Keeps connections open, which the WSGI servers of the standard library and werkzeug don't."""
+    """Passes the requests of one connection to the engine's WSGI application.
+
+    It keeps the connection open. The WSGI servers of the standard library and of Werkzeug close it
+    after each request.
+    """
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -189,13 +219,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
 
     def do_POST(self) -> None:
-        # A browser names the page that a request comes from. No page has any business here.
+        # Only browsers send this header. No web page may read or change the data.
         if "Origin" in self.headers:
             self.send_error(403)
         elif (length := self.headers.get("Content-Length", "")).isdigit():
             self._send(*self._engine.call(self._environ(self.rfile.read(int(length)))))
         else:
             self.send_error(411)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log no requests."""
 
     def _environ(self, body: bytes) -> dict[str, t.Any]:
         path, _, query = self.path.partition("?")
@@ -224,25 +257,26 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             "wsgi.run_once": False,
         }
 
-    def _send(self, status: int, headers: t.Iterable[tuple[str, str]], body: bytes) -> None:
+    def _send(self, status: int, headers: _Headers, body: bytes) -> None:
         self.send_response_only(status)
+
         for name, value in headers:
             if name.lower() != "content-length":
                 self.send_header(name, value)
+
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
 
 def _dynamodb_application() -> WSGIApplication:
+    """Load moto, independent of the settings for AWS, moto and warnings in the environment."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "MOTO_"))]:
         del os.environ[name]
+
     os.environ["MOTO_ALLOW_NONEXISTENT_REGION"] = "true"
     os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"
-    # Whoever turns warnings into errors means his own code and not moto's.
+    # Options that turn warnings into errors are meant for the app, not for moto.
     warnings.simplefilter("ignore")
     from moto.moto_server.werkzeug_app import create_backend_app
 
@@ -252,96 +286,117 @@ def _dynamodb_application() -> WSGIApplication:
 
 
 def main() -> None:
-    """Leave the engine that standard input describes running, and print its pid and port."""
+    """Start the engine that standard input describes; print its pid, start time and port."""
     request = sys.stdin.read()
+
     if sys.platform == "win32" and sys.argv[1:] != ["detached"]:
         print(_report_of_detached_process(request))
         return
+
     wanted = json.loads(request)
-    # After what is installed: a file of the app must not hide a library that moto needs.
+    # Behind the installed packages: a file of the app must not hide a library that moto needs.
     sys.path.extend(entry for entry in wanted["path"] if entry not in sys.path)
-    leftovers = [pathlib.Path(name) for name in wanted["leftovers"]]
+    files = [pathlib.Path(name) for name in wanted["files"]]
     owner = Process(*wanted["owner"])
     server = EngineServer(0, wanted["token"])
     _report_and_detach(server.port)
-    _obey_signals(leftovers)
-    threading.Thread(target=_leave_after, args=(owner, leftovers), daemon=True).start()
-    _sweep(leftovers[0].parent)
+    _exit_on_signals(files)
+    threading.Thread(target=_exit_after, args=(owner, files), daemon=True).start()
+    _remove_stale_files(files[0].parent)
     server.serve()
 
 
 def _report_and_detach(port: int) -> None:
-    """Go on as a process that is nobody's child, so that no ``wait()`` of the app ever meets it."""
+    """Go on in a process that is not the app's child, so that no ``wait()`` of the app meets it."""
     if sys.platform == "win32":
         _report(os.getpid(), port)
     elif engine := os.fork():
         _report(engine, port)
         os._exit(0)
+
     _close_standard_streams()
 
 
 def _report(engine: int, port: int) -> None:
-    print(json.dumps([engine, _birth(engine), port]), flush=True)
+    print(json.dumps([engine, _start_time(engine), port]), flush=True)
 
 
 def _report_of_detached_process(request: str) -> str:
-    """Windows has no fork: start the engine as a process of its own, and pass its report on."""
+    """Start the engine as a detached process, for Windows, which has no fork.
+
+    :param request: What the process reads from standard input.
+    :return: Its report.
+    """
     command = [sys.executable, "-I", __file__, "detached"]
     flags = 0
+
     if sys.platform == "win32":
         flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
+
     pipe = subprocess.PIPE
     engine = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, creationflags=flags)
     assert engine.stdin is not None
     assert engine.stdout is not None
+
     with engine.stdin:
         engine.stdin.write(request)
+
     return engine.stdout.readline()
-
-
-def _obey_signals(leftovers: list[pathlib.Path]) -> None:
-    # Ignored and blocked signals are inherited from whoever was the first to need the engine.
-    def leave(number: int, frame: types.FrameType | None) -> None:
-        _leave(leftovers)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, leave)
-    if sys.platform != "win32":
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _close_standard_streams() -> None:
     nothing = os.open(os.devnull, os.O_RDWR)
+
     for descriptor in (0, 1):
         os.dup2(nothing, descriptor)
+
     os.close(nothing)
 
 
-def _leave_after(owner: Process, leftovers: list[pathlib.Path]) -> None:
-    # Polled, because no handle on another process survives that it executes itself anew.
-    while owner.lives():
-        time.sleep(_WATCH_INTERVAL)
-    _leave(leftovers)
+def _exit_on_signals(files: list[pathlib.Path]) -> None:
+    """Exit on SIGTERM and SIGINT, even if the process that started the engine ignores them.
+
+    :param files: The engine's files, which are removed then.
+    """
+
+    def handle(number: int, frame: types.FrameType | None) -> None:
+        _exit(files)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handle)
+
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
-def _leave(leftovers: list[pathlib.Path]) -> t.NoReturn:
-    _remove(leftovers)
+def _exit_after(owner: Process, files: list[pathlib.Path]) -> None:
+    """Exit when the owner has ended."""
+    # Polled: a pipe to the owner would also close when the owner executes another program.
+    while owner.is_alive():
+        time.sleep(_OWNER_INTERVAL)
+
+    _exit(files)
+
+
+def _exit(files: list[pathlib.Path]) -> t.NoReturn:
+    _remove(files)
     os._exit(0)
 
 
-def _remove(files: t.Iterable[pathlib.Path]) -> None:
+def _remove(files: cabc.Iterable[pathlib.Path]) -> None:
     for file in files:
-        # On Windows a file that is still open stays; the next engine sweeps it up.
+        # Windows does not remove a file that is open; a later engine does.
         with contextlib.suppress(OSError):
             file.unlink()
 
 
-def _sweep(directory: pathlib.Path) -> None:
-    """Remove what engines that were killed have left, once their owners are gone."""
+def _remove_stale_files(directory: pathlib.Path) -> None:
+    """Remove the files of engines that were killed, once their owners have ended."""
     for file in directory.iterdir():
         with contextlib.suppress(ValueError):
-            pid, born = map(int, file.stem.split("-"))
-            if not Process(pid, born).lives():
+            pid, started = map(int, file.stem.split("-"))
+
+            if not Process(pid, started).is_alive():
                 _remove([file])
 
 
