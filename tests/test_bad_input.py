@@ -476,7 +476,9 @@ def test_another_extension_on_the_same_app() -> None:
     assert app.extensions["pynamodb"] is db
 
 
-@pytest.mark.parametrize("no_app", [None, "shop", flask, flask.Flask], ids=repr)
+@pytest.mark.parametrize(
+    "no_app", [None, "shop", flask, flask.Flask], ids=["None", "name", "module", "class"]
+)
 def test_what_is_no_app(no_app: t.Any) -> None:
     with pytest.raises(TypeError) as raised:
         PynamoDB().init_app(no_app)
