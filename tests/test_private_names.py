@@ -121,7 +121,7 @@ USES = [
     ),
     Use(
         "_get_schema",
-        ("dynamo_ext.models.model",),
+        ("dynamo_ext.binding.app_state", "dynamo_ext.models.tables"),
         lambda: t.cast(t.Any, _Model._get_schema).__func__,
         ("cls",),
     ),
@@ -133,19 +133,19 @@ USES = [
     ),
     Use(
         "_hash_key_attribute",
-        ("dynamo_ext.models.model",),
+        ("dynamo_ext.models.batch",),
         lambda: t.cast(t.Any, _Model._hash_key_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_range_key_attribute",
-        ("dynamo_ext.models.model",),
+        ("dynamo_ext.models.batch",),
         lambda: t.cast(t.Any, _Model._range_key_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_serialize_keys",
-        ("dynamo_ext.models.model",),
+        ("dynamo_ext.models.batch",),
         lambda: t.cast(t.Any, _Model._serialize_keys).__func__,
         ("cls", "hash_key", "range_key"),
     ),

@@ -22,6 +22,7 @@ from ..concurrency import generators
 from ..concurrency.generators import Procedure
 from ..errors import UnprocessedItems
 from ..errors import UnprocessedKeys
+from . import late_binding
 
 M = t.TypeVar("M", bound=pynamodb.models.Model)
 T = t.TypeVar("T")
@@ -174,6 +175,56 @@ class BatchGet(t.Generic[T]):
             rounds_without_progress=self.rounds_without_progress + 1 if stalled else 0,
         )
         return decode_lock.each(self.decode, items), left
+
+
+def begin_get(
+    model: type[M],
+    items: cabc.Iterable[t.Any],
+    consistent_read: bool | None,
+    attributes_to_get: cabc.Sequence[str] | None,
+) -> BatchGet[M]:
+    """A batch of a model, of which nothing has been got.
+
+    :param model: The model.
+    :param items: Hash keys, or pairs of hash and range key. Duplicates count once.
+    :param consistent_read: Whether to read consistently.
+    :param attributes_to_get: The attributes to read; ``None`` for all.
+    :raises ValueError: if a key is not of that form.
+    """
+    return BatchGet(
+        connection=late_binding.connection(model),
+        keys=tuple(_serialized_key(model, item) for item in dict.fromkeys(items)),
+        decode=model.from_raw_data,
+        consistent_read=consistent_read,
+        attributes_to_get=attributes_to_get,
+    )
+
+
+def _serialized_key(kind: type[pynamodb.models.Model], item: t.Any) -> Raw:
+    """The key of an item, as DynamoDB expects it.
+
+    :param item: A hash key, or a pair of hash and range key if the model has one.
+    :raises ValueError: if it is neither.
+    """
+    model = t.cast(t.Any, kind)
+    hash_attribute, range_attribute = model._hash_key_attribute(), model._range_key_attribute()
+
+    if range_attribute is None:
+        return {hash_attribute.attr_name: model._serialize_keys(item)[0]}
+
+    pair: tuple[t.Any, ...] = tuple(item) if _is_iterable_key(item) else ()
+
+    if len(pair) != 2:
+        raise ValueError(
+            f"Invalid key {item!r} of {kind.__name__}: it must be a pair, hash key and range key."
+        )
+
+    names = hash_attribute.attr_name, range_attribute.attr_name
+    return dict(zip(names, model._serialize_keys(*pair), strict=True))
+
+
+def _is_iterable_key(item: t.Any) -> bool:
+    return isinstance(item, cabc.Iterable) and not isinstance(item, (str, bytes))
 
 
 def get(batch: BatchGet[T]) -> cabc.Iterator[T]:

@@ -31,7 +31,7 @@ class AsyncIndex(pynamodb.indexes.Index[M]):
         rate_limit: float | None = None,
     ) -> ResultIterator[M]:
         """Query the index. The parameters are those of ``query``."""
-        items: ResultIterator[M] = self._awaitable_model.aquery(
+        items: ResultIterator[M] = _model_of(self).aquery(
             hash_key,
             range_key_condition=range_key_condition,
             filter_condition=filter_condition,
@@ -59,7 +59,7 @@ class AsyncIndex(pynamodb.indexes.Index[M]):
         attributes_to_get: list[str] | None = None,
     ) -> ResultIterator[M]:
         """Scan the index. The parameters are those of ``scan``."""
-        items: ResultIterator[M] = self._awaitable_model.ascan(
+        items: ResultIterator[M] = _model_of(self).ascan(
             filter_condition=filter_condition,
             segment=segment,
             total_segments=total_segments,
@@ -83,7 +83,7 @@ class AsyncIndex(pynamodb.indexes.Index[M]):
         rate_limit: float | None = None,
     ) -> int:
         """Count on the index. The parameters are those of ``count``."""
-        number: int = await self._awaitable_model.acount(
+        number: int = await _model_of(self).acount(
             hash_key,
             range_key_condition=range_key_condition,
             filter_condition=filter_condition,
@@ -93,11 +93,6 @@ class AsyncIndex(pynamodb.indexes.Index[M]):
             rate_limit=rate_limit,
         )
         return number
-
-    @property
-    def _awaitable_model(self) -> t.Any:
-        """The model; PynamoDB's type for it doesn't know the ``a*`` methods."""
-        return self._model
 
 
 class GlobalSecondaryIndex(AsyncIndex[M], pynamodb.indexes.GlobalSecondaryIndex[M]):
@@ -113,3 +108,8 @@ def make_awaitable(index: pynamodb.indexes.Index[t.Any]) -> None:
     if not isinstance(index, AsyncIndex):
         index_class = type(index)
         index.__class__ = type(index_class.__name__, (AsyncIndex, index_class), {})
+
+
+def _model_of(index: AsyncIndex[t.Any]) -> t.Any:
+    """An index's model. PynamoDB's type for it lacks the ``a*`` methods."""
+    return t.cast(t.Any, index)._model

@@ -15,6 +15,8 @@ from pynamodb.expressions.update import Action
 import dynamo_ext.models.model
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency.generators import Procedure
+from dynamo_ext.models import batch
+from dynamo_ext.models import late_binding
 from dynamo_ext.models import tables
 from dynamo_ext.models.model import abort_not_found
 
@@ -66,7 +68,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
 
         :raises DoesNotExist: the model's own, if there is no such item.
         """
-        return await cls._offload(cls.get, hash_key, range_key, consistent_read, attributes_to_get)
+        return await _call(cls, cls.get, hash_key, range_key, consistent_read, attributes_to_get)
 
     @classmethod
     async def aget_or_404(
@@ -88,7 +90,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
     async def afirst_or_404(cls, message: str = "") -> t.Self:
         """Get the first item of a scan, or end the request with 404 Not Found. As
         ``first_or_404``."""
-        return await cls._offload(cls.first_or_404, message)
+        return await _call(cls, cls.first_or_404, message)
 
     @classmethod
     def aquery(
@@ -120,7 +122,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
             page_size=page_size,
         )
         return ResultIterator(
-            result, cls._engine_connection(), cls, limit=limit, rate_limit=rate_limit
+            result, _engine_connection(cls), cls, limit=limit, rate_limit=rate_limit
         )
 
     @classmethod
@@ -151,7 +153,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
             attributes_to_get=attributes_to_get,
         )
         return ResultIterator(
-            result, cls._engine_connection(), cls, limit=limit, rate_limit=rate_limit
+            result, _engine_connection(cls), cls, limit=limit, rate_limit=rate_limit
         )
 
     @classmethod
@@ -177,7 +179,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         if not 1 <= total_segments <= 1_000_000:
             raise ValueError(f"total_segments must be from 1 to 1,000,000; it is {total_segments}.")
 
-        connection = cls._engine_connection()
+        connection = _engine_connection(cls)
         segments = (
             cls.scan(
                 filter_condition=filter_condition,
@@ -205,8 +207,8 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
     ) -> BatchGetIterator[t.Self]:
         """Get many items. As ``batch_get``, for ``async for``; nothing is sent before the first
         item is asked for."""
-        batch = cls.begin_batch_get(items, consistent_read, attributes_to_get)
-        return BatchGetIterator(batch, cls)
+        left = batch.begin_get(cls, items, consistent_read, attributes_to_get)
+        return BatchGetIterator(left, cls)
 
     @classmethod
     def abatch_write(cls, auto_commit: bool = True) -> BatchWrite[t.Self]:
@@ -227,7 +229,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
     ) -> int:
         """Count items. As ``count``."""
         if hash_key is None:
-            return await cls._offload(cls.count, filter_condition=filter_condition)
+            return await _call(cls, cls.count, filter_condition=filter_condition)
 
         result = cls.query(
             hash_key,
@@ -239,7 +241,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         )
         page_iterator = t.cast(t.Any, result.page_iter)
         page_iterator._kwargs["select"] = constants.COUNT
-        pages = Pages(cls._engine_connection(), page_iterator, cls, rate_limit)
+        pages = Pages(_engine_connection(cls), page_iterator, cls, rate_limit)
         total = 0
 
         while (page := await pages.next()) is not None:
@@ -251,8 +253,8 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         self, condition: Condition | None = None, *, add_version_condition: bool = True
     ) -> dict[str, t.Any]:
         """Write this item. As ``save``."""
-        return await self._offload(
-            self.save, condition, add_version_condition=add_version_condition
+        return await _call(
+            type(self), self.save, condition, add_version_condition=add_version_condition
         )
 
     async def aupdate(
@@ -263,31 +265,31 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         add_version_condition: bool = True,
     ) -> t.Any:
         """Update this item, there and here. As ``update``."""
-        return await self._offload(
-            self.update, actions, condition, add_version_condition=add_version_condition
+        return await _call(
+            type(self), self.update, actions, condition, add_version_condition=add_version_condition
         )
 
     async def adelete(
         self, condition: Condition | None = None, *, add_version_condition: bool = True
     ) -> t.Any:
         """Delete this item. As ``delete``."""
-        return await self._offload(
-            self.delete, condition, add_version_condition=add_version_condition
+        return await _call(
+            type(self), self.delete, condition, add_version_condition=add_version_condition
         )
 
     async def arefresh(self, consistent_read: bool = False) -> None:
         """Read this item again. As ``refresh``."""
-        await self._offload(self.refresh, consistent_read)
+        await _call(type(self), self.refresh, consistent_read)
 
     @classmethod
     async def aexists(cls) -> bool:
         """Whether the table exists. As ``exists``."""
-        return await cls._offload(cls.exists)
+        return await _call(cls, cls.exists)
 
     @classmethod
     async def adescribe_table(cls) -> t.Any:
         """Describe the table. As ``describe_table``."""
-        return await cls._offload(cls.describe_table)
+        return await _call(cls, cls.describe_table)
 
     @classmethod
     async def acreate_table(
@@ -299,7 +301,8 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         ignore_update_ttl_errors: bool = False,
     ) -> t.Any:
         """Create the table. As ``create_table``; it waits on the loop, without a slot."""
-        await cls._drive(
+        await _drive(
+            cls,
             tables.create(
                 cls,
                 wait=wait,
@@ -307,27 +310,29 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
                 write_capacity_units=write_capacity_units,
                 billing_mode=billing_mode,
                 ignore_update_ttl_errors=ignore_update_ttl_errors,
-            )
+            ),
         )
 
     @classmethod
     async def adelete_table(cls, *, wait: bool = False) -> t.Any:
         """Delete the table. As ``delete_table``; it waits on the loop, without a slot."""
-        return await cls._drive(tables.delete(cls, wait=wait))
+        return await _drive(cls, tables.delete(cls, wait=wait))
 
     @classmethod
     async def aupdate_ttl(cls, ignore_update_ttl_errors: bool) -> None:
         """Switch on the TTL that the model declares. As ``update_ttl``."""
-        await cls._offload(cls.update_ttl, ignore_update_ttl_errors)
+        await _call(cls, cls.update_ttl, ignore_update_ttl_errors)
 
-    @classmethod
-    def _engine_connection(cls) -> Connection:
-        return cls.connection().connection
 
-    @classmethod
-    async def _offload(cls, method: cabc.Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await workers.call(cls._engine_connection(), cls, method, *args, **kwargs)
+def _engine_connection(model: type[Model]) -> Connection:
+    return late_binding.connection(model).connection
 
-    @classmethod
-    async def _drive(cls, procedure: Procedure[R]) -> R:
-        return await workers.drive(cls._engine_connection(), procedure)
+
+async def _call(
+    model: type[Model], method: cabc.Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    return await workers.call(_engine_connection(model), model, method, *args, **kwargs)
+
+
+async def _drive(model: type[Model], procedure: Procedure[R]) -> R:
+    return await workers.drive(_engine_connection(model), procedure)
