@@ -115,11 +115,8 @@ class Job(t.Generic[R]):
         waiting.current.set(hub)
 
         try:
-            try:
-                with self._under_way, slot.held():
-                    result = self._function()
-            finally:
-                slot.release()
+            with slot, self._under_way:
+                result = self._function()
         except BaseException as error:
             self._letter.write_error(error)
         else:

@@ -154,12 +154,10 @@ class _Work(t.Generic[R]):
             raise RuntimeError("This call was given up before it began.")
 
         try:
-            with self._under_way, self._slot.held():
+            with self._slot, self._under_way:
                 return self._function()
         except StopIteration as error:
             raise RuntimeError(f"{self._function} raised StopIteration") from error
-        finally:
-            self._slot.release()
 
     def give_up(self) -> None:
         """Give the slot back, unless the work has begun: then the worker does."""
