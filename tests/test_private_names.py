@@ -186,7 +186,11 @@ USES = [
     ),
     Use("_get_keys", ("dynamo_ext.models.batch",), lambda: _Model._get_keys, ("self",)),
     Use("_indexes", ("dynamo_ext_async.models.model",), lambda: _Model._indexes["by-id"]),
-    Use("_model", ("dynamo_ext_async.models.index",), lambda: t.cast(t.Any, _Model.by_id)._model),
+    Use(
+        "_model",
+        ("dynamo_ext_async.models.index", "dynamo_ext_async.models.twins"),
+        lambda: t.cast(t.Any, _Model.by_id)._model,
+    ),
     Use("_kwargs", ("dynamo_ext_async.models.model",), lambda: _page_iterator()._kwargs),
     Use("_ModelFuture", ("dynamo_ext.models.transaction",), lambda: pynamodb.models._ModelFuture),
     Use(

@@ -56,7 +56,7 @@ def _create_table(models: list[AnyModel]) -> None:
     click.echo(f"{table_name}: ", nl=False)
 
     try:
-        created = generators.run(tables.create(*models, wait=True))
+        created = generators.run(tables.create(models, wait=True))
     except _FAILURES as error:
         click.echo("failed")
         raise click.ClickException(f"Table {table_name!r} was not created: {error}") from error

@@ -190,16 +190,15 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
         :raises ConfigError: if the mode is ``PROVISIONED`` and a capacity is missing.
         :raises pynamodb.exceptions.TableError: if the server refuses.
         """
-        generators.run(
-            tables.create(
-                cls,
-                wait=wait,
-                read_capacity_units=read_capacity_units,
-                write_capacity_units=write_capacity_units,
-                billing_mode=billing_mode,
-                ignore_update_ttl_errors=ignore_update_ttl_errors,
-            )
+        creation = tables.create(
+            [cls],
+            wait,
+            read_capacity_units,
+            write_capacity_units,
+            billing_mode,
+            ignore_update_ttl_errors,
         )
+        generators.run(creation)
 
     @classmethod
     def delete_table(cls, *, wait: bool = False) -> t.Any:
