@@ -199,7 +199,7 @@ def test_settings_are_read_once(in_app: InApp) -> None:
 @pytest.mark.parametrize("key", ON_CLIENT)
 def test_setting_alone_reaches_client(in_app: InApp, config: dict[str, t.Any], key: str) -> None:
     with in_app({key: config[key]}) as db:
-        for client in (db.connection.client, Book.connection().connection.client):
+        for client in (db.connection.client, Book._get_connection().connection.client):
             assert on_client(client) == UNTOUCHED_CLIENT | ON_CLIENT[key]
 
 
@@ -269,9 +269,9 @@ def test_meta_wins_over_app(in_app: InApp, key: str) -> None:
         if key != "DYNAMODB_HOST":
             expected["endpoint_url"] = "http://127.0.0.1:8999"
 
-        connection = Shelf.connection().connection
+        connection = Shelf._get_connection().connection
         assert on_client(connection.client) == expected
-        assert on_client(Book.connection().connection.client) == of_app
+        assert on_client(Book._get_connection().connection.client) == of_app
         assert connection.engine.pool.size == expected["max_pool_connections"]
         name = key.removeprefix("DYNAMODB_").lower()
         assert getattr(effective(Shelf), name) == ALL[key]
@@ -323,7 +323,7 @@ def test_falsy_meta_wins_over_app(in_app: InApp) -> None:
         assert meta.base_backoff_ms == 0
         assert meta.extra_headers == {}
         assert meta.table_name == "shelf"
-        endpoint = Shelf.connection().connection.engine.endpoint
+        endpoint = Shelf._get_connection().connection.engine.endpoint
         assert endpoint.max_retry_attempts == 0
         assert endpoint.base_backoff_ms == 0
         assert endpoint.extra_headers == frozenset()
@@ -407,7 +407,7 @@ class Shelf(Model):
 app = flask.Flask("x")
 app.config["DYNAMODB_READ_TIMEOUT_SECONDS"] = 1.5
 db = PynamoDB(app)
-client = Shelf.connection().connection.client
+client = Shelf._get_connection().connection.client
 config = client.meta.config
 print(json.dumps([
     client.meta.region_name, config.connect_timeout, config.read_timeout,
