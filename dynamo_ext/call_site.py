@@ -1,4 +1,4 @@
-"""Where the user's code calls ours, however deep below it something arises."""
+"""Finds where the app's code calls this project, however many frames are in between."""
 
 from __future__ import annotations
 
@@ -7,35 +7,38 @@ import types
 import typing as t
 import warnings
 
-_NOT_THE_USER = ("dynamo_ext", "dynamo_ext_async", "pynamodb", "contextlib")
+_LIBRARIES = ("dynamo_ext", "dynamo_ext_async", "pynamodb", "contextlib")
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn at the innermost line that is neither ours nor PynamoDB's.
+    """Issue a warning that points to the app's line: the innermost one outside the libraries.
 
     :param message: The text.
-    :param category: The kind of warning.
+    :param category: The class of the warning.
     """
-    # One level for this function itself.
-    warnings.warn(message, category, stacklevel=len(_frames_inside()) + 1)
+    # One level more, for this function itself.
+    warnings.warn(message, category, stacklevel=len(_library_frames()) + 1)
 
 
 def called_by_user() -> str:
-    """The name of the function, ours or PynamoDB's, that the user's code called."""
-    return _frames_inside()[-1].f_code.co_name
+    """Find the function, of this project or of PynamoDB, that the app's code called.
+
+    :return: Its name.
+    """
+    return _library_frames()[-1].f_code.co_name
 
 
-def _frames_inside() -> list[types.FrameType]:
-    """The frames between the caller of this module and the user's code, innermost first."""
+def _library_frames() -> list[types.FrameType]:
+    """The frames between the caller of this module and the app's code, innermost first."""
     frame: types.FrameType | None = t.cast(types.FrameType, inspect.currentframe())
     frames: list[types.FrameType] = []
 
-    while frame is not None and _is_inside(frame.f_globals.get("__name__", "")):
+    while frame is not None and _is_of_library(frame.f_globals.get("__name__", "")):
         frames.append(frame)
         frame = frame.f_back
 
     return frames[1:]
 
 
-def _is_inside(module: str) -> bool:
-    return module.partition(".")[0] in _NOT_THE_USER
+def _is_of_library(module: str) -> bool:
+    return module.partition(".")[0] in _LIBRARIES

@@ -1,4 +1,4 @@
-"""The embedded engine, with bare processes in the place of servers."""
+"""The embedded engine, used by plain processes instead of servers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(
 DEADLINE = 30.0
 _VARIABLE = "_DYNAMO_EXT_LOCAL"
 
-# Evaluates each line that it reads, and prints what came out, so that a test can drive it.
+# Evaluates each line of standard input and prints the result, so that a test can control it.
 _APP = """
 import atexit, ctypes, json, logging, multiprocessing, os, pathlib, signal, subprocess
 import sys, threading, urllib.error, urllib.request
@@ -151,7 +151,7 @@ if __name__ == "__main__":
 
 
 class _App:
-    """A process that imports ``dynamo_ext.local`` and does what it is told."""
+    """A process that imports the launcher and evaluates what a test asks."""
 
     def __init__(self, process: subprocess.Popen[str], directory: pathlib.Path) -> None:
         self.process = process
@@ -190,7 +190,7 @@ class _StartApp(t.Protocol):
 
 @pytest.fixture
 def directory(tmp_path: pathlib.Path) -> cabc.Iterator[pathlib.Path]:
-    """Where the processes of a test run and leave files. No engine outlives the test."""
+    """The working directory of a test's processes. No engine may outlive the test."""
     (tmp_path / "app.py").write_text(_APP)
     yield tmp_path
     wait_for(lambda: not running_engines(tmp_path))
@@ -230,23 +230,26 @@ def kill_group(process: subprocess.Popen[t.Any]) -> None:
 
 
 def environment(directory: pathlib.Path) -> dict[str, str]:
-    """An environment whose processes meet in this directory, and know no engine yet."""
+    """An environment whose processes share this directory and have no engine yet."""
     variables = engines.python_environment() | {"TMPDIR": str(directory)}
     variables.pop(_VARIABLE, None)
     return variables
 
 
 def running_engines(directory: pathlib.Path) -> list[int]:
-    """The engines whose files are in this directory."""
+    """The process ids of the engines whose files are in this directory."""
     found: list[int] = []
+
     for process in pathlib.Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             command = (process / "cmdline").read_bytes()
+
             if (
                 b"dynamo_ext/local/server.py" in command
                 and directory in (process / "cwd").readlink().parents
             ):
                 found.append(int(process.name))
+
     return found
 
 
@@ -256,8 +259,9 @@ def engine_files(directory: pathlib.Path) -> list[str]:
 
 def wait_for(condition: cabc.Callable[[], object]) -> None:
     deadline = time.monotonic() + DEADLINE
+
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
 
 
@@ -272,6 +276,7 @@ def _client(url: str, region: str = "eu-west-1") -> cabc.Iterator[t.Any]:
         aws_secret_access_key="nothing",
         config=botocore.config.Config(proxies={}),
     )
+
     with contextlib.closing(client):
         yield client
 
@@ -280,6 +285,7 @@ def _client(url: str, region: str = "eu-west-1") -> cabc.Iterator[t.Any]:
 def client(embedded: str) -> cabc.Iterator[t.Any]:
     with _client(embedded) as client:
         yield client
+
         for name in client.list_tables()["TableNames"]:
             client.delete_table(TableName=name)
 
@@ -303,18 +309,21 @@ def has_the_mark(url: str) -> bool:
     with _client(url) as client:
         if "things" not in client.list_tables()["TableNames"]:
             return False
+
         return "Item" in client.get_item(TableName="things", Key={"id": {"S": "mark"}})
 
 
-# What it answers
+# Responses
 
 
-def test_put_item_can_be_got_again(app: _App) -> None:
+def test_item_can_be_read_after_it_was_put(app: _App) -> None:
     url = app.ask("local.start() or local.endpoint()")
+
     with _client(url) as client:
         _create_table(client)
         client.put_item(TableName="things", Item={"id": {"S": "a"}, "size": {"N": "3"}})
         item = client.get_item(TableName="things", Key={"id": {"S": "a"}})["Item"]
+
     assert item == {"id": {"S": "a"}, "size": {"N": "3"}}
 
 
@@ -323,25 +332,32 @@ def test_errors_are_those_of_dynamodb(client: t.Any) -> None:
     is_new = {"ConditionExpression": "attribute_not_exists(id)"}
     _create_table(client)
     client.put_item(TableName="things", Item=key)
+
     with pytest.raises(client.exceptions.ConditionalCheckFailedException) as failed:
         client.put_item(
             TableName="things", Item=key, ReturnValuesOnConditionCheckFailure="ALL_OLD", **is_new
         )
+
     assert failed.value.response["Item"] == key
+
     with pytest.raises(client.exceptions.ResourceNotFoundException):
         client.get_item(TableName="nothing", Key=key)
+
     items = [{"id": {"S": "b"}}, key]
     puts = [{"Put": {"TableName": "things", "Item": item} | is_new} for item in items]
+
     with pytest.raises(client.exceptions.TransactionCanceledException) as cancelled:
         client.transact_write_items(TransactItems=puts)
+
     reasons = cancelled.value.response["CancellationReasons"]
     assert [reason["Code"] for reason in reasons] == ["None", "ConditionalCheckFailed"]
     assert client.scan(TableName="things")["Count"] == 1
 
 
-def test_failure_of_the_engine_is_an_error_that_says_what_failed(client: t.Any) -> None:
+def test_failure_of_the_engine_is_an_error_that_names_the_exception(client: t.Any) -> None:
     with pytest.raises(botocore.exceptions.ClientError) as failed:
         client.list_global_tables()
+
     assert failed.value.response["Error"]["Code"] == "InternalServerError"
     assert "NotImplementedError" in failed.value.response["Error"]["Message"]
 
@@ -359,34 +375,42 @@ def test_no_update_is_lost(client: t.Any) -> None:
     # Long enough for the interpreter to switch threads in the middle of an update.
     ballast = {"L": [{"N": str(number)} for number in range(5000)]}
     client.put_item(TableName="things", Item={"id": {"S": "a"}, "ballast": ballast})
+
     with concurrent.futures.ThreadPoolExecutor(8) as threads:
         list(threads.map(count, range(40)))
+
     item = client.get_item(TableName="things", Key={"id": {"S": "a"}})["Item"]
     assert item["seen"] == {"N": "40"}
 
 
 def test_regions_are_apart_and_may_have_any_name(client: t.Any, embedded: str) -> None:
     _create_table(client)
+
     with _client(embedded, "local") as other:
         assert other.list_tables()["TableNames"] == []
+
     assert client.list_tables()["TableNames"] == ["things"]
 
 
 def test_connection_is_kept_open(embedded: str) -> None:
     port = int(embedded.rpartition(":")[2])
     headers = {"X-Amz-Target": "DynamoDB_20120810.ListTables", "Authorization": "none"}
+
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
         connection.connect()
         opened = connection.sock
+
         for _ in range(2):
             connection.request("POST", "/", b"{}", headers)
             assert "TableNames" in json.load(connection.getresponse())
+
         assert connection.sock is opened
 
 
 def test_web_page_is_refused(embedded: str) -> None:
     port = int(embedded.rpartition(":")[2])
     headers = {"X-Amz-Target": "DynamoDB_20120810.ListTables", "Origin": "http://example.org"}
+
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
         connection.request("POST", "/", b"{}", headers)
         response = connection.getresponse()
@@ -404,7 +428,7 @@ def test_port_is_open_on_the_loopback_interface_alone(embedded: str) -> None:
     assert found == [f"0100007F:{port:04X}"]
 
 
-# Who shares it
+# Processes that share one engine
 
 
 def test_import_starts_nothing(app: _App) -> None:
@@ -452,7 +476,7 @@ def test_waiting_for_the_engine_imports_nothing(app: _App) -> None:
     assert set(app.ask("list(sys.modules)")) == before
 
 
-def test_process_that_executes_itself_anew_keeps_the_engine(app: _App) -> None:
+def test_process_that_executes_its_program_again_keeps_the_engine(app: _App) -> None:
     url = app.ask("local.endpoint()")
     leave_a_mark(url)
     assert app.ask("restart()") == "ready"
@@ -487,7 +511,7 @@ def test_two_servers_have_an_engine_each(start_app: _StartApp) -> None:
     assert len(running_engines(second.directory)) == 1
 
 
-# How it ends
+# The end of an engine
 
 
 def test_engine_has_ended_when_its_owner_has(app: _App) -> None:
@@ -553,11 +577,11 @@ def _kill_engine(directory: pathlib.Path) -> None:
     process = Process.of(engine)
     assert process is not None
     os.kill(engine, signal.SIGKILL)
-    # A process that is ending has no command line any more, but is not gone.
+    # A process that is ending has no command line any more, but still exists.
     wait_for(lambda: not process.is_alive())
 
 
-def test_files_of_killed_engines_are_swept_up_by_the_next(start_app: _StartApp) -> None:
+def test_files_of_killed_engines_are_removed_by_the_next(start_app: _StartApp) -> None:
     app = start_app()
     app.ask("local.endpoint()")
     _kill_engine(app.directory)
@@ -568,7 +592,7 @@ def test_files_of_killed_engines_are_swept_up_by_the_next(start_app: _StartApp) 
     assert not {*left} & {*engine_files(app.directory)}
 
 
-# What is not taken for it
+# Other servers and stale addresses
 
 
 def test_address_left_by_a_server_that_is_gone_is_ignored(start_app: _StartApp) -> None:
@@ -577,8 +601,10 @@ def test_address_left_by_a_server_that_is_gone_is_ignored(start_app: _StartApp) 
     left = app.ask(f"os.environ[{_VARIABLE!r}]")
     app.kill()
     wait_for(lambda: not running_engines(app.directory))
+
     with _client(start_app(**{_VARIABLE: left}).ask("local.endpoint()")) as client:
         assert client.list_tables()["TableNames"] == []
+
     assert app.log == ""
 
 
@@ -591,6 +617,7 @@ def test_engine_whose_owner_is_gone_is_ignored_while_it_has_not_ended(
     (engine,) = running_engines(app.directory)
     os.kill(engine, signal.SIGSTOP)
     app.kill()
+
     try:
         assert start_app(**{_VARIABLE: left}).ask("local.endpoint()") != url
     finally:
@@ -612,16 +639,20 @@ def test_other_server_on_the_port_is_not_taken_for_the_engine(
             self.wfile.write(answer)
 
     me = os.getpid()
-    born = pathlib.Path(f"/proc/{me}/stat").read_text().rpartition(")")[2].split()[19]
+    started = pathlib.Path(f"/proc/{me}/stat").read_text().rpartition(")")[2].split()[19]
+
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever).start()
         port = server.server_address[1]
-        app = start_app(**{_VARIABLE: f"{me}:{born}:{me}:{born}:{port}:token"})
+        app = start_app(**{_VARIABLE: f"{me}:{started}:{me}:{started}:{port}:token"})
         url = app.ask("local.endpoint()")
         server.shutdown()
+
     assert not url.endswith(f":{port}")
+
     with _client(url) as client:
         assert client.list_tables()["TableNames"] == []
+
     app.end()
     assert running_engines(app.directory) == []
 
@@ -635,7 +666,7 @@ def test_directory_that_others_may_write_to_is_refused(app: _App) -> None:
     assert message.startswith(f"'{directory}' must be a directory that belongs to the current user")
 
 
-# What may go wrong
+# Errors
 
 
 @pytest.mark.parametrize("call", ["start", "endpoint"])
@@ -655,7 +686,7 @@ def test_moto_is_not_loaded_into_the_app(app: _App) -> None:
     assert app.ask("'moto' in sys.modules") is False
 
 
-def test_engine_that_cannot_load_moto_is_an_error_with_its_last_words(app: _App) -> None:
+def test_engine_that_cannot_load_moto_is_an_error_with_its_log(app: _App) -> None:
     python = app.directory / "python"
     run = (
         "import runpy, sys; sys.modules['moto'] = None; runpy.run_path(sys.argv[1], {}, '__main__')"
@@ -669,11 +700,12 @@ def test_engine_that_cannot_load_moto_is_an_error_with_its_last_words(app: _App)
     assert "No module named 'moto" in message
     assert engine_files(app.directory) == []
     app.ask(f"setattr(sys, 'executable', {sys.executable!r})")
+
     with _client(app.ask("local.endpoint()")) as client:
         assert client.list_tables()["TableNames"] == []
 
 
-def test_interpreter_that_fails_is_an_error_with_its_last_words(app: _App) -> None:
+def test_interpreter_that_fails_is_an_error_with_its_log(app: _App) -> None:
     python = app.directory / "python"
     python.write_text("#!/bin/sh\necho out of order >&2\nexit 1\n")
     python.chmod(0o700)
@@ -687,10 +719,11 @@ def test_interpreter_that_fails_is_an_error_with_its_last_words(app: _App) -> No
 def test_files_of_the_app_do_not_hide_what_moto_needs(app: _App) -> None:
     for name in ("responses", "requests", "xmltodict"):
         (app.directory / f"{name}.py").write_text("raise RuntimeError('wrong file')")
+
     assert app.ask("local.endpoint()").startswith("http://127.0.0.1:")
 
 
-def test_environment_for_aws_does_not_matter_to_the_engine(start_app: _StartApp) -> None:
+def test_engine_ignores_the_environment_for_aws(start_app: _StartApp) -> None:
     app = start_app(
         AWS_PROFILE="nowhere",
         AWS_CONFIG_FILE="/nonexistent",
@@ -699,17 +732,19 @@ def test_environment_for_aws_does_not_matter_to_the_engine(start_app: _StartApp)
         MOTO_ACCOUNT_ID="1",
         PYTHONWARNINGS="error",
     )
+
     with _client(app.ask("local.endpoint()")) as client:
         _create_table(client)
         table = client.describe_table(TableName="things")["Table"]
+
     assert ":123456789012:" in table["TableArn"]
 
 
-# By hand
+# python -m dynamo_ext.local
 
 
-def test_runs_by_hand_until_it_is_terminated(directory: pathlib.Path) -> None:
-    with _engine_by_hand(directory) as (engine, url):
+def test_command_runs_until_it_is_terminated(directory: pathlib.Path) -> None:
+    with _engine_of_command(directory) as (engine, url):
         leave_a_mark(url)
         assert has_the_mark(url)
         engine.terminate()
@@ -717,28 +752,31 @@ def test_runs_by_hand_until_it_is_terminated(directory: pathlib.Path) -> None:
         assert engine.returncode == 0
 
 
-def test_runs_by_hand_on_a_given_port_until_it_is_interrupted(directory: pathlib.Path) -> None:
+def test_command_runs_on_a_given_port_until_it_is_interrupted(directory: pathlib.Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with _engine_by_hand(directory, "--port", str(port)) as (engine, url):
+
+    with _engine_of_command(directory, "--port", str(port)) as (engine, url):
         assert url == f"http://127.0.0.1:{port}"
         engine.send_signal(signal.SIGINT)
         assert engine.communicate(timeout=DEADLINE) == ("", "")
         assert engine.returncode == 0
 
 
-def test_taken_port_is_an_error_by_hand(directory: pathlib.Path) -> None:
+def test_taken_port_is_an_error_of_the_command(directory: pathlib.Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        with _engine_by_hand(directory, "--port", port) as (engine, url):
+
+        with _engine_of_command(directory, "--port", port) as (engine, url):
             assert url == ""
             message = engine.communicate(timeout=DEADLINE)[1]
+
     assert message.startswith(f"cannot listen on port {port}: ")
     assert engine.returncode == 1
 
 
 @contextlib.contextmanager
-def _engine_by_hand(
+def _engine_of_command(
     directory: pathlib.Path, *arguments: str
 ) -> cabc.Iterator[tuple[subprocess.Popen[str], str]]:
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""The embedded engine under the servers that it has to live with."""
+"""The embedded engine under real servers, with their reloaders and workers."""
 
 from __future__ import annotations
 
@@ -59,25 +59,28 @@ class _Server:
         self.directory = directory
 
     def answer(self) -> dict[str, t.Any] | None:
-        """What the app tells about itself; ``None`` while there is nobody to tell it."""
+        """The app's answer; ``None`` while no process answers."""
         assert self.process.poll() is None, "the server has ended"
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+
         with contextlib.closing(connection):
             try:
                 connection.request("GET", "/")
                 body = connection.getresponse().read()
             except (OSError, http.client.HTTPException):
                 return None
-        # Hypercorn, interrupted by its reloader, answers what it has begun with an empty 500.
+
+        # Hypercorn, when its reloader interrupts it, ends requests with an empty 500.
         return t.cast("dict[str, t.Any]", json.loads(body)) if body else None
 
     def answers_of(self, count: int) -> dict[int, str]:
-        """The engine's URL, as each of so many workers sees it."""
+        """The engine's URL in each of this number of workers, by the worker's process id."""
         found: dict[int, str] = {}
 
         def ask() -> bool:
             if answer := self.answer():
                 found[answer["pid"]] = answer["url"]
+
             return len(found) == count
 
         wait_for(ask)
@@ -97,7 +100,7 @@ class _Server:
         return (answer := self.answer()) is not None and answer["version"] == version
 
     def interrupt(self) -> None:
-        """What Ctrl-C in a terminal does: interrupt the server and all that it has started."""
+        """Do what Ctrl-C in a terminal does: interrupt the server and all that it has started."""
         os.killpg(self.process.pid, signal.SIGINT)
         self.process.wait(DEADLINE)
 
@@ -114,14 +117,16 @@ def serve(tmp_path: pathlib.Path) -> cabc.Iterator[_Serve]:
         def start(framework: str, *command: str) -> _Server:
             name = framework.capitalize()
             (tmp_path / "app.py").write_text(_APP.format(framework=framework, name=name))
+
             with socket.create_server(("127.0.0.1", 0)) as free:
                 port = free.getsockname()[1]
+
             log = stack.enter_context((tmp_path / "server.log").open("wb"))
             process = subprocess.Popen(
                 [sys.executable, *(part.replace("PORT", str(port)) for part in command)],
                 cwd=tmp_path,
-                # Byte code of the old app would pass for that of the new one: they are of one
-                # size, and may be of one second.
+                # Python would take the old app's bytecode for the new one's: both files have the
+                # same size, and may have the same time in seconds.
                 env=environment(tmp_path) | {"PORT": str(port), "PYTHONDONTWRITEBYTECODE": "1"},
                 stdout=log,
                 stderr=log,
@@ -132,6 +137,7 @@ def serve(tmp_path: pathlib.Path) -> cabc.Iterator[_Serve]:
             return _Server(process, port, tmp_path)
 
         yield start
+
     wait_for(lambda: not running_engines(tmp_path))
 
 
@@ -195,8 +201,10 @@ def test_workers_of_gunicorn_share_one_engine(serve: _Serve, preload: list[str])
     urls = server.answers_of(2)
     (url,) = {*urls.values()}
     leave_a_mark(url)
+
     for pid in urls:
         os.kill(pid, signal.SIGKILL)
+
     wait_for(lambda: (answer := server.answer()) is not None and answer["pid"] not in urls)
     assert server.one_answer()["url"] == url
     assert has_the_mark(url)

@@ -1,4 +1,4 @@
-"""Nothing of ours shows a secret. Each one here is a sentinel that can be searched for."""
+"""No repr, log line, message or command shows a secret. Secrets here are unique texts to find."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def check_shows_no_secret(text: str) -> None:
 
 
 def shown(thing: object) -> str:
-    """All that Python's usual means show of a thing."""
+    """A thing as text, by each of Python's usual ways."""
     return "\n".join([repr(thing), str(thing), f"{thing}", pprint.pformat(thing)])
 
 
@@ -151,7 +151,7 @@ print(db.settings, db.connection, vars(db.connection))
 def test_calls_log_no_secret(
     in_app: InApp, stub: Stub, stub_config: dict[str, t.Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Botocore's own DEBUG log isn't ours: it shows every header, the token's among them.
+    # Without botocore's own DEBUG log, which shows every header, and so the token.
     for name in ("dynamo_ext", "dynamo_ext_async", "pynamodb", "flask.app", "tests"):
         caplog.set_level(logging.DEBUG, logger=name)
 
@@ -312,7 +312,7 @@ anything = st.recursive(
     max_leaves=5,
 )
 
-# The sentinel, with what spoils it around it.
+# A secret with random characters around it, which may make it invalid.
 secrets = st.builds(
     "{}{}{}".format, st.text(ALPHABET, max_size=3), st.just(SECRET), st.text(ALPHABET, max_size=3)
 )

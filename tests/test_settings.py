@@ -30,8 +30,7 @@ from dynamo_ext.config.settings import Setting
 from stub import HOLD
 from stub import Stub
 
-# Every value differs from every other and from every default, so that none can be taken for
-# another.
+# All values are different, and differ from the defaults, so that a test notices a mix-up.
 ALL: dict[str, t.Any] = {
     "DYNAMODB_REGION": "eu-west-3",
     "DYNAMODB_HOST": "http://127.0.0.1:8123",
@@ -130,12 +129,12 @@ def on_client(client: t.Any) -> dict[str, t.Any]:
 
 
 def effective(model: type[Model]) -> t.Any:
-    """A model's Meta in the current app, which type checkers take for the declared one."""
+    """A model's Meta in the current app, without the type of the declared one."""
     return model.Meta
 
 
 def base_backoff_ms(client: t.Any) -> int:
-    """The longest wait before the first retry, as the client's own handlers tell it."""
+    """The longest wait before the first retry, computed from the client's own handlers."""
     random.seed(0)
     delays = client.meta.events.emit(
         "needs-retry.dynamodb.GetItem",
@@ -146,7 +145,7 @@ def base_backoff_ms(client: t.Any) -> int:
         request_dict={"context": {}},
     )
     (delay,) = [delay for _, delay in delays if delay is not None]
-    # Botocore draws, too: the draw that counts is the one that makes the base a whole number.
+    # botocore draws random numbers, too: the right one makes the base a whole number.
     draws = random.Random(0)
     bases: list[float] = [delay * 1000 / draws.random() for _ in range(5)]
     return next(round(base) for base in bases if math.isclose(base, round(base), abs_tol=1e-6))

@@ -1,4 +1,4 @@
-"""Settings where they end up: in requests, and in tables."""
+"""The effect of settings on requests and tables."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ CALLS = {
 
 
 def expected_digest(request: Request, secret: str) -> str:
-    """The signature that AWS would compute with a secret of ours."""
+    """The signature that AWS would compute with this secret key."""
     signature = request.signature
     scope = f"{signature.date}/{signature.region}/dynamodb/aws4_request"
     headers = "".join(f"{name}:{request.header(name)}\n" for name in signature.signed_headers)
