@@ -28,12 +28,20 @@ from pynamodb.indexes import LocalSecondaryIndex as PynamoDBLocalIndex
 from quart import Quart
 
 import dynamo_ext
+import dynamo_ext.models.batch
+import dynamo_ext.models.transaction
+import dynamo_ext_async.models.batch
+import dynamo_ext_async.models.index
+import dynamo_ext_async.models.transaction
 import stub as stubs
+from dynamo_ext.calls.pool import Pool
+from dynamo_ext.calls.pool import Slot
 from dynamo_ext_async import GlobalSecondaryIndex
 from dynamo_ext_async import LocalSecondaryIndex
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async import UnprocessedItems
+from stub import Answer
 from stub import Stub
 from waiting import until
 
@@ -115,6 +123,34 @@ def test_so_have_the_twins_of_our_own_methods(name: str) -> None:
     assert inspect.signature(getattr(Model, f"a{name}")).parameters == original
 
 
+@pytest.mark.parametrize(
+    "owner",
+    [
+        dynamo_ext.Model,
+        Model,
+        dynamo_ext_async.models.index.AsyncIndex,
+        dynamo_ext.models.batch.BatchWrite,
+        dynamo_ext_async.models.batch.BatchWrite,
+        dynamo_ext.models.transaction.TransactGet,
+        dynamo_ext.models.transaction.TransactWrite,
+        Pool,
+        Slot,
+    ],
+    ids=lambda owner: f"{owner.__module__}.{owner.__name__}",
+)
+def test_every_public_method_documents_its_parameters_and_result(owner: type) -> None:
+    for name in public_methods(owner) & {*vars(owner)}:
+        method = getattr(owner, name)
+        signature = inspect.signature(method)
+        documentation = inspect.getdoc(method) or ""
+
+        for parameter in signature.parameters.keys() - {"self"}:
+            assert f":param {parameter}: " in documentation, name
+
+        if signature.return_annotation not in {"None", "Procedure[None]", "t.Any"}:
+            assert ":return: " in documentation, name
+
+
 @pytest.mark.parametrize("name", sorted(CALLS[pynamodb.models.Model]))
 def test_our_own_synchronous_methods_keep_pynamodb_s_parameters(name: str) -> None:
     original = inspect.signature(getattr(pynamodb.models.Model, name)).parameters.values()
@@ -126,8 +162,6 @@ def test_our_own_synchronous_methods_keep_pynamodb_s_parameters(name: str) -> No
 
 @pytest.mark.parametrize("transaction", ["TransactGet", "TransactWrite"])
 def test_transactions_collect_with_pynamodb_s_parameters(transaction: str) -> None:
-    import dynamo_ext_async.models.transaction
-
     original = getattr(pynamodb.transactions, transaction)
     ours = getattr(dynamo_ext_async.models.transaction, transaction)
 
@@ -525,3 +559,54 @@ async def test_models_of_two_engines_in_one_transaction_are_refused(
                 get.get(Elsewhere, "x")
 
     assert stub.requests == []
+
+
+class Narrow(Model):
+    """Overrides methods with signatures of its own, and notes how they are called."""
+
+    class Meta:
+        table_name = "narrow"
+
+    id = UnicodeAttribute(hash_key=True)
+    seen: t.ClassVar[list[t.Any]] = []
+
+    if not t.TYPE_CHECKING:
+
+        @classmethod
+        def get(cls, hash_key, **options):
+            cls.seen.append((hash_key, options))
+            return super().get(hash_key, **options)
+
+        @classmethod
+        def scan(cls, *conditions, **options):
+            cls.seen.append((conditions, options))
+            return super().scan(*conditions, **options)
+
+        def refresh(self):
+            self.seen.append("refresh")
+            super().refresh()
+
+
+async def test_a_twin_passes_on_what_the_caller_gave(stub_app: Quart, stub: Stub) -> None:
+    Narrow.seen.clear()
+    stub.always("Scan", Answer(body={"Items": [{"id": {"S": "a"}}], "Count": 1, "ScannedCount": 1}))
+    condition = Narrow.id.exists()
+
+    async with stub_app.app_context():
+        item = await Narrow.aget("x")
+        await Narrow.aget("x", consistent_read=True)
+        await item.arefresh()
+        assert [item.id async for item in Narrow.ascan(limit=1)] == ["a"]
+        # The rate is kept on the loop, not by PynamoDB.
+        assert [item.id async for item in Narrow.ascan(condition, rate_limit=5)] == ["a"]
+        positional = Narrow.ascan(None, None, None, None, None, None, None, None, 5, ["id"])
+        assert [item.id async for item in positional] == ["a"]
+
+    assert Narrow.seen == [
+        ("x", {}),
+        ("x", {"consistent_read": True}),
+        "refresh",
+        ((), {"limit": 1}),
+        ((condition,), {"rate_limit": None}),
+        ((*[None] * 9, ["id"]), {}),
+    ]

@@ -371,6 +371,42 @@ async def test_a_cancelled_fetch_loses_no_page(stub_app: Quart, stub: Stub) -> N
     assert starts == [None, {"N": "1"}, {"N": "1"}]
 
 
+async def test_a_cancelled_fetch_of_a_batch_loses_no_page(stub_app: Quart, stub: Stub) -> None:
+    ids = [("a", number) for number in range(3)]
+
+    def asked_for(request: Request) -> list[str]:
+        (part,) = request.body["RequestItems"].values()
+        return [key["number"]["N"] for key in part["Keys"]]
+
+    def one(request: Request) -> Answer:
+        ((table, part),) = request.body["RequestItems"].items()
+        first, *others = part["Keys"]
+        left = {table: {"Keys": others}} if others else {}
+        return Answer(body={"Responses": {table: [first]}, "UnprocessedKeys": left})
+
+    async with stub_app.app_context():
+        stub.next("BatchGetItem", one, stubs.held(one))
+        stub.always("BatchGetItem", one)
+        entries = Entry.abatch_get(ids)
+        assert (await anext(entries)).number == 0
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anext, entries)
+            await until(lambda: stub.in_flight == 1)
+            tasks.cancel_scope.cancel()
+
+        stub.release()
+        await until(lambda: stub.in_flight == 0)
+        assert (entries.total_count, [entry.number async for entry in entries]) == (1, [1, 2])
+
+    assert [asked_for(request) for request in stub.requests] == [
+        ["0", "1", "2"],
+        ["1", "2"],
+        ["1", "2"],
+        ["2"],
+    ]
+
+
 async def test_an_item_that_can_t_be_decoded_fails_in_its_turn(stub_app: Quart, stub: Stub) -> None:
     answer = page(0, 3, last=True)
     answer.body["Items"][1]["number"] = {"S": "not a number"}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import collections.abc as cabc
 import concurrent.futures
 import contextlib
+import contextvars
 import json
 import os
 import pathlib
 import pickle
 import signal
 import threading
+import time
 import typing as t
 
 import flask
@@ -356,3 +358,72 @@ def test_a_signal_handler_may_call_while_the_client_is_made(
         assert db.pool.in_use == 0
 
     assert found == ["nested", "outer"]
+
+
+def test_calls_in_a_slot_s_block_use_it_and_its_end_gives_it_back(
+    in_app: InApp, stub_config: dict[str, t.Any]
+) -> None:
+    with in_app(
+        stub_config, DYNAMODB_MAX_POOL_CONNECTIONS=1, DYNAMODB_POOL_TIMEOUT_SECONDS=5
+    ) as db:
+        with db.pool.acquire(1) as slot:
+            assert (db.pool.in_use, slot.pool) == (1, db.pool)
+            assert Todo.get("x").id == "x"
+            assert db.pool.in_use == 1
+
+        assert db.pool.in_use == 0
+        slot.release()
+        assert db.pool.in_use == 0
+
+        with pytest.raises(ZeroDivisionError), db.pool.acquire(1):
+            Todo.get(str(1 // 0))
+
+        assert db.pool.in_use == 0
+
+
+def test_a_call_under_way_keeps_a_slot_that_its_holder_gives_back(
+    in_app: InApp, stub_config: dict[str, t.Any], stub: Stub
+) -> None:
+    stub.always("GetItem", held(stub._usual))
+
+    with in_app(stub_config, DYNAMODB_MAX_POOL_CONNECTIONS=1) as db:
+        with concurrent.futures.ThreadPoolExecutor(1) as threads:
+            with db.pool.acquire(1):
+                context = contextvars.copy_context()
+                call = threads.submit(context.run, Todo.get, "x")
+                stub.wait_for(lambda: stub.in_flight == 1)
+
+            assert db.pool.in_use == 1
+            stub.release()
+            call.result()
+
+        assert db.pool.in_use == 0
+
+
+def test_an_interrupted_wait_takes_no_slot(in_app: InApp, stub_config: dict[str, t.Any]) -> None:
+    class Interruption(Exception):
+        pass
+
+    def handle() -> None:
+        raise Interruption
+
+    with in_app(stub_config, DYNAMODB_MAX_POOL_CONNECTIONS=1) as db:
+        pool = db.pool
+
+        def interrupt() -> None:
+            while not pool.waiting:
+                time.sleep(0.001)
+
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        with pool.acquire(1), on_signal(handle):
+            interrupter = threading.Thread(target=interrupt)
+            interrupter.start()
+
+            with pytest.raises(Interruption):
+                pool.acquire(60)
+
+            interrupter.join()
+            assert (pool.in_use, pool.waiting) == (1, 0)
+
+        assert (pool.in_use, pool.stats().timeouts) == (0, 0)

@@ -1,5 +1,4 @@
-"""What one app makes of the models: its settings, its engines, and each model's Meta and
-connection."""
+"""One app's state: its settings, its engines, and each model's Meta and connection."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ _all_engines: weakref.WeakSet[Engines] = weakref.WeakSet()
 class Engines:
     """The engines of one extension, one for each distinct endpoint.
 
-    An engine lives as long as an app (or a call under way) uses it.
+    An engine lives as long as an app or a call in flight uses it.
     """
 
     def __init__(self) -> None:
@@ -37,11 +36,15 @@ class Engines:
         _all_engines.add(self)
 
     def reset(self) -> None:
-        """Forget the lock, as a forked child must: a thread that it lacks may hold it."""
+        """Replace the lock, after a fork in the child: a thread of the parent may hold the old one,
+        and the child has no such thread."""
         self._lock = threading.RLock()
 
     def get(self, endpoint: Endpoint) -> Engine:
-        """The engine for an endpoint, made at the first request."""
+        """The engine for an endpoint, created at the first request.
+
+        :param endpoint: The endpoint.
+        """
         with self._lock:
             engine = self._engines.get(endpoint)
 
@@ -56,18 +59,18 @@ class Binding:
     """One model in one app."""
 
     snapshot: meta.Snapshot
-    """What the model declared when this was made."""
+    """What the model declared when this was created."""
 
     meta: meta.Meta
     connection: TableConnection
 
 
 class AppState:
-    """One app's part of the extension.
+    """The state of the extension in one app.
 
-    :param app: The app; it is not kept alive.
+    :param app: The app, which this does not keep alive.
     :param settings: The app's settings.
-    :param engines: The engines that it shares with the other apps of the extension.
+    :param engines: The engines that the app shares with the other apps of the extension.
     """
 
     def __init__(self, app: App, settings: Settings, engines: Engines) -> None:
@@ -88,10 +91,11 @@ class AppState:
     def bind(self, model: type[pynamodb.models.Model], declared: t.Any) -> Binding:
         """A model's Meta and connection in this app.
 
-        Made anew when the model's declared Meta has changed since.
+        They are created again when the model's declared Meta has changed since.
 
         :param model: The model.
         :param declared: The ``Meta`` that the model declares.
+        :return: The Meta and the connection.
         :raises ConfigError: if a value that the model declares is invalid.
         """
         binding = self._bindings.get(model)
@@ -115,7 +119,7 @@ class AppState:
 
     def _use(self, endpoint: Endpoint) -> Engine:
         engine = self._engines.get(endpoint)
-        # A new set each time: another thread may be going through the old one.
+        # A new set, because another thread may be iterating over the old one.
         self._used = frozenset({*filter(_is_alive, self._used), weakref.ref(engine)})
         return engine
 

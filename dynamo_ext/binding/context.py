@@ -1,7 +1,7 @@
 """Which app a call is for.
 
-The innermost app context wins. Each framework keeps its own "current context", so when both have
-one, the innermost is the one that was pushed while the other was current already.
+The innermost app context wins. Each framework has a current context of its own: if both have one,
+the innermost is the one that was pushed while the other was current already.
 """
 
 from __future__ import annotations
@@ -35,27 +35,37 @@ _chosen: contextvars.ContextVar[App | None] = contextvars.ContextVar(
 
 
 def add_framework(current_context: cabc.Callable[[], Context | None]) -> None:
-    """Let a framework say what its current app context is.
+    """Register a framework.
 
-    It must also call :func:`context_pushed` whenever it has pushed one.
+    It must also call :func:`context_pushed` whenever it has pushed an app context.
+
+    :param current_context: Returns the framework's current app context, if there is one.
     """
     _frameworks.append(current_context)
 
 
 def context_pushed(context: Context) -> None:
-    """Remember inside which other contexts one was pushed."""
+    """Remember inside which other contexts a context was pushed.
+
+    :param context: The context.
+    """
     if others := tuple(other for other in _contexts() if other is not context):
         _outer[context] = others
 
 
 def register(app: App, state: AppState) -> None:
-    """Make an app known with its part of the extension."""
+    """Register an app with its state.
+
+    :param app: The app.
+    :param state: The state of the extension in the app.
+    """
     _states[app] = state
 
 
 def state_of(app: App) -> AppState:
-    """An app's part of the extension.
+    """The state of the extension in an app.
 
+    :param app: The app.
     :raises RuntimeError: if the app was not initialised.
     """
     try:
@@ -68,7 +78,7 @@ def state_of(app: App) -> AppState:
 
 
 def app() -> App:
-    """The app that a call made now is for.
+    """The app that a call made now is for: the one of the innermost app context, else the only one.
 
     :raises RuntimeError: outside any app context, unless exactly one app is initialised.
     """
@@ -82,9 +92,10 @@ def app() -> App:
 
 
 def state() -> AppState:
-    """The extension's part of the app that a call made now is for.
+    """The state of the extension in the app that a call made now is for.
 
-    :raises RuntimeError: as :func:`app` and :func:`state_of` do.
+    :raises RuntimeError: outside any app context, unless exactly one app is initialised, and if the
+        app is not initialised.
     """
     return state_of(app())
 
@@ -98,13 +109,19 @@ def find_state() -> AppState | None:
 
 
 def uses(engine: Engine) -> int:
-    """How many apps an engine serves."""
+    """How many apps use an engine.
+
+    :param engine: The engine.
+    """
     return sum(engine in state.engines() for state in list(_states.values()))
 
 
 @contextlib.contextmanager
 def use(app: App) -> cabc.Generator[None]:
-    """Make every call inside the block be for one app, whatever contexts are pushed."""
+    """Make every call inside the block be for one app, whatever contexts are pushed.
+
+    :param app: The app.
+    """
     token = _chosen.set(app)
 
     try:
@@ -134,7 +151,7 @@ def _only_app() -> App:
     apps = list(_states)
 
     if len(apps) > 1:
-        # An app is part of reference cycles: one that nobody uses any more may still be there.
+        # An app is part of reference cycles: one that is no longer used may not be collected yet.
         del apps
         gc.collect()
         apps = list(_states)

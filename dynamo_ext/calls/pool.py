@@ -214,9 +214,10 @@ class Pool:
             self._give_back()
 
     def slot(self, start: float) -> Slot:
-        """The slot of a waiter that was served.
+        """Make the slot of a waiter that was served.
 
         :param start: When the wait for it began, by :func:`time.monotonic`.
+        :return: The slot.
         """
         queue_seconds = time.monotonic() - start
 

@@ -1,4 +1,4 @@
-"""``flask dynamodb …`` and ``quart dynamodb …``: one group of commands under both."""
+"""``flask dynamodb create-tables`` and ``quart dynamodb create-tables``."""
 
 from __future__ import annotations
 
@@ -72,5 +72,5 @@ def _create_table(models: list[AnyModel]) -> None:
 
 
 def _load_app(click_context: click.Context) -> App:
-    """The app that ``flask`` or ``quart`` was called for."""
+    """The app of the command line, loaded by ``flask`` or ``quart``."""
     return t.cast(App, click_context.obj.load_app())

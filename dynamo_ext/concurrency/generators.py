@@ -1,8 +1,8 @@
 """Work that takes several calls with waits between them, written once for threads and for tasks.
 
-A procedure is a generator: between two waits it makes at most one call, and it yields how many
-seconds to wait before it goes on. Whoever drives it decides how to wait; nobody holds a slot
-meanwhile.
+A procedure is a generator. Between two waits it makes at most one call; it yields how many seconds
+to wait before the next step. Its driver decides how to wait: a thread sleeps, a task awaits. During
+a wait, no slot is held.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ Procedure: t.TypeAlias = cabc.Generator[float, None, R]
 def run(procedure: Procedure[R]) -> R:
     """Drive a procedure in this thread.
 
-    :param procedure: What to drive.
-    :return: What it returns.
+    :param procedure: The procedure.
+    :return: What the procedure returns.
     """
     while True:
         try:

@@ -1,6 +1,6 @@
 """Batches: what DynamoDB leaves unprocessed is sent again, after a wait that grows.
 
-The rule is AWS's, see ``UnprocessedItems`` in
+AWS recommends that, see ``UnprocessedItems`` in
 https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html.
 """
 
@@ -31,7 +31,7 @@ ROUNDS_WITHOUT_PROGRESS = 8
 
 
 class BatchWrite(pynamodb.models.BatchWrite[M]):
-    """PynamoDB's batch, bound to the app that is current when it is made.
+    """PynamoDB's batch, bound to the app that is current when it is created.
 
     An exception in the ``with`` block writes nothing of what is pending.
 
@@ -55,20 +55,22 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
 
     @property
     def is_full(self) -> bool:
-        """Whether as many operations are pending as DynamoDB takes at once."""
+        """Whether as many operations are pending as DynamoDB accepts in one request."""
         return len(self.pending_operations) >= self.max_operations
 
     def commit(self) -> None:
         """Write what is pending.
 
-        :raises UnprocessedItems: if DynamoDB takes no more, though asked again and again.
+        :raises UnprocessedItems: if DynamoDB leaves every item unprocessed, time after time.
+        :raises pynamodb.exceptions.PutError: if a call fails.
         """
         generators.run(self.write_pending())
 
     def write_pending(self) -> Procedure[None]:
         """Write what is pending, as a procedure.
 
-        :raises UnprocessedItems: as :meth:`commit`.
+        :raises UnprocessedItems: if DynamoDB leaves every item unprocessed, time after time.
+        :raises pynamodb.exceptions.PutError: if a call fails.
         """
         sent = list(self.pending_operations)
 
@@ -77,7 +79,8 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
 
         requests = [_write_request(operation) for operation in sent]
         unprocessed = self._send(requests)
-        # Not all: a worker whose task was cancelled may come here after others have added more.
+        # Remove those that were sent, not all: the worker of a cancelled task goes on, and may come
+        # here after another task has added operations.
         self.pending_operations: list[Raw] = [
             operation
             for operation in self.pending_operations

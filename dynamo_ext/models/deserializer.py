@@ -1,8 +1,8 @@
-"""From items to models, by a plan that is made once for each class.
+"""Deserialises items to models, with a plan that is created once for each class.
 
-PynamoDB asks each attribute anew, for each item, how it is read and where it is kept. A plan holds
-the answers. What comes out is what PynamoDB makes of the item, and so are the errors: whatever a
-model or an attribute does in a way of its own is left to PynamoDB.
+PynamoDB looks up, for each attribute of each item, how to read it and where to store it. A plan
+holds the results of these look-ups. The instances and the errors are the same as PynamoDB's: a
+model or an attribute that overrides a hook is left to PynamoDB.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from pynamodb.constants import NULL
 Item = cabc.Mapping[str, dict[str, t.Any]]
 Read = cabc.Callable[[t.Any], t.Any]
 
-# A class with one of these of its own is left to PynamoDB altogether ...
+# A class that overrides one of these is left to PynamoDB altogether ...
 _HOOKS_OF_A_CLASS = (
     "__bool__",
     "__getattribute__",
@@ -49,18 +49,18 @@ _HOOKS_OF_A_CLASS = (
     "attribute_values",
     "get_attributes",
 )
-# ... and with one of these, its instances are made as it says before they are filled.
+# ... and if it overrides one of these, the class is called to create its instances.
 _HOOKS_OF_CREATION = ("__init__", "__new__", "_set_attributes")
 _HOOKS_OF_AN_ATTRIBUTE = ("__set__", "_is_map_attribute_class_object", "_normalize", "get_value")
 _HOOKS_OF_AN_ELEMENT = ("__init__", "__new__", "get_value")
 _HOOKS_OF_READING = ("_fast_parse_utc_date_string", "deserialize", "is_raw")
 
-# Under these names, a map without declared attributes can't be given a value as any other.
+# A map without declared attributes takes these names for parameters of its own, not for values.
 _PARAMETERS_OF_ATTRIBUTES = frozenset(
     {*inspect.signature(t.cast(t.Any, Attribute)).parameters, "self", "_user_instantiated"}
 )
 _UTC = datetime.UTC
-# Past what a map makes of it; and not by the instance's dictionary, which need not exist then.
+# Bypass MapAttribute.__setattr__ without creating __dict__.
 _set = object.__setattr__
 _read_iso_format = datetime.datetime.fromisoformat
 _scan_json: cabc.Callable[[str, int], tuple[t.Any, int]] = t.cast(
@@ -84,9 +84,9 @@ def of(kind: type[AttributeContainer]) -> Deserializer:
 
 
 class Deserializer:
-    """Makes instances of one class, and of those that are stored together with it.
+    """Makes instances of one model, and of its subclasses that have a discriminator.
 
-    :param kind: A model.
+    :param kind: The model.
     """
 
     def __init__(self, kind: type[AttributeContainer]) -> None:
@@ -96,13 +96,18 @@ class Deserializer:
     def read(self, item: Item) -> t.Any:
         """Make an instance.
 
-        :param item: An item as botocore gives it.
-        :return: An instance of the class, or of the subclass that the item's discriminator names.
+        :param item: The item, as botocore gives it.
+        :return: An instance of the model, or of the subclass that the item's discriminator names.
         """
         return self.read_as(self._kind, item)
 
     def read_as(self, kind: type[AttributeContainer], item: Item) -> t.Any:
-        """The same for another class, that of a map inside an item."""
+        """Make an instance of another class, that of a map inside an item.
+
+        :param kind: The class.
+        :param item: The map's values, as botocore gives them.
+        :return: An instance of the class, or of the subclass that the map's discriminator names.
+        """
         plan = self._plan(kind)
 
         if plan is not None and plan.has_discriminator:
@@ -114,7 +119,10 @@ class Deserializer:
         return t.cast(t.Any, kind)._instantiate(item) if plan is None else plan.read(item)
 
     def read_plain_map(self, values: Item) -> dict[str, t.Any]:
-        """Make a dictionary of a map of which nothing is declared."""
+        """Make a dictionary of a map without declared attributes.
+
+        :param values: The map's values, as botocore gives them.
+        """
         readers = self._plain_readers
         plain: dict[str, t.Any] = {}
 
@@ -126,7 +134,10 @@ class Deserializer:
         return plain
 
     def read_plain_list(self, values: cabc.Iterable[dict[str, t.Any]]) -> list[t.Any]:
-        """Make a list of one of which nothing is declared."""
+        """Make a list of the elements of a list that has no declared element type.
+
+        :param values: The elements, as botocore gives them.
+        """
         readers = self._plain_readers
         plain: list[t.Any] = []
 
@@ -153,17 +164,17 @@ class Deserializer:
 
 @dataclasses.dataclass(frozen=True)
 class _Step:
-    """What is done about one attribute."""
+    """How one attribute is read."""
 
     name: str
     attribute: Attribute[t.Any]
     is_left_to_pynamodb: bool
     read: Read | None = None
-    """Makes a value of what DynamoDB sent; ``None`` where that is the value."""
+    """Converts what DynamoDB sent; ``None`` if that is the value already."""
 
     @property
     def attribute_type(self) -> str | None:
-        """As what DynamoDB sends it, if it is read here and ever has a value."""
+        """DynamoDB's type of the attribute; ``None`` if PynamoDB reads it, or it is always null."""
         attribute_type = self.attribute.attr_type
         return None if self.is_left_to_pynamodb or attribute_type == NULL else attribute_type
 
@@ -182,9 +193,9 @@ class _Plan:
             _step(deserializer, kind, name, attribute)
             for name, attribute in container.get_attributes().items()
         ]
-        # PynamoDB sets a discriminator before them.
+        # With a discriminator, PynamoDB sets the defaults, after the discriminator.
         self._defaults = None if self.has_discriminator else _constant_defaults(steps)
-        # Plain tuples, because this is what the loop over items spends its time on.
+        # Plain tuples, because the loop over them takes most of the time.
         self._steps = [
             (
                 step.name,
@@ -206,7 +217,7 @@ class _Plan:
             if not typed_value:
                 continue
 
-            # What it is as a rule: of the right type, and of no other.
+            # The usual case: one value, of the declared type.
             if attribute_type in typed_value and len(typed_value) == 1:
                 value = typed_value[attribute_type]
                 values[name] = value if read is None else read(value)
@@ -220,7 +231,7 @@ class _Plan:
                 continue
 
             if attribute_type not in typed_value:
-                attribute.get_value(typed_value)  # It says what is wrong.
+                attribute.get_value(typed_value)  # Raises PynamoDB's error.
 
             value = typed_value[attribute_type]
             values[name] = value if read is None else read(value)
@@ -228,7 +239,7 @@ class _Plan:
         return instance
 
     def _create(self) -> tuple[t.Any, dict[str, t.Any]]:
-        """An instance with the defaults of items that exist, and the dictionary of its values."""
+        """An instance with the defaults of existing items, and the dictionary of its values."""
         values = {} if self._defaults is None else self._defaults.copy()
 
         if self._is_created_here:
@@ -251,7 +262,7 @@ class _Plan:
 
 
 def _constant_defaults(steps: cabc.Iterable[_Step]) -> dict[str, t.Any] | None:
-    """The defaults by name; ``None`` where PynamoDB has to set them for each instance."""
+    """The defaults by name; ``None`` if PynamoDB has to set them for each instance."""
     defaults: dict[str, t.Any] = {}
 
     for step in steps:
@@ -291,7 +302,7 @@ def _step(
     if setter is Attribute.__set__:
         return _Step(name, attribute, is_left_to_pynamodb=False, read=read)
 
-    # These change what they are set to.
+    # These attributes convert the value in __set__, so the reader does it here.
     if _reads_as_pynamodb(attribute):
         if base is VersionAttribute:
             return _Step(name, attribute, is_left_to_pynamodb=False, read=read)
@@ -310,7 +321,8 @@ def _step(
 
 
 def _reader(deserializer: Deserializer, attribute: t.Any) -> Read | None:
-    """What an attribute's ``deserialize`` does; ``None`` where it does nothing."""
+    """A function that does what the attribute's ``deserialize`` does; ``None`` if it does
+    nothing."""
     base: t.Any = _base(attribute.__class__)
 
     if not _reads_as_pynamodb(attribute):
@@ -368,7 +380,7 @@ def _typed_list(
         if NULL in typed_value:
             elements.append(None)
         elif element_type not in typed_value:
-            return otherwise(values)  # It says which element is wrong.
+            return otherwise(values)  # Raises PynamoDB's error, which names the element.
         else:
             value = typed_value[element_type]
             elements.append(value if read is None else read(value))
@@ -377,7 +389,7 @@ def _typed_list(
 
 
 def _raw_map(deserializer: Deserializer, values: Item) -> t.Any:
-    """What a map without declared attributes keeps."""
+    """The value of a map without declared attributes."""
     plain = deserializer.read_plain_map(values)
 
     if not _PARAMETERS_OF_ATTRIBUTES.isdisjoint(plain):
@@ -411,7 +423,7 @@ def _expiry(text: t.Any) -> datetime.datetime:
 
 
 def _date_time(otherwise: Read, text: t.Any) -> t.Any:
-    # PynamoDB's format, checked by one slice; digits are left to the standard library.
+    # One slice checks the separators of PynamoDB's format; fromisoformat checks the digits.
     if type(text) is str and text[4:20:3] == "--T::." and text[26:] == "+0000":
         try:
             return _read_iso_format(text)
@@ -444,7 +456,7 @@ def _reads_as_pynamodb(attribute: t.Any) -> bool:
 
 
 def _is_unchanged(kind: type, hooks: cabc.Iterable[str]) -> bool:
-    """Whether a class does everything of that as the class of PynamoDB's that it is made from."""
+    """Whether a class inherits all these hooks from its nearest base class in PynamoDB."""
     base = _base(kind)
     return all(
         inspect.getattr_static(kind, hook, None) is inspect.getattr_static(base, hook, None)

@@ -27,8 +27,8 @@ def _without_meta(namespace: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 class ModelType(pynamodb.models.MetaModel):
-    """The type of models. Keeps the ``Meta`` that a model declares apart from what apps make of
-    it."""
+    """The type of models. It keeps the ``Meta`` that a model declares apart from its value in each
+    app."""
 
     def __new__(
         cls,
@@ -61,9 +61,9 @@ class ModelType(pynamodb.models.MetaModel):
 
         @property
         def Meta(cls) -> meta.Meta:
-            """What holds for this model in the current app; outside an app, what it declares."""
+            """The model's ``Meta`` in the current app; outside an app, the declared one."""
             if not cls.__dict__[_COMPLETE]:
-                # PynamoDB looks at every attribute while it makes the class.
+                # PynamoDB reads every attribute of the class while it creates it.
                 raise AttributeError("Meta")
 
             declared = late_binding.declared_meta(cls)
@@ -84,7 +84,7 @@ class _MetaOfItem:
 
         @property
         def Meta(self) -> meta.Meta:
-            """The same as the model's."""
+            """The ``Meta`` of the instance's model."""
             return type(self).Meta
 
 
@@ -110,8 +110,14 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
     ) -> t.Self:
         """Get an item, or end the request with 404 Not Found.
 
-        :param message: The description of the 404. The other parameters are those of ``get``.
+        :param hash_key: The hash key.
+        :param range_key: The range key, if the model has one.
+        :param consistent_read: Whether to read consistently.
+        :param attributes_to_get: The names of the attributes to read; ``None`` for all.
+        :param message: The description of the 404.
+        :return: The item.
         :raises werkzeug.exceptions.NotFound: if there is no such item.
+        :raises pynamodb.exceptions.GetError: if the call fails.
         """
         try:
             return cls.get(hash_key, range_key, consistent_read, attributes_to_get)
@@ -123,9 +129,11 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
         """Get the first item of a scan, or end the request with 404 Not Found.
 
         :param message: The description of the 404.
-        :raises werkzeug.exceptions.NotFound: if the table is empty.
+        :return: The item.
+        :raises werkzeug.exceptions.NotFound: if the table has no item of this model.
+        :raises pynamodb.exceptions.ScanError: if the call fails.
         """
-        # A model that shares its table may have to look at many items until one is its own.
+        # In a table that models share, the first item of this one may come after many others.
         page_size = None if cls._get_discriminator_attribute() else 1
 
         for item in cls.scan(page_size=page_size):
@@ -135,10 +143,11 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
 
     @classmethod
     def from_raw_data(cls, data: dict[str, t.Any] | None) -> t.Self:
-        """Make an instance of an item. As PynamoDB's, by a plan that is made once.
+        """Make an instance of an item, with a plan that is created once for each class.
 
         :param data: The item, as botocore gives it.
-        :raises ValueError: if it is ``None``.
+        :return: An instance of this model, or of the subclass that the item's discriminator names.
+        :raises ValueError: if the item is ``None``.
         """
         if data is None:
             return super().from_raw_data(t.cast(t.Any, data))
@@ -153,20 +162,30 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
         consistent_read: bool | None = None,
         attributes_to_get: cabc.Sequence[str] | None = None,
     ) -> cabc.Iterator[t.Self]:
-        """Get many items. As PynamoDB's, but what DynamoDB leaves unprocessed is asked for again
-        after a wait that grows, and the first problem with a key is raised at once.
+        """Get many items. A page is requested when its first item is asked for.
 
-        :raises UnprocessedKeys: if DynamoDB gives no more, though asked again and again.
+        Other than in PynamoDB, keys that DynamoDB leaves unprocessed are sent again after a wait
+        that grows, and an invalid key is an error of this call.
+
+        :param items: Hash keys, or pairs of hash and range key. Duplicates count once.
+        :param consistent_read: Whether to read consistently.
+        :param attributes_to_get: The names of the attributes to read; ``None`` for all.
+        :return: The items, in any order. To iterate raises :exc:`~dynamo_ext.UnprocessedKeys` if
+            DynamoDB leaves every key unprocessed, time after time, and
+            :exc:`pynamodb.exceptions.GetError` if a call fails.
+        :raises ValueError: if a key is not of that form.
         """
         return batch.get(batch.begin_get(cls, items, consistent_read, attributes_to_get))
 
     @classmethod
     def batch_write(cls, auto_commit: bool = True) -> batch.BatchWrite[t.Self]:
-        """Write many items, in a ``with`` block. As PynamoDB's, but an exception in the block
-        writes nothing of what is pending, and what DynamoDB leaves unprocessed is sent again
-        after a wait that grows.
+        """Write many items, in a ``with`` block.
+
+        Other than in PynamoDB, an exception in the block writes nothing of what is pending, and
+        items that DynamoDB leaves unprocessed are sent again after a wait that grows.
 
         :param auto_commit: Whether to write whenever 25 items are pending, not only at the end.
+        :return: The batch.
         """
         return batch.BatchWrite(cls, late_binding.connection(cls), auto_commit)
 
@@ -181,7 +200,7 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
     ) -> t.Any:
         """Create the table, with its indexes and TTL, unless it exists.
 
-        :param wait: Whether to wait until it is active.
+        :param wait: Whether to wait until the table is active.
         :param read_capacity_units: Instead of the Meta's or the app's.
         :param write_capacity_units: Instead of the Meta's or the app's.
         :param billing_mode: Instead of the Meta's or the app's. Where none is set,
@@ -204,14 +223,15 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
     def delete_table(cls, *, wait: bool = False) -> t.Any:
         """Delete the table.
 
-        :param wait: Whether to wait until it is gone.
-        :return: What DeleteTable returned.
+        :param wait: Whether to wait until the table is gone.
+        :return: DynamoDB's reply.
+        :raises pynamodb.exceptions.TableError: if the server refuses.
         """
         return generators.run(tables.delete(cls, wait=wait))
 
     @classmethod
     def update_ttl(cls, ignore_update_ttl_errors: bool) -> None:
-        """Switch on the TTL that the model declares. One that is on already is left alone.
+        """Enable the TTL that the model declares. One that is enabled already is left alone.
 
         :param ignore_update_ttl_errors: Whether an engine may lack TTL.
         :raises pynamodb.exceptions.TableError: if the server refuses.
@@ -230,13 +250,17 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
 def abort_not_found(message: str) -> t.NoReturn:
     """End the current request with 404 Not Found.
 
-    :param message: Its description; if empty, Werkzeug's own.
+    :param message: The description of the 404; if empty, Werkzeug's own.
+    :raises werkzeug.exceptions.NotFound: always.
     """
     context.app().aborter(404, description=message or None)
 
 
 def concrete_models(base: type[Model] = Model) -> list[type[Model]]:
-    """All models that have a table, in the order of their definition."""
+    """All models that have a table, in the order of their definition.
+
+    :param base: The model whose subclasses are meant, at any depth.
+    """
     models: list[type[Model]] = []
 
     for model in base.__subclasses__():

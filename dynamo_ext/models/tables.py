@@ -15,13 +15,17 @@ from . import late_binding
 from .late_binding import AnyModel
 
 _LONGEST_WAIT = 2.0
-_LOOKS_FOR_A_NEW_TABLE = 10
+_MAX_NOT_FOUND = 10
 _MERGED = ("attribute_definitions", "global_secondary_indexes", "local_secondary_indexes")
 _IN_USE = "ResourceInUseException"
 
 
 def by_table(models: cabc.Iterable[AnyModel]) -> list[list[AnyModel]]:
-    """Put together the models that share a table in the current app."""
+    """Group the models by the table that they have in the current app.
+
+    :param models: The models.
+    :return: A list for each table, in the order of the first model of each.
+    """
     tables: dict[tuple[int, str], list[AnyModel]] = {}
 
     for model in models:
@@ -40,12 +44,19 @@ def create(
     billing_mode: str | None = None,
     ignore_update_ttl_errors: bool = False,
 ) -> Procedure[bool]:
-    """Create a table, with its indexes and TTL, unless it exists.
+    """Create a table, with its indexes and TTL, unless it exists, as a procedure.
 
-    The parameters are those of :meth:`dynamo_ext.Model.create_table`.
-
-    :param models: The model, or all models that share the table; the first one's Meta counts.
-    :return: Whether it was created now.
+    :param models: The model, or all models that share the table. The ``Meta`` of the first counts.
+    :param wait: Whether to wait until the table is active.
+    :param read_capacity_units: Instead of the Meta's or the app's.
+    :param write_capacity_units: Instead of the Meta's or the app's.
+    :param billing_mode: Instead of the Meta's or the app's. Where none is set, ``PROVISIONED`` if
+        capacity is, else ``PAY_PER_REQUEST``.
+    :param ignore_update_ttl_errors: Whether an engine may lack TTL.
+    :return: Whether the table was created now.
+    :raises ConfigError: if the mode is ``PROVISIONED`` and a capacity is missing, or if the models
+        declare different keys.
+    :raises pynamodb.exceptions.TableError: if the server refuses.
     """
     first = models[0]
     created = _status(first) is None
@@ -56,7 +67,7 @@ def create(
         created = _create_missing(first, request)
 
     if wait:
-        looks_in_vain = 0
+        not_found = 0
 
         for seconds in _waits():
             yield seconds
@@ -65,9 +76,9 @@ def create(
             if status == constants.ACTIVE:
                 break
 
-            looks_in_vain = looks_in_vain + 1 if status is None else 0
+            not_found = not_found + 1 if status is None else 0
 
-            if looks_in_vain == _LOOKS_FOR_A_NEW_TABLE:
+            if not_found == _MAX_NOT_FOUND:
                 raise pynamodb.exceptions.TableDoesNotExist(
                     late_binding.connection(first).table_name
                 )
@@ -80,9 +91,9 @@ def create(
 
 
 def _status(model: AnyModel) -> str | None:
-    """A table's status, or ``None`` if it is not seen.
+    """A table's status, or ``None`` if DescribeTable does not find the table.
 
-    DescribeTable is eventually consistent: a new table may not be seen at once, see
+    DescribeTable is eventually consistent: it may not find a new table at once, see
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DescribeTable.html.
     """
     try:
@@ -93,10 +104,12 @@ def _status(model: AnyModel) -> str | None:
 
 
 def delete(model: AnyModel, *, wait: bool = False) -> Procedure[t.Any]:
-    """Delete a model's table.
+    """Delete a model's table, as a procedure.
 
-    :param wait: Whether to wait until it is gone.
-    :return: What DeleteTable returned.
+    :param model: The model.
+    :param wait: Whether to wait until the table is gone.
+    :return: DynamoDB's reply.
+    :raises pynamodb.exceptions.TableError: if the server refuses.
     """
     result = t.cast("dict[str, t.Any]", late_binding.connection(model).delete_table())
 
@@ -111,7 +124,7 @@ def delete(model: AnyModel, *, wait: bool = False) -> Procedure[t.Any]:
 
 
 def _waits() -> cabc.Iterator[float]:
-    """Seconds before each look at a table: none at first, then more and more."""
+    """Seconds to wait before each DescribeTable: 0 before the first, then growing."""
     seconds = 0.0
 
     while True:
@@ -160,7 +173,7 @@ def _request(
 
 
 def _schema(models: cabc.Sequence[AnyModel]) -> dict[str, list[t.Any]]:
-    """The keys, and the indexes of all models together.
+    """The keys, and the indexes of all models together, as CreateTable takes them.
 
     :raises ConfigError: if models that share a table disagree about its keys.
     """

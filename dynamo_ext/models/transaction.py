@@ -18,7 +18,7 @@ M = t.TypeVar("M", bound=Item)
 
 
 class _OnOneEngine(pynamodb.transactions.Transaction):
-    """Refuses what a transaction can't hold, before anything is sent."""
+    """Refuses a model whose table is on another engine, before anything is sent."""
 
     _connection: Connection
 
@@ -47,8 +47,12 @@ class TransactGet(_OnOneEngine, pynamodb.transactions.TransactGet):
     def get(
         self, model_cls: type[M], hash_key: t.Any, range_key: t.Any | None = None
     ) -> pynamodb.models._ModelFuture[M]:  # pyright: ignore[reportPrivateUsage]
-        """Add an item to read. Its ``get()`` gives it after the transaction.
+        """Add an item to read.
 
+        :param model_cls: The model.
+        :param hash_key: The hash key.
+        :param range_key: The range key, if the model has one.
+        :return: A future. After the transaction, its ``get()`` returns the item.
         :raises ValueError: if the model's table is on another engine.
         """
         self._check(model_cls)
@@ -67,6 +71,10 @@ class TransactWrite(_OnOneEngine, pynamodb.transactions.TransactWrite):
     ) -> None:
         """Add a condition that must hold.
 
+        :param model_cls: The model.
+        :param hash_key: The hash key.
+        :param range_key: The range key, if the model has one.
+        :param condition: What must hold for the stored item.
         :raises ValueError: if the model's table is on another engine.
         """
         self._check(model_cls)
@@ -77,6 +85,10 @@ class TransactWrite(_OnOneEngine, pynamodb.transactions.TransactWrite):
     ) -> None:
         """Add an item to delete.
 
+        :param model: The item.
+        :param condition: What must hold for the stored item.
+        :param add_version_condition: Whether the stored version must be the item's, if the model
+            has a version.
         :raises ValueError: if the model's table is on another engine.
         """
         self._check(type(model))
@@ -87,6 +99,10 @@ class TransactWrite(_OnOneEngine, pynamodb.transactions.TransactWrite):
     ) -> None:
         """Add an item to write.
 
+        :param model: The item.
+        :param condition: What must hold for the stored item.
+        :param return_values: What DynamoDB returns if the condition does not hold, for instance
+            ``ALL_OLD``.
         :raises ValueError: if the model's table is on another engine.
         """
         self._check(type(model))
@@ -103,6 +119,13 @@ class TransactWrite(_OnOneEngine, pynamodb.transactions.TransactWrite):
     ) -> None:
         """Add an item to update.
 
+        :param model: The item.
+        :param actions: What to change.
+        :param condition: What must hold for the stored item.
+        :param return_values: What DynamoDB returns if the condition does not hold, for instance
+            ``ALL_OLD``.
+        :param add_version_condition: Whether the stored version must be the item's, if the model
+            has a version.
         :raises ValueError: if the model's table is on another engine.
         """
         self._check(type(model))

@@ -1,6 +1,6 @@
-"""Which models are PynamoDB's own, but for what they declare.
+"""Which models' calls run no code of the app, and so may be made in the hub.
 
-What an app has overridden may wait in ways of its own, or hold a lock while a call is under way.
+A method that an app overrides may block the hub's thread, or hold a lock while a call is in flight.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class _DeclaredMap(MapAttribute[t.Any, t.Any]):
 
 
 def is_stock(kind: type[t.Any]) -> bool:
-    """Whether a call of this model runs no code of the app.
+    """Whether a call of a model runs no code of the app.
 
-    :param kind: A model.
+    :param kind: The model.
     """
     return _is_plain(kind) and not _someone_listens()
 

@@ -1,8 +1,8 @@
-"""Run one call in another thread, which holds a slot meanwhile.
+"""Make a call in a worker thread, which holds a slot meanwhile.
 
-The slot belongs to whoever does the work: the task until the worker has begun, the worker from
-then on. So a cancelled task neither takes a slot with it nor gives back one that is in use, and
-what has not begun by then never does.
+The slot belongs to the task until the worker has begun, and to the worker from then on. So a
+cancelled task neither loses a slot nor gives back one that is in use, and a call that has not begun
+by then never does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if t.TYPE_CHECKING:
 P = t.ParamSpec("P")
 R = t.TypeVar("R")
 
-# The slots are the limit. A limiter belongs to one event loop, so each loop has its own.
+# Without a limit, because the slots are the limit. A limiter belongs to one event loop.
 _limiters: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar(
     "dynamo_ext_async.limiter"
 )
@@ -49,13 +49,14 @@ async def run(
     """Run a function in a worker thread that holds a slot.
 
     Calls that the function makes on the same engine use that slot. When the task is cancelled, a
-    function that has begun runs to its end, unattended; one that has not never does.
+    function that has begun runs to its end, without anyone waiting for it; one that has not begun
+    never runs.
 
-    :param connection: A connection on the engine whose slot is wanted.
-    :param function: What to run.
-    :return: What it returns.
+    :param connection: A connection on the engine whose slot is needed.
+    :param function: The function, which gets the other arguments.
+    :return: What the function returns.
     :raises PoolTimeout: if no slot became free in time.
-    :raises CallTimeout: if the app limits how long a call may take, and it took longer.
+    :raises CallTimeout: if the app limits how long a call may take, and the function took longer.
     """
     pool, policy = connection.engine.pool, connection.policy
 
@@ -88,10 +89,15 @@ async def call(
 ) -> R:
     """Run a function that makes one call of a model, and does nothing else that takes time.
 
-    As :func:`run`, but calls that can share a thread do: those on the direct transport, of models
-    that are PynamoDB's own but for what they declare.
+    An eligible call, which is one on the transport ``direct`` that runs no code of the app, shares
+    the thread of the hub with others. Any other one has a worker, as in :func:`run`.
 
+    :param connection: A connection on the engine whose slot is needed.
     :param model: The model.
+    :param function: The function, which gets the other arguments.
+    :return: What the function returns.
+    :raises PoolTimeout: if no slot became free in time.
+    :raises CallTimeout: if the app limits how long a call may take, and the function took longer.
     """
     make_job = _job_class() if _may_share_thread(connection, model) else None
 
@@ -121,10 +127,10 @@ async def drive(
 ) -> R:
     """Drive a procedure: each of its steps in a worker or the hub, each of its waits on the loop.
 
-    :param connection: A connection on the engine whose slots are wanted.
+    :param connection: A connection on the engine whose slots are needed.
     :param procedure: The procedure.
-    :param model: The model, if every step makes one call of it and does nothing else that takes
-        time: then as for :func:`call`, else as for :func:`run`.
+    :param model: The model, if a step does nothing else than one call of it: then steps are made
+        as by :func:`call`, else as by :func:`run`.
     :return: What the procedure returns.
     :raises PoolTimeout: if no slot became free in time.
     :raises CallTimeout: if the app limits how long a call may take, and a step took longer.
@@ -143,7 +149,7 @@ async def drive(
 
 
 def _step(procedure: Procedure[R]) -> tuple[float | None, R | None]:
-    """The next wait, or the result. ``StopIteration`` can't leave a thread."""
+    """The next wait, or the result: ``StopIteration`` can't be raised out of a worker."""
     try:
         return next(procedure), None
     except StopIteration as end:
@@ -151,7 +157,7 @@ def _step(procedure: Procedure[R]) -> tuple[float | None, R | None]:
 
 
 class _Work(t.Generic[R]):
-    """A function and the slot that it needs. Either side may claim it, once."""
+    """A function and its slot. Either the worker or the task claims it, once."""
 
     def __init__(self, slot: Slot, in_flight: InFlight, function: cabc.Callable[[], R]) -> None:
         self._slot = slot
@@ -170,7 +176,7 @@ class _Work(t.Generic[R]):
             raise RuntimeError(f"{self._function} raised StopIteration") from error
 
     def give_up(self) -> None:
-        """Give the slot back, unless the work has begun: then the worker does."""
+        """Give the slot back, unless the worker has begun and will do it."""
         if self._claim.acquire(blocking=False):
             self._slot.release()
 
@@ -182,8 +188,8 @@ def _may_share_thread(connection: Connection, model: type[t.Any]) -> bool:
 
 @functools.cache
 def _job_class() -> type[hub.Job[t.Any]] | None:
-    """The calls of the hub; ``None`` where the system has no means for one."""
-    # Its greenlets are installed for the direct transport only.
+    """The class of the hub's jobs; ``None`` if the system does not support the hub."""
+    # Not at the top, because greenlet is installed with the extra "direct" only.
     from . import hub
 
     return hub.Job if hub.IS_SUPPORTED else None

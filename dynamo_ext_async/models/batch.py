@@ -18,11 +18,11 @@ T = t.TypeVar("T")
 
 
 class BatchWrite(t.Generic[M]):
-    """Writes many items. Several tasks may share one.
+    """Writes many items. Several tasks may share a batch.
 
     An exception in the ``async with`` block writes nothing of what is pending.
 
-    :param batch: The batch that it makes awaitable.
+    :param batch: The batch to make awaitable.
     """
 
     def __init__(self, batch: dynamo_ext.models.batch.BatchWrite[M]) -> None:
@@ -32,12 +32,12 @@ class BatchWrite(t.Generic[M]):
 
     @property
     def pending_operations(self) -> list[dict[str, t.Any]]:
-        """What is not written yet."""
+        """The operations that are not written yet."""
         return self._batch.pending_operations
 
     @property
     def failed_operations(self) -> list[t.Any]:
-        """What DynamoDB left unprocessed at the end."""
+        """The requests that DynamoDB left unprocessed at the end."""
         return self._batch.failed_operations
 
     async def save(self, put_item: M) -> None:
@@ -45,6 +45,7 @@ class BatchWrite(t.Generic[M]):
 
         :param put_item: The item.
         :raises ValueError: if 25 are pending, without ``auto_commit``.
+        :raises UnprocessedItems: if the batch is full and can't be written, as in :meth:`commit`.
         """
         async with self._lock:
             await self._make_room()
@@ -55,6 +56,7 @@ class BatchWrite(t.Generic[M]):
 
         :param del_item: The item.
         :raises ValueError: if 25 are pending, without ``auto_commit``.
+        :raises UnprocessedItems: if the batch is full and can't be written, as in :meth:`commit`.
         """
         async with self._lock:
             await self._make_room()
@@ -63,7 +65,8 @@ class BatchWrite(t.Generic[M]):
     async def commit(self) -> None:
         """Write what is pending.
 
-        :raises UnprocessedItems: if DynamoDB takes no more, though asked again and again.
+        :raises UnprocessedItems: if DynamoDB leaves every item unprocessed, time after time.
+        :raises pynamodb.exceptions.PutError: if a call fails.
         """
         async with self._lock:
             await self._write_pending()
@@ -89,10 +92,10 @@ class BatchWrite(t.Generic[M]):
 
 
 class BatchGetIterator(cabc.AsyncIterator[T]):
-    """The items of a batch. Several tasks may share one: each item goes to one of them.
+    """The items of a batch. Several tasks may share an iterator: each item goes to one of them.
 
-    :param batch: What to get.
-    :param model: The model whose items they are.
+    :param batch: The keys, and how to get them.
+    :param model: The model.
     """
 
     def __init__(self, batch: dynamo_ext.models.batch.BatchGet[T], model: type[T]) -> None:
@@ -124,15 +127,15 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
 
     @property
     def total_count(self) -> int:
-        """How many items the pages fetched so far hold."""
+        """How many items the pages that were fetched so far have."""
         return self._total_count
 
     @property
     def last_evaluated_key(self) -> None:
-        """Always ``None``: a batch get has no key from which another could go on."""
+        """Always ``None``: a batch has no key from which another one could start."""
         return None
 
     async def aclose(self) -> None:
-        """Stop here; for :func:`contextlib.aclosing`. Nothing is held between two pages."""
+        """End the iteration; for :func:`contextlib.aclosing`. Without it nothing is left open."""
         self._items.clear()
         self._batch = self._batch.without_keys()

@@ -1,4 +1,4 @@
-"""Query and Scan, page by page: one hop to a worker thread for each."""
+"""Query and Scan, page by page: one hop to a worker or to the hub for each page."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ class Page(t.Generic[T]):
 
     count: int
     keys: cabc.Mapping[str, list[TypedValue]]
-    """The attributes that make a ``LastEvaluatedKey``, each of all items."""
+    """By name, the attributes of a ``LastEvaluatedKey``: the value of each item, in order."""
 
     items: cabc.Sequence[T | Undecodable]
     consumed: float
+    """The capacity units that the request consumed."""
+
     pages: PageIterator[t.Any]
-    """Where to go on from here."""
+    """PynamoDB's iterator, behind this page."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Undecodable:
-    """Stands for an item that can't be decoded: it fails when it is its turn."""
+    """Stands for an item that can't be decoded. Its error is raised when the item is asked for."""
 
     error: Exception
 
@@ -50,7 +52,7 @@ class Pages(t.Generic[T]):
 
     :param connection: A connection on the engine to use.
     :param pages: PynamoDB's page iterator, without a rate limit.
-    :param model: The model whose items they are.
+    :param model: The model.
     :param rate_limit: Capacity units per second; ``None`` for no limit.
     """
 
@@ -77,21 +79,25 @@ class Pages(t.Generic[T]):
 
         A cancelled fetch changes nothing: the next one fetches the same page.
 
-        :param limit: How many of its items to decode.
+        :param limit: How many items of the page to decode at most; ``None`` for all.
         :return: The page, or ``None`` after the last one.
+        :raises pynamodb.exceptions.PynamoDBException: if the call fails.
         """
         if self._are_exhausted:
             return None
 
         await self._keep_rate()
-        # The worker of a cancelled fetch goes on, on a copy that nobody looks at any more.
+        # A copy, because the worker of a cancelled fetch goes on and changes its iterator.
         pages = copy.copy(self.pages)
         page = await workers.call(self._connection, self._model, self._fetch, pages, limit)
         self._go_on(page)
         return page
 
     def fetch(self) -> Page[T] | None:
-        """Fetch the next page in this thread."""
+        """Fetch the next page in this thread.
+
+        :return: The page, or ``None`` after the last one.
+        """
         if self._are_exhausted:
             return None
 
@@ -121,7 +127,7 @@ class Pages(t.Generic[T]):
         count: int = reply[constants.CAMEL_COUNT]
         capacity: dict[str, t.Any] = reply.get(constants.CONSUMED_CAPACITY) or {}
         raw_items: list[Key] = [*(reply.get(constants.ITEMS) or ())]
-        # Nobody else keeps the items, as a rule. They go one by one.
+        # Usually the last reference: each item can then be freed as soon as it is decoded.
         del reply
         keys = {
             name: [item[name] for item in raw_items]
@@ -148,14 +154,14 @@ class Pages(t.Generic[T]):
 
 
 class ResultIterator(cabc.AsyncIterator[T]):
-    """The items of a query or scan.
+    """The items of a query or scan, for ``async for``.
 
-    As PynamoDB's :class:`~pynamodb.pagination.ResultIterator`, for ``async for``. Several tasks may
-    share one: each item goes to one of them.
+    Several tasks may share an iterator: each item goes to one of them.
 
-    :param result: PynamoDB's iterator, not started, without a rate limit.
+    :param result: PynamoDB's :class:`~pynamodb.pagination.ResultIterator`, not started, without a
+        rate limit.
     :param connection: A connection on the engine to use.
-    :param model: The model whose items they are.
+    :param model: The model.
     :param limit: How many items to give at most.
     :param rate_limit: Capacity units per second; ``None`` for no limit.
     """
@@ -196,12 +202,13 @@ class ResultIterator(cabc.AsyncIterator[T]):
                     raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Stop here; for :func:`contextlib.aclosing`. Nothing is held between two pages."""
+        """End the iteration; for :func:`contextlib.aclosing`. Without it nothing is left open."""
         self._limit = 0
 
     @property
     def last_evaluated_key(self) -> Key | None:
-        """Where a later query or scan may go on: after the last item that was given."""
+        """The key of the last item that was given, from which a later query or scan can start;
+        ``None`` after the last item of all."""
         page, pages = self._page, self._pages.pages
 
         if page is None or self._index in {0, page.count}:
@@ -211,7 +218,7 @@ class ResultIterator(cabc.AsyncIterator[T]):
 
     @property
     def total_count(self) -> int:
-        """How many items the pages fetched so far hold."""
+        """How many items the pages that were fetched so far have."""
         return self._total_count
 
     async def _advance(self) -> bool:
@@ -236,9 +243,11 @@ class ResultIterator(cabc.AsyncIterator[T]):
 
 
 def unwrap(item: T | Undecodable) -> T:
-    """An item of a page, when it is its turn.
+    """An item of a page, when it is asked for.
 
-    :raises Exception: if it could not be decoded.
+    :param item: The item, or what stands for one that could not be decoded.
+    :return: The item.
+    :raises Exception: if the item could not be decoded.
     """
     if isinstance(item, Undecodable):
         raise item.error

@@ -1,7 +1,7 @@
 """A scan of several segments at once.
 
-Each segment has a thread of its own while it fetches a page, so that pages can arrive in any order
-without a task group that would have to stay open between two items.
+Each segment has a thread of its own while it fetches a page. Tasks would need a task group, which
+can't stay open between two items of an iterator.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _Arrival: t.TypeAlias = tuple[Pages[T], Page[T] | BaseException | None]
 class ParallelScan(cabc.AsyncIterator[T]):
     """The items of all segments, as their pages arrive.
 
-    Never more calls at once than the pool allows. Breaking off early, or being cancelled, ends it:
-    what is queued is not sent any more.
+    Never more calls at once than the pool allows. An error and a cancellation end the iteration: a
+    request that is still queued is not sent.
 
     :param connection: A connection on the engine to use.
     :param segments: The pages of each segment.
@@ -65,11 +65,12 @@ class ParallelScan(cabc.AsyncIterator[T]):
 
     @property
     def total_count(self) -> int:
-        """How many items the pages that have arrived so far hold."""
+        """How many items the pages that have arrived so far have."""
         return self._total_count
 
     async def aclose(self) -> None:
-        """Stop here. A page that is being fetched is dropped when it arrives."""
+        """End the iteration; for :func:`contextlib.aclosing`. A page that is being fetched is
+        dropped when it arrives."""
         self._closed = True
         self._items.clear()
 

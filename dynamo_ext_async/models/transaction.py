@@ -14,7 +14,8 @@ from ..execution import workers
 
 
 class _AsyncTransaction(pynamodb.transactions.Transaction):
-    """What awaiting adds to a transaction: collect without awaiting, commit on a clean exit."""
+    """A transaction for ``async with``: it collects without awaiting, and commits unless the block
+    raises."""
 
     _connection: Connection
 
