@@ -122,7 +122,7 @@ def test_token_in_a_new_thread(in_app: InApp, stub: Stub, chain_config: dict[str
     settings = {ID: "AKIDOFAPP", SECRET: "x", TOKEN: "token-of-app"}
 
     with in_app(chain_config, **settings) as db:
-        connection, table = db.connection, Book.connection()
+        connection, table = db.connection, Book._get_connection()
         connection.list_tables()
         in_new_thread(connection.list_tables)
         in_new_thread(lambda: table.get_item("a"))

@@ -44,7 +44,7 @@ def new_model(name: str, **declared: t.Any) -> type[Model]:
 
 
 def engine_of(model: type[Model]) -> object:
-    return model.connection().connection.engine
+    return model._get_connection().connection.engine
 
 
 def clients() -> list[object]:
@@ -163,7 +163,7 @@ def test_low_level_calls_use_the_same_client(
     with in_app(stub_config) as db:
         Todo.get("1")
         db.connection.list_tables()
-        assert Todo.connection().connection.client is db.connection.client
+        assert Todo._get_connection().connection.client is db.connection.client
 
     assert stub.operations == ["GetItem", "ListTables"]
     assert stub.total_connections == 1

@@ -1,10 +1,12 @@
-"""What a model's Meta says, in and outside of apps, and where its calls go because of it."""
+"""The values of a model's Meta, in and outside of apps, and the effect on the model's calls."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import types
 import typing as t
+from unittest import mock
 
 import flask
 import pytest
@@ -28,7 +30,7 @@ def flask_app(db: PynamoDB, config: dict[str, t.Any], **more: t.Any) -> flask.Fl
 
 @pytest.fixture(autouse=True)
 def two_apps(stub_config: dict[str, t.Any]) -> cabc.Iterator[None]:
-    """Outside a context, no app is the only one."""
+    """Initialise two apps, so that outside a context no app is current."""
     db = PynamoDB()
     apps = flask_app(db, stub_config), flask_app(db, stub_config)
     yield
@@ -36,7 +38,7 @@ def two_apps(stub_config: dict[str, t.Any]) -> cabc.Iterator[None]:
 
 
 def define_todo() -> type[t.Any]:
-    """A model of its own for each test that changes its Meta."""
+    """Make a new model, for a test that changes its Meta."""
 
     class Todo(Model):
         class Meta:
@@ -48,7 +50,7 @@ def define_todo() -> type[t.Any]:
 
 
 def seen(model: type[Model]) -> t.Any:
-    """A model's Meta, whatever its class says that it declares."""
+    """A model's Meta, without the type that type checkers infer from its declaration."""
     return model.Meta
 
 
@@ -356,6 +358,88 @@ def test_a_meta_that_is_replaced_counts(
         assert Todo.Meta.table_name == "replacement"
 
     assert [request.body["TableName"] for request in stub.requests] == ["todo", "replacement"]
+
+
+def declare(**of_the_base: t.Any) -> tuple[t.Any, t.Any, t.Any]:
+    """A model whose Meta inherits, with this Meta and the base of it."""
+    base: t.Any = type("BaseMeta", (), of_the_base)
+    declared: t.Any = type("Meta", (base,), {"table_name": "todo"})
+
+    class Todo(Model):
+        Meta = declared
+        id = UnicodeAttribute(hash_key=True)
+
+    return Todo, declared, base
+
+
+@pytest.mark.parametrize("where", ["declared", "base"])
+def test_a_write_that_does_not_pass_the_model_counts(in_app: InApp, where: str) -> None:
+    Todo, declared, base = declare()
+    written = declared if where == "declared" else base
+
+    with in_app({}, DYNAMODB_REGION="us-west-2"):
+        assert Todo.Meta.region == "us-west-2"
+
+        written.region = "eu-west-1"
+        assert Todo.Meta.region == "eu-west-1"
+        assert Todo.connection().connection.engine.endpoint.region == "eu-west-1"
+
+        with mock.patch.object(written, "region", "eu-west-2"):
+            assert Todo.Meta.region == "eu-west-2"
+
+        assert Todo.Meta.region == "eu-west-1"
+
+        del written.region
+        assert Todo.Meta.region == "us-west-2"
+
+
+def test_another_base_of_a_declared_meta_counts(in_app: InApp) -> None:
+    Todo, declared, base = declare(region="eu-west-1")
+    other = type("OtherMeta", (), {"region": "eu-west-2"})
+
+    with in_app({}):
+        assert Todo.Meta.region == "eu-west-1"
+
+        declared.__bases__ = (other,)
+        assert Todo.Meta.region == "eu-west-2"
+
+        declared.__bases__ = (base,)
+        assert Todo.Meta.region == "eu-west-1"
+
+
+def test_declared_headers_that_are_changed_in_place_count(
+    in_app: InApp, stub_config: dict[str, t.Any], stub: Stub
+) -> None:
+    headers = {"X-Team": "blue"}
+    Todo, _, _ = declare(extra_headers=headers)
+
+    with in_app(stub_config):
+        Todo.get("1")
+        headers["X-Team"] = "red"
+        Todo.get("1")
+
+    assert [request.header("X-Team") for request in stub.requests] == ["blue", "red"]
+
+
+def test_a_write_to_a_meta_that_is_no_class_counts(in_app: InApp) -> None:
+    declared: t.Any = types.SimpleNamespace(table_name="todo", region="eu-west-1")
+
+    class Todo(Model):
+        Meta = declared
+        id = UnicodeAttribute(hash_key=True)
+
+    with in_app({}):
+        assert seen(Todo).region == "eu-west-1"
+
+        declared.region = "eu-west-2"
+        assert seen(Todo).region == "eu-west-2"
+
+
+def test_an_unchanged_meta_keeps_its_connection(in_app: InApp) -> None:
+    Todo, _, _ = declare(region="eu-west-1", extra_headers={"X-Team": "blue"})
+
+    with in_app({}):
+        assert Todo.connection() is Todo.connection()
 
 
 def test_a_submodel_on_the_same_table_goes_to_the_host_of_its_own_meta(

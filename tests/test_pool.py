@@ -114,7 +114,7 @@ def test_a_model_with_a_pool_of_its_own_waits_for_that_one_only(
         slots_taken(stub, 1),
     ):
         Elsewhere.get("1")
-        assert Elsewhere.connection().connection.engine.pool.size == 2
+        assert Elsewhere._get_connection().connection.engine.pool.size == 2
 
         with pytest.raises(PoolTimeout):
             Todo.get("2")

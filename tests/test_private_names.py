@@ -122,7 +122,7 @@ USES = [
     ),
     Use(
         "_get_schema",
-        ("dynamo_ext.models.model",),
+        ("dynamo_ext.binding.app_state", "dynamo_ext.models.tables"),
         lambda: t.cast(t.Any, _Model._get_schema).__func__,
         ("cls",),
     ),
@@ -134,19 +134,19 @@ USES = [
     ),
     Use(
         "_hash_key_attribute",
-        ("dynamo_ext.models.model",),
+        ("dynamo_ext.models.batch",),
         lambda: t.cast(t.Any, _Model._hash_key_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_range_key_attribute",
-        ("dynamo_ext.models.model",),
+        ("dynamo_ext.models.batch",),
         lambda: t.cast(t.Any, _Model._range_key_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_serialize_keys",
-        ("dynamo_ext.models.model",),
+        ("dynamo_ext.models.batch",),
         lambda: t.cast(t.Any, _Model._serialize_keys).__func__,
         ("cls", "hash_key", "range_key"),
     ),
@@ -187,7 +187,11 @@ USES = [
     ),
     Use("_get_keys", ("dynamo_ext.models.batch",), lambda: _Model._get_keys, ("self",)),
     Use("_indexes", ("dynamo_ext_async.models.model",), lambda: _Model._indexes["by-id"]),
-    Use("_model", ("dynamo_ext_async.models.index",), lambda: t.cast(t.Any, _Model.by_id)._model),
+    Use(
+        "_model",
+        ("dynamo_ext_async.models.index", "dynamo_ext_async.models.twins"),
+        lambda: t.cast(t.Any, _Model.by_id)._model,
+    ),
     Use("_kwargs", ("dynamo_ext_async.models.model",), lambda: _page_iterator()._kwargs),
     Use("_ModelFuture", ("dynamo_ext.models.transaction",), lambda: pynamodb.models._ModelFuture),
     Use(

@@ -197,7 +197,7 @@ def test_server_may_ask_for_a_longer_wait(retry_after: str, wait: float) -> None
 def test_client_has_no_other_rule(in_app: InApp, make_model_client: bool) -> None:
     # Were botocore's own handler still there, two would answer.
     with in_app({}, DYNAMODB_BASE_BACKOFF_MS=0) as db:
-        connection = Book.connection().connection if make_model_client else db.connection
+        connection = Book._get_connection().connection if make_model_client else db.connection
         client: t.Any = connection.client
         answers = client.meta.events.emit(
             "needs-retry.dynamodb.GetItem",

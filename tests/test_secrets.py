@@ -86,17 +86,17 @@ SHOWN: dict[str, cabc.Callable[[PynamoDB], object]] = {
     "Meta that declares secrets": lambda db: Shelf.Meta,
     "model": lambda db: Book,
     "item": lambda db: Shelf("a"),
-    "table connection": lambda db: Book.connection(),
-    "table connection that declares secrets": lambda db: Shelf.connection(),
+    "table connection": lambda db: Book._get_connection(),
+    "table connection that declares secrets": lambda db: Shelf._get_connection(),
     "extensions of the app": lambda db: flask.current_app.extensions,
 }
 
 SHOWN_INSIDE: dict[str, cabc.Callable[[PynamoDB], object]] = {
     "db": lambda db: vars(db),
     "connection": lambda db: vars(db.connection),
-    "table connection": lambda db: vars(Book.connection()),
-    "table connection that declares secrets": lambda db: vars(Shelf.connection()),
-    "connection of the table": lambda db: vars(Shelf.connection().connection),
+    "table connection": lambda db: vars(Book._get_connection()),
+    "table connection that declares secrets": lambda db: vars(Shelf._get_connection()),
+    "connection of the table": lambda db: vars(Shelf._get_connection().connection),
     "pool": lambda db: vars(db.pool),
     "client": lambda db: vars(db.connection.client),
     "engine": lambda db: vars(db.connection.engine),

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import dataclasses
 import json
 import math
 import pathlib
 import random
+import re
 import threading
+import types
 import typing as t
 
 import botocore.exceptions
@@ -21,6 +24,9 @@ from dynamo_ext import ConfigError
 from dynamo_ext import Model
 from dynamo_ext import PoolTimeout
 from dynamo_ext import Settings
+from dynamo_ext.client.endpoint import Endpoint
+from dynamo_ext.config.settings import SETTINGS
+from dynamo_ext.config.settings import Setting
 from stub import HOLD
 from stub import Stub
 
@@ -48,6 +54,8 @@ ALL: dict[str, t.Any] = {
     "DYNAMODB_BILLING_MODE": "PROVISIONED",
     "DYNAMODB_TRANSPORT": "botocore",
 }
+
+SECRETS = [name for name, setting in SETTINGS.items() if setting.secret]
 
 AS_TEXT = {
     key: '{"X-Proxy": "let me in"}' if key == "DYNAMODB_EXTRA_HEADERS" else str(value)
@@ -191,7 +199,7 @@ def test_settings_are_read_once(in_app: InApp) -> None:
 @pytest.mark.parametrize("key", ON_CLIENT)
 def test_setting_alone_reaches_client(in_app: InApp, config: dict[str, t.Any], key: str) -> None:
     with in_app({key: config[key]}) as db:
-        for client in (db.connection.client, Book.connection().connection.client):
+        for client in (db.connection.client, Book._get_connection().connection.client):
             assert on_client(client) == UNTOUCHED_CLIENT | ON_CLIENT[key]
 
 
@@ -261,9 +269,9 @@ def test_meta_wins_over_app(in_app: InApp, key: str) -> None:
         if key != "DYNAMODB_HOST":
             expected["endpoint_url"] = "http://127.0.0.1:8999"
 
-        connection = Shelf.connection().connection
+        connection = Shelf._get_connection().connection
         assert on_client(connection.client) == expected
-        assert on_client(Book.connection().connection.client) == of_app
+        assert on_client(Book._get_connection().connection.client) == of_app
         assert connection.engine.pool.size == expected["max_pool_connections"]
         name = key.removeprefix("DYNAMODB_").lower()
         assert getattr(effective(Shelf), name) == ALL[key]
@@ -315,7 +323,7 @@ def test_falsy_meta_wins_over_app(in_app: InApp) -> None:
         assert meta.base_backoff_ms == 0
         assert meta.extra_headers == {}
         assert meta.table_name == "shelf"
-        endpoint = Shelf.connection().connection.engine.endpoint
+        endpoint = Shelf._get_connection().connection.engine.endpoint
         assert endpoint.max_retry_attempts == 0
         assert endpoint.base_backoff_ms == 0
         assert endpoint.extra_headers == frozenset()
@@ -399,7 +407,7 @@ class Shelf(Model):
 app = flask.Flask("x")
 app.config["DYNAMODB_READ_TIMEOUT_SECONDS"] = 1.5
 db = PynamoDB(app)
-client = Shelf.connection().connection.client
+client = Shelf._get_connection().connection.client
 config = client.meta.config
 print(json.dumps([
     client.meta.region_name, config.connect_timeout, config.read_timeout,
@@ -552,3 +560,86 @@ def test_billing_mode_of_meta_wins_over_app(in_app: InApp) -> None:
 def test_other_transport_is_refused() -> None:
     with pytest.raises(ConfigError, match="'DYNAMODB_TRANSPORT' must be 'botocore' or 'direct'"):
         Settings.from_mapping({"DYNAMODB_TRANSPORT": "pigeon"})
+
+
+def test_endpoint_has_the_settings_of_its_scope() -> None:
+    wanted = {name for name, setting in SETTINGS.items() if setting.scope == "endpoint"}
+    types_of_settings = {**t.get_type_hints(Settings), "extra_headers": frozenset[tuple[str, str]]}
+
+    assert t.get_type_hints(Endpoint) == {name: types_of_settings[name] for name in wanted}
+    assert {field.name for field in dataclasses.fields(Endpoint)} == wanted
+
+
+def test_endpoint_can_be_a_key_and_shows_no_secret() -> None:
+    values = {**vars(Settings.from_mapping(ALL)), **{name: name for name in SECRETS}}
+    values["extra_headers"] = {"X-Proxy": "extra_headers"}
+    endpoint = Endpoint.from_values(values)
+
+    assert hash(endpoint) == hash(Endpoint.from_values(values))
+    assert endpoint == Endpoint.from_values(values)
+    assert endpoint != Endpoint.from_values(values | {"aws_session_token": "another"})
+    assert [name for name in SECRETS if name in repr(endpoint)] == []
+    assert "region='eu-west-3'" in repr(endpoint)
+
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        t.cast(t.Any, endpoint).region = "eu-west-1"
+
+
+def test_only_the_rule_for_event_loops_is_the_same_in_every_bind() -> None:
+    assert [name for name, setting in SETTINGS.items() if not setting.bind] == ["blocking_calls"]
+
+
+def test_defaults_pass_their_own_checks() -> None:
+    for setting in SETTINGS.values():
+        if setting.default is not None:
+            assert setting.check("the default", setting.default) == setting.default
+
+
+CONFIGURATION = pathlib.Path(__file__).parent.parent / "docs" / "configuration.md"
+
+
+def rows_of_settings_table() -> dict[str, list[str]]:
+    """The cells of each row of the documented table, by the first one."""
+    _, _, after = CONFIGURATION.read_text().partition("| Key | Type | Default | `Meta` | File |\n")
+    table, _, _ = after.partition("\n\n")
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in table.splitlines()]
+    return {key: cells for key, *cells in rows[1:]}
+
+
+def type_in_table(setting: Setting) -> str:
+    """The type and the unit of a setting, in the words of the documentation."""
+    kind = t.get_type_hints(Settings)[setting.name]
+
+    if t.get_origin(kind) in {t.Union, types.UnionType}:
+        (kind,) = (option for option in t.get_args(kind) if option is not types.NoneType)
+
+    if t.get_origin(kind) is t.Literal:
+        *words, last = (f'`"{word}"`' for word in t.get_args(kind))
+        return f"{', '.join(words)} or {last}"
+
+    names = {str: "text", int: "whole number", float: "number"}
+    name = names.get(kind, "mapping of text to text")
+
+    if setting.name.endswith("_seconds"):
+        return f"{name}, seconds"
+
+    return f"{name}, milliseconds" if setting.name.endswith("_ms") else name
+
+
+def test_documented_table_agrees_with_the_settings() -> None:
+    """A default may be followed by an explanation, after a colon or a comma."""
+    yes_or_no = {True: "yes", False: "no"}
+    wanted = {
+        f"`{setting.key}`": [
+            type_in_table(setting),
+            "none" if setting.default is None else f"`{json.dumps(setting.default)}`",
+            yes_or_no[setting.meta],
+            yes_or_no[setting.override_file],
+        ]
+        for setting in SETTINGS.values()
+    }
+    rows = {
+        key: [kind, re.split("[:,]", default)[0], *who]
+        for key, (kind, default, *who) in rows_of_settings_table().items()
+    }
+    assert rows == wanted

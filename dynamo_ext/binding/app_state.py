@@ -3,12 +3,14 @@ connection."""
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import dataclasses
 import os
 import threading
 import typing as t
 import weakref
 
+import pynamodb.models
 from flask.sansio.app import App
 from pynamodb import constants
 
@@ -19,16 +21,6 @@ from ..client.endpoint import Endpoint
 from ..client.engine import Engine
 from ..config.settings import Settings
 from . import meta
-
-
-class BindableModel(t.Protocol):
-    """What is asked of a model here."""
-
-    __name__: str
-
-    def declared_meta(self) -> t.Any: ...
-    def table_schema(self) -> dict[str, t.Any]: ...
-
 
 _all_engines: weakref.WeakSet[Engines] = weakref.WeakSet()
 
@@ -84,7 +76,7 @@ class AppState:
         self._engines = engines
         self._used: frozenset[weakref.ref[Engine]] = frozenset()
         self.engine: Engine = self._use(meta.endpoint(vars(settings), settings))
-        self._bindings: weakref.WeakKeyDictionary[BindableModel, Binding] = (
+        self._bindings: weakref.WeakKeyDictionary[type[pynamodb.models.Model], Binding] = (
             weakref.WeakKeyDictionary()
         )
         self.connection: Connection = self._connect(self.engine)
@@ -93,15 +85,15 @@ class AppState:
         """The engines that this app uses."""
         return {engine for reference in self._used if (engine := reference()) is not None}
 
-    def bind(self, model: BindableModel) -> Binding:
+    def bind(self, model: type[pynamodb.models.Model], declared: t.Any) -> Binding:
         """A model's Meta and connection in this app.
 
         Made anew when the model's declared Meta has changed since.
 
         :param model: The model.
-        :raises ConfigError: if what the model declares is wrong.
+        :param declared: The ``Meta`` that the model declares.
+        :raises ConfigError: if a value that the model declares is invalid.
         """
-        declared = model.declared_meta()
         binding = self._bindings.get(model)
 
         if binding is None or not binding.snapshot.is_of(declared):
@@ -109,15 +101,16 @@ class AppState:
 
         return binding
 
-    def _make_binding(self, model: BindableModel, declared: t.Any) -> Binding:
+    def _make_binding(self, model: type[pynamodb.models.Model], declared: t.Any) -> Binding:
         snapshot = meta.Snapshot(declared)
         values = meta.resolve(model.__name__, declared, self.settings)
         engine = self._use(meta.endpoint(values, self.settings))
-        table = {constants.TABLE_NAME: values["table_name"], **model.table_schema()}
         return Binding(
             snapshot=snapshot,
             meta=meta.Meta(declared, values),
-            connection=TableConnection(self._connect(engine, model.__name__), table),
+            connection=TableConnection(
+                self._connect(engine, model.__name__), _describe(model, values["table_name"])
+            ),
         )
 
     def _use(self, endpoint: Endpoint) -> Engine:
@@ -128,6 +121,25 @@ class AppState:
 
     def _connect(self, engine: Engine, model_name: str | None = None) -> Connection:
         return Connection(engine, self.policy, model_name=model_name)
+
+
+def _describe(model: type[pynamodb.models.Model], table_name: str) -> dict[str, t.Any]:
+    """A model's table, as DescribeTable would describe it."""
+    schema = t.cast(t.Any, model)._get_schema()
+    return {
+        constants.TABLE_NAME: table_name,
+        constants.KEY_SCHEMA: schema["key_schema"],
+        constants.ATTR_DEFINITIONS: schema["attribute_definitions"],
+        constants.GLOBAL_SECONDARY_INDEXES: _describe_indexes(schema["global_secondary_indexes"]),
+        constants.LOCAL_SECONDARY_INDEXES: _describe_indexes(schema["local_secondary_indexes"]),
+    }
+
+
+def _describe_indexes(schemas: cabc.Iterable[t.Any]) -> list[dict[str, t.Any]]:
+    return [
+        {constants.INDEX_NAME: schema["index_name"], constants.KEY_SCHEMA: schema["key_schema"]}
+        for schema in schemas
+    ]
 
 
 def _is_alive(reference: weakref.ref[Engine]) -> bool:

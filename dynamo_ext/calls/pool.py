@@ -1,8 +1,8 @@
 """Slots: how many calls may be in flight at once, for threads and for tasks of any event loop.
 
-A slot is the right to have one call in flight. Whoever does the work holds it and gives it back.
-A thread that holds a slot makes its calls on that slot, and so does what it hands back to an event
-loop and waits for: such a call must not queue behind the very slot that waits for it.
+A slot is the right to have one call in flight. The thread that makes the call holds the slot and
+gives it back. Calls made by a thread that holds a slot use that slot, and so do calls that the
+thread hands back to an event loop and waits for: queued behind that slot, they would wait for ever.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import dataclasses
 import logging
 import threading
 import time
+import types
 import typing as t
 
 from aiologic.lowlevel import create_async_event
@@ -27,22 +28,24 @@ from .record import Call
 _logger = logging.getLogger("dynamo_ext.pool")
 _held: contextvars.ContextVar[Slot | None] = contextvars.ContextVar("dynamo_ext.slot")
 
+E = t.TypeVar("E", bound="_Event")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PoolStats:
-    """What a pool has done so far, and is doing now."""
+    """The figures of a pool: now, and in total since it was created."""
 
     size: int
-    """How many calls it lets run at once."""
+    """How many calls may be in flight at once."""
 
     in_use: int
-    """How many are running now."""
+    """How many slots are taken now."""
 
     waiting: int
-    """How many are queued now."""
+    """How many calls are queued for a slot now."""
 
     calls: int
-    """How many calls have ended, well or not."""
+    """How many calls have ended, successful or not."""
 
     errors: int
     """How many of them failed."""
@@ -51,42 +54,46 @@ class PoolStats:
     """How often calls were sent again."""
 
     timeouts: int
-    """How many waits for a slot were in vain."""
+    """How many waits for a slot ended without one."""
 
     queue_seconds: float
-    """How long calls have waited for a slot in all, in seconds."""
+    """Total time that calls have waited for a slot, in seconds."""
 
     call_seconds: float
-    """How long calls have taken in all, without that wait, in seconds."""
+    """Total time that calls have taken, without the wait for a slot, in seconds."""
 
 
 class Waiter(t.Protocol):
-    """One who waits in the line for a slot."""
+    """A queued thread, task or job."""
 
     def set(self) -> bool:
-        """Be given a slot. It is called in the thread of whoever gave one back.
+        """Receive a slot. Called in the thread that gave the slot back.
 
-        :return: ``False`` if it does not want one any more.
+        :return: ``False`` if the waiter no longer wants the slot.
         """
         ...
+
+
+class _Event(Waiter, t.Protocol):
+    def cancelled(self) -> bool: ...
 
 
 class Pool:
     """The slots of one engine, in one process.
 
-    Waiters are served in the order in which they came, whether threads, tasks, or calls that
-    another thread will make.
+    Waiters are served in the order in which they arrived, whether threads, tasks or jobs of the
+    hub.
 
     :param size: How many calls may be in flight at once.
     """
 
     def __init__(self, size: int) -> None:
         self._size = size
-        # No lock guards these two, because a handler of a signal may interrupt what holds it: each
-        # step leaves both of them right.
+        # Without a lock, because a signal handler may interrupt its holder and make a call: each
+        # single operation leaves both of these consistent.
         self._free = collections.deque([None] * size)
         self._line: collections.deque[Waiter] = collections.deque()
-        # Reentrant: as in Engine.
+        # Reentrant, because a signal handler may interrupt its holder and make a call.
         self._lock = threading.RLock()
         self._calls = 0
         self._errors = 0
@@ -100,7 +107,7 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """How many calls it lets run at once."""
+        """How many calls may be in flight at once."""
         return self._size
 
     @property
@@ -114,7 +121,10 @@ class Pool:
         return len(self._line)
 
     def stats(self) -> PoolStats:
-        """Figures for a dashboard or a log line."""
+        """Figures for a dashboard or a log line.
+
+        :return: The figures, read one after the other without a lock.
+        """
         return PoolStats(
             size=self.size,
             in_use=self.in_use,
@@ -128,7 +138,10 @@ class Pool:
         )
 
     def record(self, call: Call) -> None:
-        """Count a call that has ended."""
+        """Count a call that has ended.
+
+        :param call: The call.
+        """
         with self._lock:
             self._calls += 1
             self._errors += call.error is not None
@@ -138,77 +151,70 @@ class Pool:
     def acquire(self, timeout: float) -> Slot:
         """Wait in this thread for a slot.
 
+        Calls in a ``with`` block of the slot use it, and the end of the block gives it back.
+        Without a block, call :meth:`Slot.release`.
+
         :param timeout: Longest wait, in seconds.
+        :return: The slot.
         :raises PoolTimeout: if none became free in time.
         :raises CallTimeout: if the call's deadline came first.
         """
         start = time.monotonic()
 
-        if self._take():
-            return self.slot(start)
-
-        turn = create_green_event()
-        self.stand_in_line(turn)
-        has_slot = False
-
-        try:
-            has_slot = turn.wait(_patience(timeout))
-        finally:
-            if not has_slot:
-                self._step_out(turn, is_out=turn.cancelled())
-
-        if not has_slot:
-            raise self.refused(start, timeout)
+        if not self._take():
+            with _Place(self, create_green_event(), start, timeout) as place:
+                place.has_slot = place.event.wait(_longest_wait(timeout))
 
         return self.slot(start)
 
     async def aacquire(self, timeout: float) -> Slot:
-        """Wait in this task for a slot.
+        """Wait in this task for a slot. A cancelled wait takes none.
 
-        A cancelled wait takes no slot.
+        The parameters, the result and the errors are those of :meth:`acquire`.
 
         :param timeout: Longest wait, in seconds.
+        :return: The slot.
         :raises PoolTimeout: if none became free in time.
         :raises CallTimeout: if the call's deadline came first.
         """
         start = time.monotonic()
 
-        if self._take():
-            return self.slot(start)
-
-        turn = create_async_event()
-        self.stand_in_line(turn)
-        has_slot = False
-
-        try:
-            has_slot = await turn.with_(_patience(timeout))
-        finally:
-            if not has_slot:
-                self._step_out(turn, is_out=turn.cancelled())
-
-        if not has_slot:
-            raise self.refused(start, timeout)
+        if not self._take():
+            with _Place(self, create_async_event(), start, timeout) as place:
+                place.has_slot = await place.event.with_(_longest_wait(timeout))
 
         return self.slot(start)
 
     def stand_in_line(self, waiter: Waiter) -> None:
-        """Wait for a slot behind those who wait already.
+        """Add a waiter at the end of the queue.
 
-        :param waiter: Its ``set`` is called when it has a slot; at once, if one is free.
+        :param waiter: Its ``set`` is called when it gets a slot: at once, if one is free.
         """
         self._line.append(waiter)
         self._serve()
 
     def leave_line(self, waiter: Waiter) -> None:
-        """Wait no longer. One who has been served already is not in the line.
+        """Remove a waiter from the queue. One that was served already is not in it.
 
         :param waiter: Its ``set`` must be returning ``False`` by now.
         """
         with contextlib.suppress(ValueError):
             self._line.remove(waiter)
 
+    def step_out(self, waiter: Waiter, *, is_out: bool) -> None:
+        """End a wait without a slot.
+
+        :param waiter: Who waited.
+        :param is_out: Whether its ``set`` returns ``False`` from now on. Otherwise it was given a
+            slot, too late: that slot goes to the next waiter.
+        """
+        if is_out:
+            self.leave_line(waiter)
+        else:
+            self._give_back()
+
     def slot(self, start: float) -> Slot:
-        """The slot of one who was served.
+        """The slot of a waiter that was served.
 
         :param start: When the wait for it began, by :func:`time.monotonic`.
         """
@@ -220,10 +226,11 @@ class Pool:
         return Slot(self, self._give_back, queue_seconds)
 
     def refused(self, start: float, timeout: float) -> PoolTimeout:
-        """The error of one who was not served in time.
+        """The error of a waiter that was not served in time.
 
         :param start: When the wait began, by :func:`time.monotonic`.
         :param timeout: The longest wait, in seconds.
+        :return: The error, to be raised.
         :raises CallTimeout: if the call's deadline came first.
         """
         with self._lock:
@@ -238,15 +245,16 @@ class Pool:
 
         return error
 
-    def slot_for_call(self, timeout: float) -> SlotForCall:
-        """Hold a slot for the one call of a ``with`` block: the one this thread holds already, or
-        a new one.
+    def slot_for_call(self, timeout: float) -> Slot:
+        """A slot for one call, to be held in a ``with`` block: a share of the slot that this thread
+        holds already, else a new one.
 
         :param timeout: Longest wait, in seconds.
+        :return: The slot.
         :raises PoolTimeout: if none became free in time.
         :raises CallTimeout: if the call's deadline came first.
         """
-        return SlotForCall(self, timeout)
+        return self.join_held(timeout) or self.acquire(timeout)
 
     @property
     def is_held(self) -> bool:
@@ -257,7 +265,7 @@ class Pool:
         """A share of the slot that the current context holds.
 
         :param timeout: Longest wait for the one call that may be using it, in seconds.
-        :return: The share, or ``None`` if the context holds no slot of this pool, or that one is
+        :return: The share, or ``None`` if the context holds no slot of this pool, or that slot is
             in use.
         """
         slot = _held.get(None)
@@ -271,7 +279,7 @@ class Pool:
         return None
 
     def _take(self) -> bool:
-        """Take a slot if one is free and nobody waits for it."""
+        """Take a slot if one is free and the queue is empty."""
         if self._line:
             return False
 
@@ -301,43 +309,107 @@ class Pool:
             if not is_taken:
                 self._free.append(None)
 
-    def _step_out(self, waiter: Waiter, *, is_out: bool) -> None:
-        """Wait no longer, and don't keep the slot that has come too late."""
-        if is_out:
-            self.leave_line(waiter)
-        else:
-            self._give_back()
 
-
-def _patience(timeout: float) -> float:
+def _longest_wait(timeout: float) -> float:
     """Seconds to wait for a slot: no longer than the call's deadline allows."""
     limit = deadline.current()
     return timeout if limit is None else min(timeout, limit.remaining)
 
 
-class Slot:
-    """The right to have one call in flight.
+class _Place(t.Generic[E]):
+    """A place in the queue for a slot. In its ``with`` block, the caller waits for the event.
 
-    :param pool: The pool that it is of.
-    :param give_back: Called once, when neither its holder nor a share of it is left.
-    :param queue_seconds: How long it was waited for, in seconds.
+    :param pool: The pool.
+    :param event: What wakes the waiting thread or task.
+    :param start: When the wait began, by :func:`time.monotonic`.
+    :param timeout: Longest wait, in seconds; for the error.
     """
+
+    __slots__ = ("_pool", "_start", "_timeout", "event", "has_slot")
+
+    def __init__(self, pool: Pool, event: E, start: float, timeout: float) -> None:
+        self.event: E = event
+        self.has_slot: bool = False
+        """Whether the wait ended with a slot. The caller sets it."""
+
+        self._pool = pool
+        self._start = start
+        self._timeout = timeout
+
+    def __enter__(self) -> t.Self:
+        try:
+            self._pool.stand_in_line(self.event)
+        except BaseException:
+            self._leave()
+            raise
+
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        if self.has_slot:
+            return
+
+        self._leave()
+
+        if error_type is None:
+            raise self._pool.refused(self._start, self._timeout)
+
+    def _leave(self) -> None:
+        self._pool.step_out(self.event, is_out=self.event.cancelled())
+
+
+class Slot:
+    """The right to have one call in flight. Calls in its ``with`` block use it, and the end of the
+    block gives it back.
+
+    :param pool: The pool that the slot belongs to.
+    :param give_back: Called once, when neither the holder nor a share of the slot is left.
+    :param queue_seconds: How long the slot was waited for, in seconds.
+    """
+
+    # Not a generator: every call enters one.
+    __slots__ = ("_busy", "_give_back", "_released", "_token", "outer", "pool", "queue_seconds")
 
     def __init__(
         self, pool: Pool, give_back: cabc.Callable[[], None], queue_seconds: float
     ) -> None:
-        self.pool = pool
-        self.queue_seconds = queue_seconds
+        self.pool: Pool = pool
+        self.queue_seconds: float = queue_seconds
         self.outer: Slot | None = None
+        """The slot that the context held before; set in the ``with`` block."""
+
         self._give_back = give_back
         self._released = False
-        # Taken by the share, while there is one, and in the end by whoever gives the slot back.
+        # Acquired by the share, while there is one, and finally by the thread that gives the slot
+        # back.
         self._busy = threading.Lock()
 
+    def __enter__(self) -> t.Self:
+        try:
+            self.outer = _held.get(None)
+            self._token = _held.set(self)
+        except BaseException:
+            self.release()
+            raise
+
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            _held.reset(self._token)
+        finally:
+            self.release()
+
     def join(self, timeout: float) -> Slot | None:
-        """A share for one call. There is one at a time, and none once the holder has gone.
+        """A share for one call. There is one at a time, and none once the holder has released it.
 
         :param timeout: Longest wait for another share to end, in seconds.
+        :return: The share, or ``None`` if there can be none.
         """
         if not self._busy.acquire(timeout=timeout):
             return None
@@ -349,13 +421,9 @@ class Slot:
         return Slot(self.pool, self._leave, self.queue_seconds)
 
     def release(self) -> None:
-        """Stop holding it."""
+        """Give the slot back, as soon as no share of it is in use. A second call has no effect."""
         self._released = True
         self._settle()
-
-    def held(self) -> HeldSlot:
-        """Make this slot the one that calls inside a ``with`` block use."""
-        return HeldSlot(self)
 
     def _leave(self) -> None:
         self._busy.release()
@@ -364,49 +432,3 @@ class Slot:
     def _settle(self) -> None:
         if self._released and self._busy.acquire(blocking=False):
             self._give_back()
-
-
-class HeldSlot:
-    """The slot that the calls in a ``with`` block use.
-
-    :param slot: The slot.
-    """
-
-    # Neither this nor the next is a generator: each call passes here.
-    __slots__ = ("_slot", "_token")
-
-    def __init__(self, slot: Slot) -> None:
-        self._slot = slot
-
-    def __enter__(self) -> None:
-        self._slot.outer = _held.get(None)
-        self._token = _held.set(self._slot)
-
-    def __exit__(self, *error: object) -> None:
-        _held.reset(self._token)
-
-
-class SlotForCall:
-    """A slot for the one call of a ``with`` block.
-
-    :param pool: Where it is from.
-    :param timeout: Longest wait for it, in seconds.
-    """
-
-    __slots__ = ("_held", "_pool", "_slot", "_timeout")
-
-    def __init__(self, pool: Pool, timeout: float) -> None:
-        self._pool = pool
-        self._timeout = timeout
-
-    def __enter__(self) -> Slot:
-        self._slot = self._pool.join_held(self._timeout) or self._pool.acquire(self._timeout)
-        # What is called within this call (by a handler of a signal or of a log record, by a
-        # botocore event) must not queue behind it.
-        self._held = self._slot.held()
-        self._held.__enter__()
-        return self._slot
-
-    def __exit__(self, *error: object) -> None:
-        self._held.__exit__(*error)
-        self._slot.release()

@@ -13,7 +13,9 @@ from flask.sansio.app import App
 from ..binding import context
 from ..concurrency import generators
 from ..errors import ConfigError
+from ..models import late_binding
 from ..models import tables
+from ..models.late_binding import AnyModel
 from ..models.model import Model
 from ..models.model import concrete_models
 
@@ -49,19 +51,19 @@ def create_tables(click_context: click.Context) -> None:
             _create_table(sharing)
 
 
-def _create_table(models: list[tables.TableModel]) -> None:
-    table_name = models[0].connection().table_name
+def _create_table(models: list[AnyModel]) -> None:
+    table_name = late_binding.connection(models[0]).table_name
     click.echo(f"{table_name}: ", nl=False)
 
     try:
-        created = generators.run(tables.create(*models, wait=True))
+        created = generators.run(tables.create(models, wait=True))
     except _FAILURES as error:
         click.echo("failed")
         raise click.ClickException(f"Table {table_name!r} was not created: {error}") from error
 
     click.echo("created" if created else "exists")
 
-    if models[0].connection().connection.engine.is_of_this_process:
+    if late_binding.connection(models[0]).connection.engine.is_of_this_process:
         click.echo(
             "Note: it is in the embedded engine of this command, and gone with it. Tables of"
             " 'local://' have to be created by the app itself.",

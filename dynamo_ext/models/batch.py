@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import dataclasses
-import time
 import types
 import typing as t
 
@@ -22,6 +21,7 @@ from ..concurrency import generators
 from ..concurrency.generators import Procedure
 from ..errors import UnprocessedItems
 from ..errors import UnprocessedKeys
+from . import late_binding
 
 M = t.TypeVar("M", bound=pynamodb.models.Model)
 T = t.TypeVar("T")
@@ -123,65 +123,131 @@ def _write_request(operation: Raw) -> Raw:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchGet(t.Generic[T]):
-    """What is left to get of a batch."""
+    """The keys of a batch that are still to be got, and how.
+
+    It never changes. An abandoned procedure may go on in a worker after its task was cancelled;
+    because each page comes with the batch that is left, the next one gets the same page again.
+    """
 
     connection: TableConnection
-    keys: tuple[dict[str, t.Any], ...]
+    keys: tuple[Raw, ...]
     decode: cabc.Callable[[Raw], T]
+    """Makes an instance of an item as botocore gives it."""
+
     consistent_read: bool | None
     attributes_to_get: cabc.Sequence[str] | None
-    rounds_without_progress: int = 0
+
+    def next_page(self) -> Procedure[tuple[list[T], BatchGet[T]]]:
+        """Get the next items, up to 100 with each request, as a procedure.
+
+        :return: The items, which are none only if no key is left, and the batch that is left.
+        :raises UnprocessedKeys: if DynamoDB leaves every key unprocessed, time after time.
+        """
+        keys, rounds = self.keys, 0
+
+        while keys:
+            size = min(len(keys), constants.BATCH_GET_PAGE_LIMIT)
+            items, unprocessed = self._request(keys[:size])
+            keys = (*unprocessed, *keys[size:])
+
+            if items or not keys:
+                return items, dataclasses.replace(self, keys=keys)
+
+            rounds = rounds + 1 if len(unprocessed) == size else 0
+
+            if rounds == ROUNDS_WITHOUT_PROGRESS:
+                raise UnprocessedKeys(self.connection.table_name, list(keys))
+
+            yield _back_off(self.connection, rounds) if rounds else 0
+
+        return [], self
 
     def without_keys(self) -> BatchGet[T]:
-        """The batch with nothing left to get."""
+        """The batch with no keys left."""
         return dataclasses.replace(self, keys=())
 
-    @property
-    def wait(self) -> float:
-        """Seconds to wait before the next page is asked for."""
-        if not self.rounds_without_progress:
-            return 0
-
-        return _back_off(self.connection, self.rounds_without_progress)
-
     @decode_lock.kept()
-    def next_page(self) -> tuple[list[T], BatchGet[T]]:
-        """Get up to 100 items.
+    def _request(self, keys: tuple[Raw, ...]) -> tuple[list[T], list[Raw]]:
+        """Send one request.
 
-        :return: The items, and what is left to get.
-        :raises UnprocessedKeys: if DynamoDB gives no more, though asked again and again.
+        :return: The items, and the keys that DynamoDB left unprocessed.
         """
-        if self.rounds_without_progress == ROUNDS_WITHOUT_PROGRESS:
-            raise UnprocessedKeys(self.connection.table_name, list(self.keys))
-
-        page = self.keys[: constants.BATCH_GET_PAGE_LIMIT]
-        rest = self.keys[constants.BATCH_GET_PAGE_LIMIT :]
         reply: Raw = t.cast(t.Any, self.connection).batch_get_item(
-            list(page),
+            list(keys),
             consistent_read=self.consistent_read,
             attributes_to_get=self.attributes_to_get,
         )
         table_name = self.connection.table_name
         items: list[Raw] = [*(reply.get(constants.RESPONSES) or {}).get(table_name, ())]
         unprocessed: dict[str, Raw] = reply.get(constants.UNPROCESSED_KEYS) or {}
-        # Nobody else keeps the items, as a rule. They go one by one.
+        # Usually the last reference: each item can then be freed as soon as it is decoded.
         del reply
-        unprocessed_keys: list[Raw] = unprocessed.get(table_name, {}).get(constants.KEYS, [])
-        stalled = len(unprocessed_keys) == len(page)
-        left = dataclasses.replace(
-            self,
-            keys=(*unprocessed_keys, *rest),
-            rounds_without_progress=self.rounds_without_progress + 1 if stalled else 0,
+        return (
+            decode_lock.decode_each(self.decode, items),
+            unprocessed.get(table_name, {}).get(constants.KEYS, []),
         )
-        return decode_lock.decode_each(self.decode, items), left
+
+
+def begin_get(
+    model: type[M],
+    items: cabc.Iterable[t.Any],
+    consistent_read: bool | None,
+    attributes_to_get: cabc.Sequence[str] | None,
+) -> BatchGet[M]:
+    """A batch of a model, of which nothing has been got.
+
+    :param model: The model.
+    :param items: Hash keys, or pairs of hash and range key. Duplicates count once.
+    :param consistent_read: Whether to read consistently.
+    :param attributes_to_get: The attributes to read; ``None`` for all.
+    :raises ValueError: if a key is not of that form.
+    """
+    return BatchGet(
+        connection=late_binding.connection(model),
+        keys=tuple(_serialized_key(model, item) for item in dict.fromkeys(items)),
+        decode=model.from_raw_data,
+        consistent_read=consistent_read,
+        attributes_to_get=attributes_to_get,
+    )
+
+
+def _serialized_key(kind: type[pynamodb.models.Model], item: t.Any) -> Raw:
+    """The key of an item, as DynamoDB expects it.
+
+    :param item: A hash key, or a pair of hash and range key if the model has one.
+    :raises ValueError: if it is neither.
+    """
+    model = t.cast(t.Any, kind)
+    hash_attribute, range_attribute = model._hash_key_attribute(), model._range_key_attribute()
+
+    if range_attribute is None:
+        return {hash_attribute.attr_name: model._serialize_keys(item)[0]}
+
+    pair: tuple[t.Any, ...] = tuple(item) if _is_iterable_key(item) else ()
+
+    if len(pair) != 2:
+        raise ValueError(
+            f"Invalid key {item!r} of {kind.__name__}: it must be a pair, hash key and range key."
+        )
+
+    names = hash_attribute.attr_name, range_attribute.attr_name
+    return dict(zip(names, model._serialize_keys(*pair), strict=True))
+
+
+def _is_iterable_key(item: t.Any) -> bool:
+    return isinstance(item, cabc.Iterable) and not isinstance(item, (str, bytes))
 
 
 def get(batch: BatchGet[T]) -> cabc.Iterator[T]:
-    """Get all items of a batch, in this thread."""
+    """Get all items of a batch, in this thread.
+
+    :param batch: The batch.
+    :return: The items; a page is requested when its first item is asked for.
+    :raises UnprocessedKeys: if DynamoDB leaves every key unprocessed, time after time.
+    """
     while batch.keys:
-        time.sleep(batch.wait)
-        page, batch = batch.next_page()
-        yield from page
+        items, batch = generators.run(batch.next_page())
+        yield from items
 
 
 def _back_off(connection: TableConnection, rounds: int) -> float:

@@ -66,6 +66,21 @@ _read_iso_format = datetime.datetime.fromisoformat
 _scan_json: cabc.Callable[[str, int], tuple[t.Any, int]] = t.cast(
     t.Any, json.JSONDecoder()
 ).scan_once
+_DESERIALIZER = "_dynamo_ext_deserializer"
+
+
+def of(kind: type[AttributeContainer]) -> Deserializer:
+    """The deserializer of a model, created at the first request.
+
+    :param kind: The model.
+    """
+    deserializer: Deserializer | None = kind.__dict__.get(_DESERIALIZER)
+
+    if deserializer is None:
+        deserializer = Deserializer(kind)
+        setattr(kind, _DESERIALIZER, deserializer)
+
+    return deserializer
 
 
 class Deserializer:

@@ -7,19 +7,18 @@ import typing as t
 
 import pynamodb.exceptions
 import pynamodb.models
-from pynamodb import constants
 
 from ..binding import context
 from ..binding import meta
 from ..client.connection import TableConnection
 from ..concurrency import generators
 from . import batch
+from . import deserializer
+from . import late_binding
 from . import tables
-from .deserializer import Deserializer
+from .late_binding import DECLARED_META
 
-_DECLARED = "_dynamo_ext_declared_meta"
 _COMPLETE = "_dynamo_ext_complete"
-_DESERIALIZER = "_dynamo_ext_deserializer"
 _TTL_IS_ON = "TimeToLive is already enabled"
 
 
@@ -41,7 +40,7 @@ class ModelType(pynamodb.models.MetaModel):
         kept = {**_without_meta(namespace), _COMPLETE: False}
 
         if "Meta" in namespace:
-            kept[_DECLARED] = namespace["Meta"]
+            kept[DECLARED_META] = namespace["Meta"]
 
         return t.cast(
             ModelType, t.cast(t.Any, super()).__new__(cls, name, bases, kept, discriminator)
@@ -67,118 +66,17 @@ class ModelType(pynamodb.models.MetaModel):
                 # PynamoDB looks at every attribute while it makes the class.
                 raise AttributeError("Meta")
 
-            declared = cls.declared_meta()
+            declared = late_binding.declared_meta(cls)
             state = context.find_state()
 
-            if state is None or getattr(declared, "table_name", None) is None:
+            if state is None or not late_binding.has_table(cls):
                 return meta.Meta(declared)
 
-            return state.bind(cls).meta
+            return state.bind(cls, declared).meta
 
         @Meta.setter
         def Meta(cls, declared: t.Any) -> None:
-            setattr(cls, _DECLARED, declared)
-
-    def declared_meta(cls) -> t.Any:
-        """The ``Meta`` that this model declares or inherits.
-
-        :raises AttributeError: if there is none.
-        """
-        try:
-            return getattr(cls, _DECLARED)
-        except AttributeError:
-            raise AttributeError(
-                f"{cls.__module__}.{cls.__qualname__} has no 'Meta':"
-                " a model needs 'class Meta:' with a 'table_name'."
-            ) from None
-
-    def effective_meta(cls) -> t.Any:
-        """What holds for this model in the current app."""
-        return t.cast("type[Model]", cls).Meta
-
-    def enable_ttl(cls, *, ignore_errors: bool) -> None:
-        """Switch on the TTL that this model declares, if it does."""
-        t.cast("type[Model]", cls).update_ttl(ignore_errors)
-
-    def full_schema(cls) -> t.Any:
-        """The keys, indexes and attribute definitions, as CreateTable wants them."""
-        return t.cast(t.Any, cls)._get_schema()
-
-    def table_schema(cls) -> dict[str, t.Any]:
-        """The keys and indexes, as DescribeTable would give them."""
-        schema = cls.full_schema()
-        return {
-            constants.KEY_SCHEMA: schema["key_schema"],
-            constants.ATTR_DEFINITIONS: schema["attribute_definitions"],
-            constants.GLOBAL_SECONDARY_INDEXES: _indexes(schema["global_secondary_indexes"]),
-            constants.LOCAL_SECONDARY_INDEXES: _indexes(schema["local_secondary_indexes"]),
-        }
-
-    def connection(cls) -> TableConnection:
-        """The connection to this model's table in the current app.
-
-        :raises RuntimeError: if no app is current.
-        :raises AttributeError: if the model has no ``Meta`` or no table name.
-        :raises ConfigError: if what the model declares is wrong.
-        """
-        if getattr(cls.declared_meta(), "table_name", None) is None:
-            raise AttributeError(
-                f"{cls.__module__}.{cls.__qualname__}.Meta has no 'table_name': a model needs one."
-            )
-
-        return context.state().bind(t.cast("type[Model]", cls)).connection
-
-    def deserializer(cls) -> Deserializer:
-        """What makes instances of this model."""
-        deserializer: Deserializer | None = cls.__dict__.get(_DESERIALIZER)
-
-        if deserializer is None:
-            deserializer = Deserializer(t.cast("type[Model]", cls))
-            setattr(cls, _DESERIALIZER, deserializer)
-
-        return deserializer
-
-    def serialized_key(cls, item: t.Any) -> dict[str, t.Any]:
-        """The key of an item, as DynamoDB wants it.
-
-        :param item: A hash key, or a pair of hash and range key if the model has one.
-        :raises ValueError: if it is neither.
-        """
-        model = t.cast(t.Any, cls)
-        hash_attribute, range_attribute = model._hash_key_attribute(), model._range_key_attribute()
-
-        if range_attribute is None:
-            return {hash_attribute.attr_name: model._serialize_keys(item)[0]}
-
-        pair: tuple[t.Any, ...] = tuple(item) if _is_iterable_key(item) else ()
-
-        if len(pair) != 2:
-            raise ValueError(
-                f"Invalid key {item!r} of {cls.__name__}: it must be a pair, hash key and range"
-                " key."
-            )
-
-        names = hash_attribute.attr_name, range_attribute.attr_name
-        return dict(zip(names, model._serialize_keys(*pair), strict=True))
-
-    def begin_batch_get(
-        cls,
-        items: cabc.Iterable[t.Any],
-        consistent_read: bool | None,
-        attributes_to_get: cabc.Sequence[str] | None,
-    ) -> batch.BatchGet[t.Any]:
-        """A batch of this model of which nothing has been got.
-
-        :param items: Hash keys, or pairs of hash and range key. Duplicates count once.
-        :raises ValueError: if a key is not of that form.
-        """
-        return batch.BatchGet(
-            connection=cls.connection(),
-            keys=tuple(cls.serialized_key(item) for item in dict.fromkeys(items)),
-            decode=t.cast("type[Model]", cls).from_raw_data,
-            consistent_read=consistent_read,
-            attributes_to_get=attributes_to_get,
-        )
+            setattr(cls, DECLARED_META, declared)
 
 
 class _MetaOfItem:
@@ -245,7 +143,7 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
         if data is None:
             return super().from_raw_data(t.cast(t.Any, data))
 
-        instance: t.Self = cls.deserializer().read(data)
+        instance: t.Self = deserializer.of(cls).read(data)
         return instance
 
     @classmethod
@@ -260,7 +158,7 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
 
         :raises UnprocessedKeys: if DynamoDB gives no more, though asked again and again.
         """
-        return batch.get(cls.begin_batch_get(items, consistent_read, attributes_to_get))
+        return batch.get(batch.begin_get(cls, items, consistent_read, attributes_to_get))
 
     @classmethod
     def batch_write(cls, auto_commit: bool = True) -> batch.BatchWrite[t.Self]:
@@ -270,7 +168,7 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
 
         :param auto_commit: Whether to write whenever 25 items are pending, not only at the end.
         """
-        return batch.BatchWrite(cls, cls.connection(), auto_commit)
+        return batch.BatchWrite(cls, late_binding.connection(cls), auto_commit)
 
     @classmethod
     def create_table(
@@ -292,16 +190,15 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
         :raises ConfigError: if the mode is ``PROVISIONED`` and a capacity is missing.
         :raises pynamodb.exceptions.TableError: if the server refuses.
         """
-        generators.run(
-            tables.create(
-                cls,
-                wait=wait,
-                read_capacity_units=read_capacity_units,
-                write_capacity_units=write_capacity_units,
-                billing_mode=billing_mode,
-                ignore_update_ttl_errors=ignore_update_ttl_errors,
-            )
+        creation = tables.create(
+            [cls],
+            wait,
+            read_capacity_units,
+            write_capacity_units,
+            billing_mode,
+            ignore_update_ttl_errors,
         )
+        generators.run(creation)
 
     @classmethod
     def delete_table(cls, *, wait: bool = False) -> t.Any:
@@ -327,7 +224,7 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
 
     @classmethod
     def _get_connection(cls) -> TableConnection:
-        return cls.connection()
+        return late_binding.connection(cls)
 
 
 def abort_not_found(message: str) -> t.NoReturn:
@@ -343,20 +240,9 @@ def concrete_models(base: type[Model] = Model) -> list[type[Model]]:
     models: list[type[Model]] = []
 
     for model in base.__subclasses__():
-        if getattr(getattr(model, _DECLARED, None), "table_name", None) is not None:
+        if late_binding.has_table(model):
             models.append(model)
 
         models += concrete_models(model)
 
     return list(dict.fromkeys(models))
-
-
-def _is_iterable_key(item: t.Any) -> bool:
-    return isinstance(item, cabc.Iterable) and not isinstance(item, (str, bytes))
-
-
-def _indexes(schemas: cabc.Iterable[t.Any]) -> list[dict[str, t.Any]]:
-    return [
-        {constants.INDEX_NAME: schema["index_name"], constants.KEY_SCHEMA: schema["key_schema"]}
-        for schema in schemas
-    ]

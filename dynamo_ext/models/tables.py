@@ -8,22 +8,11 @@ import typing as t
 import pynamodb.exceptions
 from pynamodb import constants
 
-from ..client.connection import TableConnection
 from ..concurrency.generators import Procedure
 from ..config.settings import PROVISIONED
 from ..errors import ConfigError
-
-
-class TableModel(t.Protocol):
-    """What is asked of a model here."""
-
-    __name__: str
-
-    def connection(self) -> TableConnection: ...
-    def effective_meta(self) -> t.Any: ...
-    def full_schema(self) -> t.Any: ...
-    def enable_ttl(self, *, ignore_errors: bool) -> None: ...
-
+from . import late_binding
+from .late_binding import AnyModel
 
 _LONGEST_WAIT = 2.0
 _LOOKS_FOR_A_NEW_TABLE = 10
@@ -31,12 +20,12 @@ _MERGED = ("attribute_definitions", "global_secondary_indexes", "local_secondary
 _IN_USE = "ResourceInUseException"
 
 
-def by_table(models: cabc.Iterable[TableModel]) -> list[list[TableModel]]:
+def by_table(models: cabc.Iterable[AnyModel]) -> list[list[AnyModel]]:
     """Put together the models that share a table in the current app."""
-    tables: dict[tuple[int, str], list[TableModel]] = {}
+    tables: dict[tuple[int, str], list[AnyModel]] = {}
 
     for model in models:
-        connection = model.connection()
+        connection = late_binding.connection(model)
         key = id(connection.connection.engine), connection.table_name
         tables.setdefault(key, []).append(model)
 
@@ -44,7 +33,7 @@ def by_table(models: cabc.Iterable[TableModel]) -> list[list[TableModel]]:
 
 
 def create(
-    *models: TableModel,
+    models: cabc.Sequence[AnyModel],
     wait: bool = False,
     read_capacity_units: int | None = None,
     write_capacity_units: int | None = None,
@@ -79,35 +68,37 @@ def create(
             looks_in_vain = looks_in_vain + 1 if status is None else 0
 
             if looks_in_vain == _LOOKS_FOR_A_NEW_TABLE:
-                raise pynamodb.exceptions.TableDoesNotExist(first.connection().table_name)
+                raise pynamodb.exceptions.TableDoesNotExist(
+                    late_binding.connection(first).table_name
+                )
 
     for model in models:
         yield 0
-        model.enable_ttl(ignore_errors=ignore_update_ttl_errors)
+        model.update_ttl(ignore_update_ttl_errors)
 
     return created
 
 
-def _status(model: TableModel) -> str | None:
+def _status(model: AnyModel) -> str | None:
     """A table's status, or ``None`` if it is not seen.
 
     DescribeTable is eventually consistent: a new table may not be seen at once, see
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DescribeTable.html.
     """
     try:
-        description = t.cast(t.Any, model.connection()).describe_table()
+        description = t.cast(t.Any, late_binding.connection(model)).describe_table()
         return t.cast(str, description[constants.TABLE_STATUS])
     except pynamodb.exceptions.TableDoesNotExist:
         return None
 
 
-def delete(model: TableModel, *, wait: bool = False) -> Procedure[t.Any]:
+def delete(model: AnyModel, *, wait: bool = False) -> Procedure[t.Any]:
     """Delete a model's table.
 
     :param wait: Whether to wait until it is gone.
     :return: What DeleteTable returned.
     """
-    result = t.cast("dict[str, t.Any]", model.connection().delete_table())
+    result = t.cast("dict[str, t.Any]", late_binding.connection(model).delete_table())
 
     if wait:
         for seconds in _waits():
@@ -128,9 +119,9 @@ def _waits() -> cabc.Iterator[float]:
         seconds = min(_LONGEST_WAIT, 2 * seconds + 0.1)
 
 
-def _create_missing(model: TableModel, request: dict[str, t.Any]) -> bool:
+def _create_missing(model: AnyModel, request: dict[str, t.Any]) -> bool:
     try:
-        model.connection().create_table(**request)
+        late_binding.connection(model).create_table(**request)
     except pynamodb.exceptions.TableError as error:
         if error.cause_response_code == _IN_USE:
             return False
@@ -141,12 +132,12 @@ def _create_missing(model: TableModel, request: dict[str, t.Any]) -> bool:
 
 
 def _request(
-    models: cabc.Sequence[TableModel],
+    models: cabc.Sequence[AnyModel],
     read: int | None,
     write: int | None,
     billing_mode: str | None,
 ) -> dict[str, t.Any]:
-    model_meta = models[0].effective_meta()
+    model_meta = t.cast(t.Any, models[0]).Meta
 
     if billing_mode is None and (read is not None or write is not None):
         billing_mode = PROVISIONED
@@ -168,19 +159,19 @@ def _request(
     return request
 
 
-def _schema(models: cabc.Sequence[TableModel]) -> dict[str, list[t.Any]]:
+def _schema(models: cabc.Sequence[AnyModel]) -> dict[str, list[t.Any]]:
     """The keys, and the indexes of all models together.
 
     :raises ConfigError: if models that share a table disagree about its keys.
     """
-    first, *others = (model.full_schema() for model in models)
+    first, *others = (t.cast(t.Any, model)._get_schema() for model in models)
     merged: dict[str, list[t.Any]] = {part: list(schemas) for part, schemas in first.items()}
 
     for model, schema in zip(models[1:], others, strict=True):
         if schema["key_schema"] != first["key_schema"]:
             raise ConfigError(
                 f"{models[0].__name__!r} and {model.__name__!r} share the table"
-                f" {model.connection().table_name!r}, but declare different keys."
+                f" {late_binding.connection(model).table_name!r}, but declare different keys."
             )
 
         for part in _MERGED:

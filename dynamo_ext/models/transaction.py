@@ -10,6 +10,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 from ..client.connection import Connection
+from . import late_binding
 from .model import ModelType
 
 Item: t.TypeAlias = pynamodb.models.Model
@@ -25,10 +26,12 @@ class _OnOneEngine(pynamodb.transactions.Transaction):
         """
         :raises ValueError: if a model's table is on another engine than the transaction.
         """
-        if not isinstance(model, ModelType):
+        kind: type = type(model)
+
+        if not issubclass(kind, ModelType):
             return
 
-        engine = t.cast(ModelType, model).connection().connection.engine
+        engine = late_binding.connection(model).connection.engine
 
         if engine is not self._connection.engine:
             raise ValueError(

@@ -120,11 +120,8 @@ class Job(t.Generic[R]):
         waiting.current.set(hub)
 
         try:
-            try:
-                with self._in_flight, slot.held():
-                    result = self._function()
-            finally:
-                slot.release()
+            with slot, self._in_flight:
+                result = self._function()
         except BaseException as error:
             self._completion.set_error(error)
         else:

@@ -116,15 +116,25 @@ async def call(
         raise CallTimeout(limit.seconds)
 
 
-async def drive(connection: Connection, procedure: Procedure[R]) -> R:
-    """Drive a procedure: each of its steps in a worker thread, each of its waits on the loop.
+async def drive(
+    connection: Connection, procedure: Procedure[R], model: type[t.Any] | None = None
+) -> R:
+    """Drive a procedure: each of its steps in a worker or the hub, each of its waits on the loop.
 
-    :param connection: As for :func:`run`.
-    :param procedure: What to drive.
-    :return: What it returns.
+    :param connection: A connection on the engine whose slots are wanted.
+    :param procedure: The procedure.
+    :param model: The model, if every step makes one call of it and does nothing else that takes
+        time: then as for :func:`call`, else as for :func:`run`.
+    :return: What the procedure returns.
+    :raises PoolTimeout: if no slot became free in time.
+    :raises CallTimeout: if the app limits how long a call may take, and a step took longer.
     """
     while True:
-        seconds, result = await run(connection, _step, procedure)
+        seconds, result = (
+            await run(connection, _step, procedure)
+            if model is None
+            else await call(connection, model, _step, procedure)
+        )
 
         if seconds is None:
             return t.cast(R, result)
@@ -154,12 +164,10 @@ class _Work(t.Generic[R]):
             raise RuntimeError("This call was given up before it began.")
 
         try:
-            with self._in_flight, self._slot.held():
+            with self._slot, self._in_flight:
                 return self._function()
         except StopIteration as error:
             raise RuntimeError(f"{self._function} raised StopIteration") from error
-        finally:
-            self._slot.release()
 
     def give_up(self) -> None:
         """Give the slot back, unless the work has begun: then the worker does."""

@@ -112,10 +112,8 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
         async with self._lock:
             # Another task may have fetched a page while this one waited.
             while not self._items and self._batch.keys:
-                await anyio.sleep(self._batch.wait)
-                items, self._batch = await workers.call(
-                    self._batch.connection.connection, self._model, self._batch.next_page
-                )
+                connection, page = self._batch.connection.connection, self._batch.next_page()
+                items, self._batch = await workers.drive(connection, page, self._model)
                 self._items = items[::-1]
                 self._total_count += len(items)
 

@@ -8,6 +8,7 @@ import pynamodb.indexes
 import pynamodb.models
 from pynamodb.expressions.condition import Condition
 
+from . import twins
 from .iteration import Key
 from .iteration import ResultIterator
 
@@ -15,8 +16,9 @@ M = t.TypeVar("M", bound=pynamodb.models.Model)
 
 
 class AsyncIndex(pynamodb.indexes.Index[M]):
-    """What awaiting adds to an index."""
+    """The awaitable methods of an index."""
 
+    @twins.iterates("query")
     def aquery(
         self,
         hash_key: t.Any,
@@ -30,22 +32,26 @@ class AsyncIndex(pynamodb.indexes.Index[M]):
         page_size: int | None = None,
         rate_limit: float | None = None,
     ) -> ResultIterator[M]:
-        """Query the index. The parameters are those of ``query``."""
-        items: ResultIterator[M] = self._awaitable_model.aquery(
-            hash_key,
-            range_key_condition=range_key_condition,
-            filter_condition=filter_condition,
-            consistent_read=consistent_read,
-            index_name=self.Meta.index_name,
-            scan_index_forward=scan_index_forward,
-            limit=limit,
-            last_evaluated_key=last_evaluated_key,
-            attributes_to_get=attributes_to_get,
-            page_size=page_size,
-            rate_limit=rate_limit,
-        )
-        return items
+        """Query the index, for ``async for``. Nothing is sent before the first item is asked for.
 
+        :param hash_key: The index's hash key.
+        :param range_key_condition: A condition on the index's range key.
+        :param filter_condition: Which of the items to give.
+        :param consistent_read: Whether to read consistently, which a local index can.
+        :param scan_index_forward: Whether in ascending order of the range key, which is the
+            default.
+        :param limit: How many items to give at most.
+        :param last_evaluated_key: Where to start: after the item with this key.
+        :param attributes_to_get: The names of the attributes to read; ``None`` for all.
+        :param page_size: How many items a request examines at most.
+        :param rate_limit: The capacity units to consume per second at most. The wait is on the
+            event loop, without a slot.
+        :return: The items. To iterate raises :exc:`pynamodb.exceptions.QueryError` if a call fails.
+        :raises ValueError: if ``rate_limit`` is negative.
+        """
+        raise NotImplementedError
+
+    @twins.iterates("scan")
     def ascan(
         self,
         filter_condition: Condition | None = None,
@@ -58,20 +64,22 @@ class AsyncIndex(pynamodb.indexes.Index[M]):
         rate_limit: float | None = None,
         attributes_to_get: list[str] | None = None,
     ) -> ResultIterator[M]:
-        """Scan the index. The parameters are those of ``scan``."""
-        items: ResultIterator[M] = self._awaitable_model.ascan(
-            filter_condition=filter_condition,
-            segment=segment,
-            total_segments=total_segments,
-            limit=limit,
-            last_evaluated_key=last_evaluated_key,
-            page_size=page_size,
-            consistent_read=consistent_read,
-            index_name=self.Meta.index_name,
-            rate_limit=rate_limit,
-            attributes_to_get=attributes_to_get,
-        )
-        return items
+        """Scan the index, for ``async for``. Nothing is sent before the first item is asked for.
+
+        :param filter_condition: Which of the items to give.
+        :param segment: The number of the segment to scan, from 0, if only one is to be scanned.
+        :param total_segments: Into how many segments the index is divided.
+        :param limit: How many items to give at most.
+        :param last_evaluated_key: Where to start: after the item with this key.
+        :param page_size: How many items a request examines at most.
+        :param consistent_read: Whether to read consistently, which a local index can.
+        :param rate_limit: The capacity units to consume per second at most. The wait is on the
+            event loop, without a slot.
+        :param attributes_to_get: The names of the attributes to read; ``None`` for all.
+        :return: The items. To iterate raises :exc:`pynamodb.exceptions.ScanError` if a call fails.
+        :raises ValueError: if ``rate_limit`` is negative.
+        """
+        raise NotImplementedError
 
     async def acount(
         self,
@@ -82,22 +90,29 @@ class AsyncIndex(pynamodb.indexes.Index[M]):
         limit: int | None = None,
         rate_limit: float | None = None,
     ) -> int:
-        """Count on the index. The parameters are those of ``count``."""
-        number: int = await self._awaitable_model.acount(
+        """Count items of the index, without blocking the event loop.
+
+        :param hash_key: The index's hash key.
+        :param range_key_condition: A condition on the index's range key.
+        :param filter_condition: Which of the items to count.
+        :param consistent_read: Whether to read consistently, which a local index can.
+        :param limit: How many items a request examines at most.
+        :param rate_limit: The capacity units to consume per second at most. The wait is on the
+            event loop, without a slot.
+        :return: How many there are.
+        :raises pynamodb.exceptions.QueryError: if a call fails.
+        """
+        # PynamoDB's type for the model lacks the awaitable methods.
+        number: int = await t.cast(t.Any, self._model).acount(
             hash_key,
-            range_key_condition=range_key_condition,
-            filter_condition=filter_condition,
-            index_name=self.Meta.index_name,
-            consistent_read=consistent_read,
-            limit=limit,
-            rate_limit=rate_limit,
+            range_key_condition,
+            filter_condition,
+            consistent_read,
+            self.Meta.index_name,
+            limit,
+            rate_limit,
         )
         return number
-
-    @property
-    def _awaitable_model(self) -> t.Any:
-        """The model; PynamoDB's type for it doesn't know the ``a*`` methods."""
-        return self._model
 
 
 class GlobalSecondaryIndex(AsyncIndex[M], pynamodb.indexes.GlobalSecondaryIndex[M]):
@@ -109,7 +124,10 @@ class LocalSecondaryIndex(AsyncIndex[M], pynamodb.indexes.LocalSecondaryIndex[M]
 
 
 def make_awaitable(index: pynamodb.indexes.Index[t.Any]) -> None:
-    """Give an index the awaitable methods, whatever class it was declared with."""
+    """Give an index the awaitable methods, whatever class it was declared with.
+
+    :param index: The index. Its class becomes a subclass of its own class.
+    """
     if not isinstance(index, AsyncIndex):
         index_class = type(index)
         index.__class__ = type(index_class.__name__, (AsyncIndex, index_class), {})

@@ -13,12 +13,14 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 import dynamo_ext.models.model
-from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency.generators import Procedure
+from dynamo_ext.models import batch
+from dynamo_ext.models import late_binding
 from dynamo_ext.models import tables
 from dynamo_ext.models.model import abort_not_found
 
 from ..execution import workers
+from . import twins
 from .batch import BatchGetIterator
 from .batch import BatchWrite
 from .index import make_awaitable
@@ -27,7 +29,6 @@ from .iteration import Pages
 from .iteration import ResultIterator
 from .parallel_scan import ParallelScan
 
-P = t.ParamSpec("P")
 R = t.TypeVar("R")
 
 
@@ -51,10 +52,13 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
     """The base of models for Quart, and for Flask and Quart together.
 
     Everything that :class:`dynamo_ext.Model` does, and an awaitable twin, named ``a…``, of each
-    method that talks to the server.
+    method that talks to the server. Beside the errors that are named, each twin raises those of the
+    method, and while it waits for its turn :exc:`~dynamo_ext.PoolTimeout` and
+    :exc:`~dynamo_ext.CallTimeout`.
     """
 
     @classmethod
+    @twins.calls("get")
     async def aget(
         cls,
         hash_key: t.Any,
@@ -62,11 +66,17 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         consistent_read: bool = False,
         attributes_to_get: cabc.Sequence[str] | None = None,
     ) -> t.Self:
-        """Get an item. As ``get``.
+        """Get an item, without blocking the event loop.
 
+        :param hash_key: The hash key.
+        :param range_key: The range key, if the model has one.
+        :param consistent_read: Whether to read consistently.
+        :param attributes_to_get: The names of the attributes to read; ``None`` for all.
+        :return: The item.
         :raises DoesNotExist: the model's own, if there is no such item.
+        :raises pynamodb.exceptions.GetError: if the call fails.
         """
-        return await cls._offload(cls.get, hash_key, range_key, consistent_read, attributes_to_get)
+        raise NotImplementedError
 
     @classmethod
     async def aget_or_404(
@@ -78,19 +88,37 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         *,
         message: str = "",
     ) -> t.Self:
-        """Get an item, or end the request with 404 Not Found. As ``get_or_404``."""
+        """Get an item, or end the request with 404 Not Found, without blocking the event loop.
+
+        :param hash_key: The hash key.
+        :param range_key: The range key, if the model has one.
+        :param consistent_read: Whether to read consistently.
+        :param attributes_to_get: The names of the attributes to read; ``None`` for all.
+        :param message: The description of the 404.
+        :return: The item.
+        :raises werkzeug.exceptions.NotFound: if there is no such item.
+        :raises pynamodb.exceptions.GetError: if the call fails.
+        """
         try:
             return await cls.aget(hash_key, range_key, consistent_read, attributes_to_get)
         except cls.DoesNotExist:
             abort_not_found(message)
 
     @classmethod
+    @twins.calls("first_or_404")
     async def afirst_or_404(cls, message: str = "") -> t.Self:
-        """Get the first item of a scan, or end the request with 404 Not Found. As
-        ``first_or_404``."""
-        return await cls._offload(cls.first_or_404, message)
+        """Get the first item of a scan, or end the request with 404 Not Found, without blocking the
+        event loop.
+
+        :param message: The description of the 404.
+        :return: The item.
+        :raises werkzeug.exceptions.NotFound: if the table has no item of this model.
+        :raises pynamodb.exceptions.ScanError: if the call fails.
+        """
+        raise NotImplementedError
 
     @classmethod
+    @twins.iterates("query")
     def aquery(
         cls,
         hash_key: t.Any,
@@ -105,25 +133,29 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         page_size: int | None = None,
         rate_limit: float | None = None,
     ) -> ResultIterator[t.Self]:
-        """Query the table or an index. As ``query``, for ``async for``; nothing is sent before
-        the first item is asked for."""
-        result = cls.query(
-            hash_key,
-            range_key_condition=range_key_condition,
-            filter_condition=filter_condition,
-            consistent_read=consistent_read,
-            index_name=index_name,
-            scan_index_forward=scan_index_forward,
-            limit=limit,
-            last_evaluated_key=last_evaluated_key,
-            attributes_to_get=attributes_to_get,
-            page_size=page_size,
-        )
-        return ResultIterator(
-            result, cls._engine_connection(), cls, limit=limit, rate_limit=rate_limit
-        )
+        """Query the table or an index, for ``async for``. Nothing is sent before the first item is
+        asked for.
+
+        :param hash_key: The hash key.
+        :param range_key_condition: A condition on the range key.
+        :param filter_condition: Which of the items to give.
+        :param consistent_read: Whether to read consistently.
+        :param index_name: The index; ``None`` for the table.
+        :param scan_index_forward: Whether in ascending order of the range key, which is the
+            default.
+        :param limit: How many items to give at most.
+        :param last_evaluated_key: Where to start: after the item with this key.
+        :param attributes_to_get: The names of the attributes to read; ``None`` for all.
+        :param page_size: How many items a request examines at most.
+        :param rate_limit: The capacity units to consume per second at most. The wait is on the
+            event loop, without a slot.
+        :return: The items. To iterate raises :exc:`pynamodb.exceptions.QueryError` if a call fails.
+        :raises ValueError: if ``rate_limit`` is negative.
+        """
+        raise NotImplementedError
 
     @classmethod
+    @twins.iterates("scan")
     def ascan(
         cls,
         filter_condition: Condition | None = None,
@@ -137,22 +169,24 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         rate_limit: float | None = None,
         attributes_to_get: cabc.Sequence[str] | None = None,
     ) -> ResultIterator[t.Self]:
-        """Scan the table or an index. As ``scan``, for ``async for``; nothing is sent before the
-        first item is asked for."""
-        result = cls.scan(
-            filter_condition=filter_condition,
-            segment=segment,
-            total_segments=total_segments,
-            limit=limit,
-            last_evaluated_key=last_evaluated_key,
-            page_size=page_size,
-            consistent_read=consistent_read,
-            index_name=index_name,
-            attributes_to_get=attributes_to_get,
-        )
-        return ResultIterator(
-            result, cls._engine_connection(), cls, limit=limit, rate_limit=rate_limit
-        )
+        """Scan the table or an index, for ``async for``. Nothing is sent before the first item is
+        asked for.
+
+        :param filter_condition: Which of the items to give.
+        :param segment: The number of the segment to scan, from 0, if only one is to be scanned.
+        :param total_segments: Into how many segments the table is divided.
+        :param limit: How many items to give at most.
+        :param last_evaluated_key: Where to start: after the item with this key.
+        :param page_size: How many items a request examines at most.
+        :param consistent_read: Whether to read consistently.
+        :param index_name: The index; ``None`` for the table.
+        :param rate_limit: The capacity units to consume per second at most. The wait is on the
+            event loop, without a slot.
+        :param attributes_to_get: The names of the attributes to read; ``None`` for all.
+        :return: The items. To iterate raises :exc:`pynamodb.exceptions.ScanError` if a call fails.
+        :raises ValueError: if ``rate_limit`` is negative.
+        """
+        raise NotImplementedError
 
     @classmethod
     def aparallel_scan(
@@ -169,15 +203,21 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
 
         Items come as their pages arrive. Never more calls at once than the pool allows.
 
-        :param total_segments: Into how many segments to divide the table. The other parameters
-            are those of ``scan``.
+        :param total_segments: Into how many segments to divide the table.
+        :param filter_condition: Which of the items to give.
+        :param limit: How many items to give at most.
+        :param page_size: How many items a request examines at most.
+        :param consistent_read: Whether to read consistently.
+        :param index_name: The index; ``None`` for the table.
+        :param attributes_to_get: The names of the attributes to read; ``None`` for all.
+        :return: The items. To iterate raises :exc:`pynamodb.exceptions.ScanError` if a call fails.
         :raises ValueError: if ``total_segments`` is not from 1 to 1,000,000, see
             https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Scan.html.
         """
         if not 1 <= total_segments <= 1_000_000:
             raise ValueError(f"total_segments must be from 1 to 1,000,000; it is {total_segments}.")
 
-        connection = cls._engine_connection()
+        connection = late_binding.connection(cls).connection
         segments = (
             cls.scan(
                 filter_condition=filter_condition,
@@ -203,15 +243,33 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         consistent_read: bool | None = None,
         attributes_to_get: cabc.Sequence[str] | None = None,
     ) -> BatchGetIterator[t.Self]:
-        """Get many items. As ``batch_get``, for ``async for``; nothing is sent before the first
-        item is asked for."""
-        batch = cls.begin_batch_get(items, consistent_read, attributes_to_get)
-        return BatchGetIterator(batch, cls)
+        """Get many items, for ``async for``. Nothing is sent before the first item is asked for.
+
+        What DynamoDB leaves unprocessed is asked for again after a wait that grows; the wait is on
+        the event loop, without a slot.
+
+        :param items: Hash keys, or pairs of hash and range key. Duplicates count once.
+        :param consistent_read: Whether to read consistently.
+        :param attributes_to_get: The names of the attributes to read; ``None`` for all.
+        :return: The items, in any order. To iterate raises :exc:`~dynamo_ext.UnprocessedKeys` if
+            DynamoDB leaves every key unprocessed, time after time, and
+            :exc:`pynamodb.exceptions.GetError` if a call fails.
+        :raises ValueError: if a key is not of that form.
+        """
+        return BatchGetIterator(
+            batch.begin_get(cls, items, consistent_read, attributes_to_get), cls
+        )
 
     @classmethod
     def abatch_write(cls, auto_commit: bool = True) -> BatchWrite[t.Self]:
-        """Write many items, in an ``async with`` block. As ``batch_write``; ``save``, ``delete``
-        and ``commit`` of what it gives are awaited."""
+        """Write many items, in an ``async with`` block; ``save``, ``delete`` and ``commit`` of the
+        batch are awaited.
+
+        An exception in the block writes nothing of what is pending.
+
+        :param auto_commit: Whether to write whenever 25 items are pending, not only at the end.
+        :return: The batch.
+        """
         return BatchWrite(cls.batch_write(auto_commit))
 
     @classmethod
@@ -225,9 +283,25 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         limit: int | None = None,
         rate_limit: float | None = None,
     ) -> int:
-        """Count items. As ``count``."""
+        """Count items, without blocking the event loop.
+
+        :param hash_key: The hash key; ``None`` for DynamoDB's own figure of the whole table, which
+            it updates about every six hours.
+        :param range_key_condition: A condition on the range key.
+        :param filter_condition: Which of the items to count.
+        :param consistent_read: Whether to read consistently.
+        :param index_name: The index; ``None`` for the table.
+        :param limit: How many items a request examines at most.
+        :param rate_limit: The capacity units to consume per second at most. The wait is on the
+            event loop, without a slot.
+        :return: How many there are.
+        :raises ValueError: if there is a filter condition without a hash key.
+        :raises pynamodb.exceptions.QueryError: if a call fails.
+        """
+        connection = late_binding.connection(cls).connection
+
         if hash_key is None:
-            return await cls._offload(cls.count, filter_condition=filter_condition)
+            return await workers.call(connection, cls, cls.count, filter_condition=filter_condition)
 
         result = cls.query(
             hash_key,
@@ -239,7 +313,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         )
         page_iterator = t.cast(t.Any, result.page_iter)
         page_iterator._kwargs["select"] = constants.COUNT
-        pages = Pages(cls._engine_connection(), page_iterator, cls, rate_limit)
+        pages = Pages(connection, page_iterator, cls, rate_limit)
         total = 0
 
         while (page := await pages.next()) is not None:
@@ -247,14 +321,21 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
 
         return total
 
+    @twins.calls("save")
     async def asave(
         self, condition: Condition | None = None, *, add_version_condition: bool = True
     ) -> dict[str, t.Any]:
-        """Write this item. As ``save``."""
-        return await self._offload(
-            self.save, condition, add_version_condition=add_version_condition
-        )
+        """Write this item, without blocking the event loop.
 
+        :param condition: What must hold for the stored item.
+        :param add_version_condition: Whether the stored version must be this item's, if the model
+            has a version.
+        :return: DynamoDB's reply.
+        :raises pynamodb.exceptions.PutError: if the condition does not hold or the call fails.
+        """
+        raise NotImplementedError
+
+    @twins.calls("update")
     async def aupdate(
         self,
         actions: list[Action],
@@ -262,32 +343,61 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         *,
         add_version_condition: bool = True,
     ) -> t.Any:
-        """Update this item, there and here. As ``update``."""
-        return await self._offload(
-            self.update, actions, condition, add_version_condition=add_version_condition
-        )
+        """Update the stored item and this instance, without blocking the event loop.
 
+        :param actions: What to change.
+        :param condition: What must hold for the stored item.
+        :param add_version_condition: Whether the stored version must be this item's, if the model
+            has a version.
+        :return: DynamoDB's reply.
+        :raises pynamodb.exceptions.UpdateError: if the condition does not hold or the call fails.
+        """
+        raise NotImplementedError
+
+    @twins.calls("delete")
     async def adelete(
         self, condition: Condition | None = None, *, add_version_condition: bool = True
     ) -> t.Any:
-        """Delete this item. As ``delete``."""
-        return await self._offload(
-            self.delete, condition, add_version_condition=add_version_condition
-        )
+        """Delete this item, without blocking the event loop.
 
+        :param condition: What must hold for the stored item.
+        :param add_version_condition: Whether the stored version must be this item's, if the model
+            has a version.
+        :return: DynamoDB's reply.
+        :raises pynamodb.exceptions.DeleteError: if the condition does not hold or the call fails.
+        """
+        raise NotImplementedError
+
+    @twins.calls("refresh")
     async def arefresh(self, consistent_read: bool = False) -> None:
-        """Read this item again. As ``refresh``."""
-        await self._offload(self.refresh, consistent_read)
+        """Read the stored item into this instance, without blocking the event loop.
+
+        :param consistent_read: Whether to read consistently.
+        :raises DoesNotExist: the model's own, if the item is not stored any more.
+        :raises pynamodb.exceptions.GetError: if the call fails.
+        """
+        raise NotImplementedError
 
     @classmethod
+    @twins.calls("exists")
     async def aexists(cls) -> bool:
-        """Whether the table exists. As ``exists``."""
-        return await cls._offload(cls.exists)
+        """Ask whether the table exists, without blocking the event loop.
+
+        :return: Whether it exists, in any state.
+        :raises pynamodb.exceptions.TableError: if the call fails.
+        """
+        raise NotImplementedError
 
     @classmethod
+    @twins.calls("describe_table")
     async def adescribe_table(cls) -> t.Any:
-        """Describe the table. As ``describe_table``."""
-        return await cls._offload(cls.describe_table)
+        """Describe the table, without blocking the event loop.
+
+        :return: DynamoDB's description of the table.
+        :raises pynamodb.exceptions.TableDoesNotExist: if there is no such table.
+        :raises pynamodb.exceptions.TableError: if the call fails.
+        """
+        raise NotImplementedError
 
     @classmethod
     async def acreate_table(
@@ -298,36 +408,49 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         billing_mode: str | None = None,
         ignore_update_ttl_errors: bool = False,
     ) -> t.Any:
-        """Create the table. As ``create_table``; it waits on the loop, without a slot."""
-        await cls._drive(
-            tables.create(
-                cls,
-                wait=wait,
-                read_capacity_units=read_capacity_units,
-                write_capacity_units=write_capacity_units,
-                billing_mode=billing_mode,
-                ignore_update_ttl_errors=ignore_update_ttl_errors,
-            )
+        """Create the table, with its indexes and TTL, unless it exists. It waits on the event loop,
+        without a slot.
+
+        :param wait: Whether to wait until it is active.
+        :param read_capacity_units: Instead of the Meta's or the app's.
+        :param write_capacity_units: Instead of the Meta's or the app's.
+        :param billing_mode: Instead of the Meta's or the app's. Where none is set,
+            ``PROVISIONED`` if capacity is, else ``PAY_PER_REQUEST``.
+        :param ignore_update_ttl_errors: Whether an engine may lack TTL.
+        :raises ConfigError: if the mode is ``PROVISIONED`` and a capacity is missing.
+        :raises pynamodb.exceptions.TableError: if the server refuses.
+        """
+        creation = tables.create(
+            [cls],
+            wait,
+            read_capacity_units,
+            write_capacity_units,
+            billing_mode,
+            ignore_update_ttl_errors,
         )
+        await _drive(cls, creation)
 
     @classmethod
     async def adelete_table(cls, *, wait: bool = False) -> t.Any:
-        """Delete the table. As ``delete_table``; it waits on the loop, without a slot."""
-        return await cls._drive(tables.delete(cls, wait=wait))
+        """Delete the table. It waits on the event loop, without a slot.
+
+        :param wait: Whether to wait until it is gone.
+        :return: DynamoDB's reply.
+        :raises pynamodb.exceptions.TableError: if the server refuses.
+        """
+        return await _drive(cls, tables.delete(cls, wait=wait))
 
     @classmethod
+    @twins.calls("update_ttl")
     async def aupdate_ttl(cls, ignore_update_ttl_errors: bool) -> None:
-        """Switch on the TTL that the model declares. As ``update_ttl``."""
-        await cls._offload(cls.update_ttl, ignore_update_ttl_errors)
+        """Enable the TTL that the model declares, without blocking the event loop. One that is
+        enabled already is left alone.
 
-    @classmethod
-    def _engine_connection(cls) -> Connection:
-        return cls.connection().connection
+        :param ignore_update_ttl_errors: Whether an engine may lack TTL.
+        :raises pynamodb.exceptions.TableError: if the server refuses.
+        """
+        raise NotImplementedError
 
-    @classmethod
-    async def _offload(cls, method: cabc.Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await workers.call(cls._engine_connection(), cls, method, *args, **kwargs)
 
-    @classmethod
-    async def _drive(cls, procedure: Procedure[R]) -> R:
-        return await workers.drive(cls._engine_connection(), procedure)
+async def _drive(model: type[Model], procedure: Procedure[R]) -> R:
+    return await workers.drive(late_binding.connection(model).connection, procedure)

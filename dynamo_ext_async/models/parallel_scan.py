@@ -116,12 +116,7 @@ class ParallelScan(cabc.AsyncIterator[T]):
             self._arrived.put((segment, page))
 
     def _fetch_in_slot(self, segment: Pages[T]) -> Page[T] | None:
-        slot = self._connection.engine.pool.acquire(
-            self._connection.policy.settings.pool_timeout_seconds
-        )
+        timeout = self._connection.policy.settings.pool_timeout_seconds
 
-        try:
-            with slot.held():
-                return None if self._closed else segment.fetch()
-        finally:
-            slot.release()
+        with self._connection.engine.pool.acquire(timeout):
+            return None if self._closed else segment.fetch()
