@@ -1,1 +1,1 @@
-"""dynamo-ext and its peers, measured side by side. ``scripts/bench --help`` tells how."""
+"""Measures dynamo-ext and its peers side by side. See ``scripts/bench --help``."""

@@ -1,4 +1,4 @@
-"""``scripts/bench``: measure, and tell what came out."""
+"""``scripts/bench``: measures the contestants and reports the results."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def _options() -> argparse.Namespace:
         prog="scripts/bench",
         description="Measure dynamo-ext and its peers side by side.",
         epilog="A case is 'get/100/0' (operation, callers, ms at the server), 'flask/get/10/0' or"
-        " 'startup/30'. BENCH_PYTHON names an interpreter that has the project already; PYTHON,"
-        " the one that makes the environments.",
+        " 'startup/30'. BENCH_PYTHON names an interpreter that has the project already; PYTHON"
+        " names the one that creates the environments.",
     )
     parser.add_argument("cases", nargs="*", metavar="CASE", help="what to measure (default: all)")
     parser.add_argument(
@@ -55,7 +55,7 @@ def _options() -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="NAME",
-        help=f"who (default: {', '.join(lineup.NAMES)}); NAME:50 has a pool of 50",
+        help=f"whom to measure (default: {', '.join(lineup.NAMES)}); NAME:50 has a pool of 50",
     )
     parser.add_argument("--rounds", type=_count, help=f"how many (default: {_ROUNDS})")
     parser.add_argument(
@@ -64,10 +64,14 @@ def _options() -> argparse.Namespace:
         help=f"for each contestant, case and round (default: {_SECONDS:g})",
     )
     parser.add_argument("--quick", action="store_true", help="few cases, few and short rounds")
-    parser.add_argument("--targets", action="store_true", help="what dynamo-ext is to reach")
+    parser.add_argument("--targets", action="store_true", help="compare with the targets")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all figures there")
     parser.add_argument(
-        "--from", dest="given", type=pathlib.Path, metavar="FILE", help="measure nothing, read that"
+        "--from",
+        dest="given",
+        type=pathlib.Path,
+        metavar="FILE",
+        help="read the figures from there instead of measuring",
     )
     parser.add_argument(
         "--write-docs", action="store_true", help="write tables and charts into the docs"

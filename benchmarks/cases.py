@@ -1,4 +1,4 @@
-"""What can be measured, and how it is spelled on the command line."""
+"""The cases that can be measured, and their names on the command line."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _STARTUP = "startup/"
 
 @dataclasses.dataclass(frozen=True)
 class Load:
-    """So many callers who make one call after the other.
+    """A number of callers, each of which makes one call after the other.
 
-    It is spelled ``get/100/5``: operation, callers, latency of the server in ms. ``flask/`` before
-    it means that the callers are threads.
+    On the command line: ``get/100/5``, which is the operation, the number of callers, and the
+    server's latency in ms. With the prefix ``flask/``, the callers are threads.
     """
 
     framework: Framework
@@ -47,7 +47,10 @@ class Load:
 
 @dataclasses.dataclass(frozen=True)
 class Startup:
-    """The first call of each of so many models, in a fresh process: ``startup/30``."""
+    """The first call of each of several models, in a fresh process.
+
+    On the command line: ``startup/30`` for 30 models.
+    """
 
     models: int
 
@@ -64,8 +67,10 @@ Case = Load | Startup
 
 
 def parse(text: str) -> Case:
-    """
-    :raises Failure: if it is no case.
+    """Convert a case from its name on the command line.
+
+    :param text: The name.
+    :raises Failure: if the name is invalid.
     """
     try:
         if text.startswith(_STARTUP):
@@ -95,7 +100,7 @@ def _positive(text: str) -> int:
 
 
 def every() -> list[Case]:
-    """All that the docs' performance page shows."""
+    """All cases that the docs' performance page shows."""
     loads = [
         Load("asyncio", operation, callers, latency_ms)
         for operation in OPERATIONS
@@ -111,5 +116,5 @@ def every() -> list[Case]:
 
 
 def quick() -> list[Case]:
-    """A few, for a first look."""
+    """A few cases for a first impression."""
     return [parse(text) for text in ("get/100/0", "query/10/0", "flask/get/10/0", "startup/10")]

@@ -1,4 +1,4 @@
-"""Charts as SVG, each once for a light page and once for a dark one."""
+"""Charts as SVG, each in one version for a light page and in one for a dark page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FONT = "font-family='system-ui, sans-serif' font-size='13'"
 
 @dataclasses.dataclass(frozen=True)
 class Theme:
-    """The colours on one kind of page."""
+    """The colours for a light or a dark page."""
 
     name: str
     text: str
@@ -40,7 +40,7 @@ THEMES = (
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One half of a chart: a figure of all contestants in a case."""
+    """One half of a chart: one figure of all contestants in one case."""
 
     title: str
     case: str
@@ -99,7 +99,10 @@ def available(results: Results) -> list[Chart]:
 
 
 def write(results: Results, directory: pathlib.Path) -> None:
-    """Draw all charts."""
+    """Draw all available charts.
+
+    :param directory: Where to write the SVG files.
+    """
     directory.mkdir(exist_ok=True)
 
     for chart in available(results):
@@ -109,7 +112,7 @@ def write(results: Results, directory: pathlib.Path) -> None:
 
 
 def alternative_text(results: Results, chart: Chart) -> str:
-    """What a chart shows, in words."""
+    """Describe in words what a chart shows."""
     panels = "; ".join(
         f"{panel.title}: " + ", ".join(f"{name} {text}" for name, _, text in _bars(results, panel))
         for panel in chart.panels
@@ -118,7 +121,7 @@ def alternative_text(results: Results, chart: Chart) -> str:
 
 
 def _bars(results: Results, panel: Panel) -> list[tuple[str, float, str]]:
-    """Name, value, and the value as text; the best one first."""
+    """Name, value, and the value as text of each contestant, the best one first."""
     medians = {
         name: results.median(panel.case, name, panel.figure)
         for name in results.contestants(panel.case)

@@ -1,4 +1,4 @@
-"""A running :mod:`benchmarks.worker`."""
+"""The parent's side of :mod:`benchmarks.worker`: starts the process and sends it requests."""
 
 from __future__ import annotations
 
@@ -22,26 +22,29 @@ Figures = dict[str, t.Any]
 
 
 class NotMeasured(Exception):
-    """A contestant can't be measured; the message says why."""
+    """A contestant can't be measured. The message says why."""
 
 
 class Child:
     """A contestant's process.
 
     :param process: The process.
-    :param log: What it prints.
+    :param log: The file that has the process's error output.
     """
 
     def __init__(self, process: subprocess.Popen[str], log: t.IO[bytes]) -> None:
         self._process = process
         self._log = log
         self.started: Figures = self._answer()
-        """What it says when it is ready."""
+        """The first answer of the process, which it sends when it is ready."""
 
     def ask(self, name: str, *arguments: t.Any) -> Figures:
-        """Have something done.
+        """Call a method of the contestant in the process.
 
-        :raises NotMeasured: if it fails.
+        :param name: The method's name.
+        :param arguments: The method's arguments, as values of JSON.
+        :return: The figures that the method returns.
+        :raises NotMeasured: if the method or the process fails.
         """
         assert self._process.stdin is not None
 
@@ -57,7 +60,7 @@ class Child:
         assert self._process.stdout is not None
 
         if not select.select([self._process.stdout], [], [], _PATIENCE)[0]:
-            # It would take CPU time from those that are measured next.
+            # Left alive, the process would take CPU time from the next contestants.
             self._process.kill()
             raise NotMeasured(f"no answer within {_PATIENCE:g} s")
 
@@ -78,11 +81,13 @@ class Child:
 
 @contextlib.contextmanager
 def running(contestant: Contestant, url: str, **options: t.Any) -> cabc.Iterator[Child]:
-    """Run a contestant until the end of the block.
+    """Run a contestant's process until the end of the block.
 
+    :param contestant: The contestant.
     :param url: The server's address.
-    :param options: More of what its ``connect`` gets.
-    :raises NotMeasured: if it can't be installed or started.
+    :param options: More arguments for the contestant's ``connect``.
+    :return: A context manager that gives the process.
+    :raises NotMeasured: if the contestant can't be installed or started.
     """
     try:
         python = environments.python(contestant.environment)
@@ -114,7 +119,7 @@ def _start(python: pathlib.Path, arguments: list[str], log: t.IO[bytes]) -> subp
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of the machine's own AWS, Flask or proxy setup."""
+    """The environment variables, without the machine's own AWS, Flask and proxy settings."""
     kept = {
         name: value
         for name, value in os.environ.items()

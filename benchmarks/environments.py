@@ -1,4 +1,7 @@
-"""A virtual environment for the project, and one for each peer: they can't share one botocore."""
+"""A virtual environment for the project and one for each peer.
+
+They can't share an environment, because they need different releases of botocore.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,20 @@ from . import lineup
 
 ROOT = pathlib.Path(__file__).parent.parent
 HOME = ROOT / ".venv-bench"
-#: An interpreter that has the project and stock PynamoDB already.
+#: Names an interpreter that has the project and stock PynamoDB already.
 PYTHON_VARIABLE = "BENCH_PYTHON"
 _EXTRAS = ("async", "direct")
 
 
 class NotInstalled(Exception):
-    """An environment could not be made; the message is what pip says."""
+    """An environment could not be created. The message is pip's."""
 
 
 def python(name: str) -> pathlib.Path:
-    """The interpreter of an environment, which is made if it isn't there.
+    """The interpreter of an environment. The environment is created if it does not exist.
 
-    :param name: One of :data:`benchmarks.lineup.REQUIREMENTS`, or that of the project.
-    :raises NotInstalled: if it can't be made.
+    :param name: A name in :data:`benchmarks.lineup.REQUIREMENTS`, or the project's.
+    :raises NotInstalled: if the environment can't be created.
     """
     if name == lineup.PROJECT:
         if given := os.environ.get(PYTHON_VARIABLE):
@@ -43,7 +46,7 @@ def _make(name: str, requirements: list[str], recipe: str = "") -> pathlib.Path:
     directory = HOME / name
     interpreter = directory / "bin" / "python"
     mark = directory / "recipe"
-    # When it changes, the environment is made anew.
+    # When the recipe changes, the environment is created again.
     recipe = "\n".join([str(ROOT), sys.version, *requirements, recipe])
 
     if mark.exists() and mark.read_text() == recipe and _runs(interpreter):

@@ -1,7 +1,7 @@
-"""What the person at the terminal has to know instead of a traceback."""
+"""The error that the command prints without a traceback."""
 
 from __future__ import annotations
 
 
 class Failure(Exception):
-    """It can't go on; the message says why."""
+    """The command can't continue. The message says why."""

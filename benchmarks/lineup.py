@@ -1,4 +1,4 @@
-"""Who is measured, and in which environment."""
+"""The contestants, and the environment of each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .cases import Load
 from .failure import Failure
 
 PROJECT = "project"
-#: What is installed for each peer. The project's own environment has stock PynamoDB, too.
+#: The requirements of each peer's environment. Stock PynamoDB runs in the project's environment.
 REQUIREMENTS = {
     "aiopynamodb": ("as-aiopynamodb==1.0.4", "aiobotocore==3.7.0"),
     "aiobotocore": ("aiobotocore==3.10.0",),
@@ -32,20 +32,21 @@ class Contestant:
     name: str
     framework: Framework
     module: str
-    """In :mod:`benchmarks.contestants`."""
+    """Its name in :mod:`benchmarks.contestants`."""
 
     environment: str
     packages: tuple[str, ...]
-    """Those whose releases are told."""
+    """The packages whose releases are reported."""
 
     options: tuple[tuple[str, t.Any], ...] = ()
-    """What its ``connect`` gets."""
+    """Arguments for the module's ``connect``."""
 
     has_models: bool = True
     only: frozenset[Case] = frozenset()
-    """The only cases that it is in, if there are any."""
+    """The only cases in which the contestant is measured; empty for all."""
 
     def takes(self, case: Case) -> bool:
+        """Whether the contestant is measured in a case."""
         if self.only and case not in self.only:
             return False
 
@@ -88,15 +89,16 @@ NAMES = tuple(dict.fromkeys(contestant.name for contestant in CONTESTANTS))
 
 
 def choose(texts: t.Sequence[str]) -> list[Contestant]:
-    """
-    :param texts: Names; ``NAME:50`` is that contestant with a pool of 50. None means all.
-    :raises Failure: if one of them is nobody's.
+    """Find contestants by name.
+
+    :param texts: Names; ``NAME:50`` is that contestant with a pool of 50. Empty for all.
+    :raises Failure: if a name is unknown.
     """
     return [contestant for text in texts or NAMES for contestant in _named(text)]
 
 
 def without_pool(name: str) -> str:
-    """The name of a contestant, whatever its pool."""
+    """A contestant's name without the size of its pool."""
     return name.partition(":")[0]
 
 

@@ -1,4 +1,4 @@
-"""What the figures were measured on."""
+"""A description of the machine on which the figures were measured."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 
 
 def describe() -> dict[str, str]:
+    """The processor, the CPUs, the system, the Python, and the load before the run."""
     return {
         "processor": _processor(),
         "CPUs": str(len(os.sched_getaffinity(0))),

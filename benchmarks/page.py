@@ -1,4 +1,4 @@
-"""The figures in the docs: they stand between marks, and are written anew."""
+"""Writes the figures into the docs, between marks that name them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ _PART = re.compile(r"(?<=^% begin: )(\w+)\n.*?(?=^% end: \1$)", re.MULTILINE | r
 
 
 def write(results: Results, docs: pathlib.Path = DOCS) -> None:
-    """Write charts and figures into the pages on performance and sizing."""
+    """Write charts and figures into the pages on performance and sizing.
+
+    :param docs: The directory of the pages.
+    """
     charts.write(results, docs / CHARTS)
 
     for name in ("performance.md", "sizing.md"):
@@ -31,7 +34,8 @@ def write(results: Results, docs: pathlib.Path = DOCS) -> None:
 def filled(text: str, results: Results) -> str:
     """A page with the figures between its marks.
 
-    :raises Failure: if it has a mark that nothing is known of.
+    :param text: The page.
+    :raises Failure: if the page has an unknown mark.
     """
 
     def part(found: re.Match[str]) -> str:
@@ -45,7 +49,7 @@ def filled(text: str, results: Results) -> str:
 
 
 def circumstances(results: Results) -> str:
-    """On what it was measured, and how."""
+    """The machine, the rounds, and the server's load."""
     lines = [f"- {name}: {value}" for name, value in results.machine.items()]
     lines += [
         f"- medians of {results.rounds} rounds of {results.seconds:g} s, interleaved",
@@ -56,7 +60,7 @@ def circumstances(results: Results) -> str:
 
 
 def missing(results: Results) -> str:
-    """Who could not be measured, and why."""
+    """The contestants that could not be measured, and the reasons."""
     reasons = {
         name: reason
         for name, reason in results.missing.items()
@@ -103,7 +107,7 @@ def _overview(results: Results) -> str:
 
 
 def _sizing(results: Results) -> str | None:
-    """``None`` where no pools were compared: what stands there stays."""
+    """``None`` if no pools were compared: the page then keeps its table."""
     case = str(lineup.SIZING_CASE)
     has_pools = any(":" in name for name in results.contestants(case))
     return tables.of_pools(results, case) if has_pools else None

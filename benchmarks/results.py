@@ -1,4 +1,4 @@
-"""What has been measured, and what follows from it."""
+"""The measured figures, and medians and ratios of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pathlib
 import statistics
 import typing as t
 
-#: Of these, less is better.
+#: Figures of which less is better.
 LESS_IS_BETTER = frozenset(
     {
         "cpu_us",
@@ -40,22 +40,22 @@ class Results:
     machine: dict[str, str]
     rounds: int
     seconds: float
-    """How long a round takes, for each contestant and case."""
+    """How long each contestant is measured in each case and round, in seconds."""
 
     rows: list[Row] = dataclasses.field(default_factory=list[Row])
     versions: dict[str, dict[str, str]] = dataclasses.field(
         default_factory=dict[str, dict[str, str]]
     )
-    """Of each contestant: the releases of its packages."""
+    """The releases of each contestant's packages."""
 
     missing: dict[str, str] = dataclasses.field(default_factory=dict[str, str])
-    """Of each contestant that could not be measured: why."""
+    """The reason for each contestant that could not be measured."""
 
     ceiling: float = 0
     """GetItem calls per second that the stub can answer."""
 
     stub_busy: float = 0
-    """The largest share of a CPU that the stub has used in any round."""
+    """The largest share of a CPU that the stub used in a round."""
 
     @property
     def cases(self) -> list[str]:
@@ -65,7 +65,7 @@ class Results:
         return list(dict.fromkeys(row.contestant for row in self.rows if row.case == case))
 
     def values(self, case: str, contestant: str, figure: str) -> dict[int, float]:
-        """A figure in each round."""
+        """A figure by the number of the round."""
         return {
             row.round: row.figures[figure]
             for row in self.rows
@@ -77,10 +77,10 @@ class Results:
         return statistics.median(values.values()) if values else None
 
     def times_better(self, case: str, contestant: str, other: str, figure: str) -> list[float]:
-        """In each round: by what factor a contestant is better than another.
+        """By what factor a contestant is better than another, in each round.
 
-        They are compared round by round, because a machine that is slow in one round is slow for
-        both.
+        The two are compared round by round, because a machine that is slow in one round is slow
+        for both.
         """
         mine, others = self.values(case, contestant, figure), self.values(case, other, figure)
         return [
@@ -103,5 +103,5 @@ def _times_better(mine: float, other: float, figure: str) -> float:
     if figure in LESS_IS_BETTER:
         mine, other = other, mine
 
-    # Nothing used at all is as little as can be measured.
+    # Avoid a division by zero: a measured 0 counts as the smallest measurable value.
     return mine / max(other, 1e-3)

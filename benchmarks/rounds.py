@@ -1,4 +1,4 @@
-"""The rounds: in each, every contestant in turn, and who begins changes."""
+"""The rounds. Each measures every contestant in turn, and another contestant begins each time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Rounds:
 
     :param server: The stub.
     :param stack: Ends the contestants' processes.
-    :param results: Where the figures go.
+    :param results: Collects the figures.
     """
 
     def __init__(self, server: stub.Stub, stack: contextlib.ExitStack, results: Results) -> None:
@@ -39,7 +39,10 @@ class Rounds:
         self._children: dict[tuple[Contestant, float], Child] = {}
 
     def measure(self, number: int, case: Case, contestant: Contestant) -> None:
-        """One contestant, one case, one round. Who can't be measured is not tried again."""
+        """Measure one contestant in one case and one round.
+
+        A contestant that can't be measured is not tried again.
+        """
         if contestant.name in self._results.missing or not contestant.takes(case):
             return
 
@@ -91,9 +94,12 @@ def run(
     rounds: int,
     seconds: float,
 ) -> Results:
-    """Measure.
+    """Measure contestants.
 
-    :param seconds: For each contestant, case and round.
+    :param cases: The cases.
+    :param contestants: The contestants; each is measured in the cases that it takes.
+    :param rounds: How many rounds.
+    :param seconds: How long each contestant is measured in each case and round.
     """
     latencies = {case.latency_ms for case in cases if isinstance(case, Load)}
     results = Results(machine.describe(), rounds, seconds)
@@ -104,17 +110,17 @@ def run(
 
         for number in range(rounds):
             for case in cases:
-                _tell(f"round {number + 1} of {rounds}: {case}")
+                _show_progress(f"round {number + 1} of {rounds}: {case}")
                 first = number % len(contestants)
 
                 for contestant in [*contestants[first:], *contestants[:first]]:
                     turns.measure(number, case, contestant)
 
-    _tell("")
+    _show_progress("")
     return results
 
 
-def _tell(line: str) -> None:
-    """Show how far it is, where someone looks on."""
+def _show_progress(line: str) -> None:
+    """Show the progress if standard error is a terminal."""
     if sys.stderr.isatty():
         print(f"\r\x1b[K{line}", end="", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Results as Markdown tables."""
+"""Renders results as Markdown tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .results import Results
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A figure in a table."""
+    """A column of a table: one figure."""
 
     heading: str
     figure: str
@@ -76,7 +76,7 @@ def of_case(results: Results, case: str) -> str:
 
 
 def of_targets(results: Results) -> str:
-    """What was to be reached, and what was."""
+    """The targets, and what was measured for each."""
     headings = [
         "",
         "case",
@@ -117,7 +117,7 @@ def of_operation(results: Results, operation: str) -> str:
 
 
 def of_better_peers(results: Results) -> str:
-    """Where the best peer is ahead of the best of dynamo-ext's transports."""
+    """The figures in which the best peer is ahead of both of dynamo-ext's transports."""
     rows = [
         [f"`{case}`", FIGURES[figure], f"`{peer}`", f"{factor:.2f}"]
         for case in results.cases
@@ -128,7 +128,7 @@ def of_better_peers(results: Results) -> str:
 
 
 def of_pools(results: Results, case: str) -> str:
-    """What the size of the pool gives."""
+    """The figures by the size of the pool."""
     shown = (LOAD[0], LOAD[1], LOAD[2], LOAD[4])
     names = [name for name in results.contestants(case) if ":" in name]
     rows = [
@@ -143,7 +143,7 @@ def of_pools(results: Results, case: str) -> str:
 
 
 def of_versions(results: Results) -> str:
-    """Who was measured, in which release."""
+    """The releases of each contestant's packages."""
     rows = [
         [f"`{name}`", ", ".join(f"{package} {version}" for package, version in versions.items())]
         for name, versions in results.versions.items()
@@ -157,15 +157,18 @@ def table(
     *,
     texts: cabc.Collection[int] = (0,),
 ) -> str:
-    """
-    :param texts: The columns that are set to the left.
+    """Render a table.
+
+    :param headings: The headings.
+    :param rows: The cells of each row.
+    :param texts: The numbers of the columns that are aligned to the left.
     """
     rules = ["---" if number in texts else "--:" for number in range(len(headings))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [headings, rules, *rows])
 
 
 def _better_peer(results: Results, case: str, figure: str) -> list[tuple[str, float]]:
-    """The best peer, and by what factor it is ahead; none if none is."""
+    """The best peer and the factor by which it is ahead; empty if no peer is ahead."""
     medians = {
         name: median
         for name in results.contestants(case)

@@ -1,4 +1,4 @@
-"""What dynamo-ext is to reach, and whether it does."""
+"""The targets for dynamo-ext, and whether they are met."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .results import Results
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """By what factor a contestant is to be better than another."""
+    """The factor by which a contestant should be better than another."""
 
     case: str
     figure: str
@@ -25,11 +25,11 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What came of a target."""
+    """The result for one target."""
 
     target: Target
     factors: list[float]
-    """One for each round; none if it was not measured."""
+    """The factor in each round; empty if the case was not measured."""
 
     @property
     def factor(self) -> float | None:
@@ -70,6 +70,7 @@ CASES = tuple(dict.fromkeys(target.case for target in TARGETS))
 
 
 def outcomes(results: Results) -> list[Outcome]:
+    """The result for each target."""
     return [
         Outcome(
             target,

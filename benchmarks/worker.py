@@ -1,8 +1,9 @@
-"""One contestant in a process of its own. It does what it is told on its standard input.
+"""Runs one contestant in a process of its own, which takes requests on its standard input.
 
-Each line there is a JSON array, and gets a JSON object as its answer: ``["measure", OPERATION,
-CONCURRENCY, SECONDS]`` or ``["first_calls"]``. The process lives as long as its input is open: an
-app is started once and serves for long, so that is what is measured. Starting is measured apart.
+Each line of the input is a request, a JSON array: ``["measure", OPERATION, CONCURRENCY, SECONDS]``
+or ``["first_calls"]``. The process answers each with a JSON object. It runs until its input is
+closed, because an app, too, is started once and then serves for long. Start-up is measured
+separately.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Figures = dict[str, t.Any]
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
-    # Nothing that a contestant prints may get among the answers.
+    # Send what a contestant prints to standard error, away from the answers.
     os.dup2(2, 1)
 
     def answer(figures: Figures) -> None:
@@ -91,7 +92,7 @@ class _Tasks:
         latencies = await _load(call, concurrency, seconds)
         figures = _figures(latencies, cpu, start)
 
-        # In a window of its own: the ticker takes CPU time, too.
+        # Measure the lag in a window of its own, because the ticker takes CPU time, too.
         lags: list[float] = []
         ticker = asyncio.create_task(_tick(lags))
         await _load(call, concurrency, seconds)
@@ -123,7 +124,7 @@ class _Threads:
 
     def __enter__(self) -> _Threads:
         connect, url, options = self._connecting
-        # They stay, as those of a server do.
+        # The threads live as long as the process, like those of a server.
         self._threads = concurrent.futures.ThreadPoolExecutor(_AT_ONCE * 2)
         self._stack = contextlib.ExitStack()
         self._calls: Calls = connect(url, self._stack, **options)
@@ -150,7 +151,7 @@ class _Threads:
             latencies: list[float] = []
             start = time.perf_counter()
 
-            # At least once, on the slowest machine, too.
+            # Call at least once, also on a slow machine.
             while not latencies or start < end:
                 call()
                 now = time.perf_counter()
@@ -183,7 +184,7 @@ async def _load(call: Call, concurrency: int, seconds: float) -> list[float]:
         latencies: list[float] = []
         start = time.perf_counter()
 
-        # At least once, on the slowest machine, too.
+        # Call at least once, also on a slow machine.
         while not latencies or start < end:
             await call()
             now = time.perf_counter()
@@ -197,7 +198,7 @@ async def _load(call: Call, concurrency: int, seconds: float) -> list[float]:
 
 
 async def _tick(lags: list[float]) -> None:
-    """Note how late the event loop comes back to a task that wants to run every ms."""
+    """Record how late the event loop returns to a task that is due every ms, in seconds."""
     while True:
         start = time.perf_counter()
 
@@ -240,7 +241,7 @@ def _memory_bytes() -> int:
 
 
 def _sockets() -> int:
-    """How many TCP connections this process has open."""
+    """The number of TCP connections that this process has open."""
     connections = {
         line.split()[9] for line in pathlib.Path("/proc/self/net/tcp").read_text().splitlines()[1:]
     }
@@ -255,7 +256,7 @@ def _sockets() -> int:
 
 
 def _versions() -> dict[str, str]:
-    """The releases of what is installed."""
+    """The release of each installed package."""
     return {each.name.lower(): each.version for each in importlib.metadata.distributions()}
 
 

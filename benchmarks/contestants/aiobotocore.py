@@ -1,4 +1,4 @@
-"""aiobotocore, which aioboto3 wraps. It gives attribute values as DynamoDB words them."""
+"""aiobotocore, which aioboto3 wraps. It returns attribute values in DynamoDB's own format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""aiodynamo over aiohttp, whose session keeps 100 connections. It gives plain dicts."""
+"""aiodynamo over aiohttp, whose session keeps 100 connections. It returns plain dicts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def connect(
     table = client.table(calls.TABLE)
     keys = [{"pk": pk, "sk": sk} for pk, sk in calls.all_keys()]
     condition = importlib.import_module("aiodynamo.expressions").HashKey("pk", calls.HASH_KEY)
-    # It has no attributes for dates: one formats them oneself.
+    # aiodynamo has no type for dates, so format the date here.
     item = {
         **keys[1],
         **models.VALUES,

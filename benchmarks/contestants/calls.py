@@ -1,4 +1,4 @@
-"""What every contestant does: the same four calls, on the same item."""
+"""The four calls that every contestant makes, and their item."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ Call = cabc.Callable[[], t.Any]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Calls:
-    """One contestant's calls. Each gives what is to be awaited, or in Flask the result."""
+    """One contestant's calls. Each returns an awaitable, or in Flask the result."""
 
     get: Call
-    """GetItem of the item of :func:`attributes`."""
+    """GetItem of the item with number 1."""
 
     put: Call
     """PutItem of that item."""
 
     query: Call
-    """Query of so many items: all of them, as a list."""
+    """Query of all :data:`ITEMS` items, as a list."""
 
     batch: Call
-    """BatchGetItem of so many items."""
+    """BatchGetItem of all :data:`ITEMS` items, as a list."""
 
     gets: cabc.Sequence[Call] = ()
     """GetItem through each of several models."""
@@ -44,12 +44,15 @@ def range_key(number: int) -> str:
 
 
 def all_keys() -> list[tuple[str, str]]:
-    """The keys of all items."""
+    """The hash key and the range key of each item."""
     return [(HASH_KEY, range_key(number)) for number in range(ITEMS)]
 
 
 def attributes(number: int) -> dict[str, dict[str, t.Any]]:
-    """One item as DynamoDB sends it: 11 attributes, about 1 KB."""
+    """One item in DynamoDB's format: 11 attributes, about 1 KB.
+
+    :param number: The item's number.
+    """
     return {
         "pk": {"S": HASH_KEY},
         "sk": {"S": range_key(number)},
@@ -77,9 +80,11 @@ async def collect(items: cabc.AsyncIterable[t.Any]) -> list[t.Any]:
 
 
 def check(operation: str, result: t.Any) -> None:
-    """Make sure that a call has given what it should.
+    """Check the result of a call.
 
-    :raises ValueError: if it has not.
+    :param operation: The operation, a name in :class:`Calls`.
+    :param result: What the call returned.
+    :raises ValueError: if the result is wrong.
     """
     if operation in {"query", "batch"} and len(result) != ITEMS:
         raise ValueError(f"{operation} has given {len(result)} items instead of {ITEMS}")
@@ -89,5 +94,5 @@ def check(operation: str, result: t.Any) -> None:
 
 
 def _range_key_of(item: t.Any) -> t.Any:
-    # Models, plain dicts, and a reply as DynamoDB words it.
+    # The item is a model, a plain dict, or a reply in DynamoDB's format.
     return item.sk if hasattr(item, "sk") else item.get("Item", item)["sk"]

@@ -1,4 +1,4 @@
-"""PynamoDB and dynamo-ext in a Flask app: each call as a view makes it, in an app context."""
+"""PynamoDB and dynamo-ext in a Flask app. Each call is made as in a view: in an app context."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ def connect(
     pool: int = 10,
     transport: str | None = None,
 ) -> Calls:
-    """
-    :param transport: That of dynamo-ext; ``None`` for stock PynamoDB.
+    """Set up the app and its models.
+
+    :param transport: dynamo-ext's transport; ``None`` for stock PynamoDB.
     """
     app = flask.Flask("bench")
 

@@ -1,4 +1,4 @@
-"""The benched item as a PynamoDB model, for PynamoDB itself and for what takes its attributes."""
+"""The item as a PynamoDB model, for PynamoDB and for libraries that use its attributes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from . import calls
 
 CREATED_AT = datetime.datetime(2025, 11, 2, 10, 11, 12, 123456, datetime.UTC)
 
-#: A map.
+#: The value of the item's map.
 META: dict[str, t.Any] = {"street": "1 High Street", "zip": 12345, "verified": True}
-#: The other attributes of the first item, but its keys.
+#: The first item's other attributes, without its keys and its date.
 VALUES: dict[str, t.Any] = {
     "name": "Customer Number 1 with a longish name",
     "bio": calls.BIO,
@@ -29,10 +29,10 @@ def define(
 ) -> list[t.Any]:
     """Define models.
 
-    :param base: The class that they are of.
-    :param package: Whose attributes they have.
-    :param options: What their ``Meta`` holds, besides the name of the table.
-    :param count: How many; all are alike.
+    :param base: Their base class.
+    :param package: The package whose attributes they use.
+    :param options: The attributes of their ``Meta``, besides the name of the table.
+    :param count: How many equal models to define.
     """
     attributes = importlib.import_module(f"{package}.attributes")
     return [_define(base, attributes, options or {}) for _ in range(count)]
@@ -63,7 +63,13 @@ def _define(base: t.Any, attributes: t.Any, options: dict[str, t.Any]) -> t.Any:
 
 
 def stock(url: str, pool: int, count: int, package: str = "pynamodb") -> list[t.Any]:
-    """Models on stock PynamoDB, or on a fork of it."""
+    """Define models on stock PynamoDB or on a fork.
+
+    :param url: The server's address.
+    :param pool: How many connections each model's client keeps.
+    :param count: How many equal models to define.
+    :param package: The package of PynamoDB or of the fork.
+    """
     base = importlib.import_module(f"{package}.models").Model
     options = {
         "region": calls.REGION,
@@ -76,7 +82,12 @@ def stock(url: str, pool: int, count: int, package: str = "pynamodb") -> list[t.
 
 
 def settings(url: str, pool: int, transport: str) -> dict[str, t.Any]:
-    """The settings of an app with dynamo-ext."""
+    """The settings of an app with dynamo-ext.
+
+    :param url: The server's address.
+    :param pool: The number of slots.
+    :param transport: The transport.
+    """
     return {
         "DYNAMODB_HOST": url,
         "DYNAMODB_REGION": calls.REGION,
@@ -88,7 +99,7 @@ def settings(url: str, pool: int, transport: str) -> dict[str, t.Any]:
 
 
 def new(model: t.Any) -> t.Any:
-    """An item of a model, to be put."""
+    """A new item of a model, for PutItem."""
     item = model(calls.HASH_KEY, calls.range_key(1), **VALUES)
     item.created_at = CREATED_AT
     item.meta = META

@@ -23,7 +23,7 @@ class Address:
 
 
 async def connect(url: str, stack: contextlib.AsyncExitStack, *, count: int = 1) -> Calls:
-    # It warns of every call that is slow.
+    # pydynox logs a warning for each slow call.
     logging.getLogger("pydynox").setLevel(logging.CRITICAL)
     client = importlib.import_module("pydynox").DynamoDBClient(
         region=calls.REGION,
@@ -38,7 +38,7 @@ async def connect(url: str, stack: contextlib.AsyncExitStack, *, count: int = 1)
     item = model(**keys[1], **models.VALUES, created_at=models.CREATED_AT, meta=meta)
     return Calls(
         get=functools.partial(model.get, **keys[1]),
-        # Else it sends what has changed: nothing.
+        # Without this option, pydynox sends only what has changed, which is nothing.
         put=functools.partial(item.save, full_replace=True),
         query=lambda: collect(model.query(partition_key=calls.HASH_KEY)),
         batch=functools.partial(model.batch_get, keys),

@@ -1,4 +1,4 @@
-"""Stock PynamoDB in anyio's worker threads: what one writes by hand."""
+"""Stock PynamoDB in anyio's worker threads, as one would write it by hand."""
 
 from __future__ import annotations
 

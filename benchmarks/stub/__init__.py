@@ -1,7 +1,7 @@
-"""The server that all contestants talk to: DynamoDB's replies, ready to send, from a C program.
+"""The server for all contestants: a C program that sends prepared replies of DynamoDB.
 
-It is never what limits a contestant: :func:`ceiling` measures what it can do, and
-:meth:`Stub.cpu_seconds` tells how busy it is.
+To show that the server limits no contestant, :meth:`Stub.ceiling` measures how many calls it can
+answer, and :meth:`Stub.cpu_seconds` how busy it is.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _CONNECTIONS = 100
 class Stub:
     """A running stub.
 
-    :param process: Its process.
-    :param ports: Where it listens, for each latency in ms.
+    :param process: The stub's process.
+    :param ports: The port for each latency in ms.
     """
 
     def __init__(self, process: subprocess.Popen[str], ports: dict[float, int]) -> None:
@@ -39,18 +39,19 @@ class Stub:
         self._ports = ports
 
     def url(self, latency_ms: float) -> str:
+        """The address at which replies have a latency, in ms."""
         return f"http://{HOST}:{self._ports[latency_ms]}"
 
     def cpu_seconds(self) -> float:
-        """The CPU time that it has used so far."""
+        """The CPU time that the stub has used so far, in seconds."""
         stat = pathlib.Path(f"/proc/{self._process.pid}/stat").read_text()
         user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def ceiling(self, seconds: float) -> float:
-        """GetItem calls per second that a client gets which does nothing but send and receive.
+        """GetItem calls per second that the stub answers to a client that only sends and receives.
 
-        :param seconds: How long to measure.
+        :param seconds: How long to measure, in seconds.
         """
         reply = response(_bodies()["GetItem"])
 
@@ -93,8 +94,10 @@ def _receive(connection: socket.socket, count: int) -> None:
 def running(latencies_ms: cabc.Iterable[float]) -> cabc.Iterator[Stub]:
     """Run the stub until the end of the block.
 
-    :param latencies_ms: How long its answers take, in ms: one port for each. 0 is always there.
-    :raises Failure: if it can't be built or started.
+    :param latencies_ms: The latencies of the replies, in ms. The stub has a port for each of them,
+        and one for latency 0.
+    :return: A context manager that gives the stub.
+    :raises Failure: if the stub can't be built or started.
     """
     latencies = sorted({0, *latencies_ms})
     binary = _build(HOME)
@@ -119,7 +122,7 @@ def running(latencies_ms: cabc.Iterable[float]) -> cabc.Iterator[Stub]:
 
             yield Stub(process, dict(zip(latencies, ports, strict=True)))
         finally:
-            # It ends with its input.
+            # The stub ends when its input is closed.
             process.stdin.close()
 
 
@@ -167,7 +170,10 @@ def _bodies() -> dict[str, t.Any]:
 
 
 def response(body: t.Any) -> bytes:
-    """A whole response of DynamoDB."""
+    """A whole HTTP response, with DynamoDB's headers.
+
+    :param body: The content, as a value of JSON.
+    """
     content = json.dumps(body, separators=(",", ":")).encode()
     head = (
         "HTTP/1.1 200 OK\r\n"

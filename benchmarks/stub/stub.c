@@ -2,9 +2,9 @@
  *
  * usage: stub DIRECTORY LATENCY_MS ...
  *
- * DIRECTORY has a file for each operation: its name is that of the operation, its content a whole
- * HTTP response. For each latency the stub listens on a free port of the loopback interface; it
- * prints these ports on one line. It ends when its standard input does.
+ * DIRECTORY has a file for each operation: the file's name is the operation's, its content a whole
+ * HTTP response. For each latency, the stub listens on a free port of the loopback interface. It
+ * prints these ports on one line. It ends when its standard input is closed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -54,7 +54,7 @@ struct listener {
     struct source source;
     struct source timer;
     long long latency_ns;
-    struct connection *first, *last; /* waiting, in the order of their time */
+    struct connection *first, *last; /* waiting, in the order in which they are due */
 };
 
 static struct reply replies[REPLIES];
@@ -116,7 +116,7 @@ static const struct reply *find_reply(const char *head) {
     return NULL;
 }
 
-/* Send what is left. A connection that breaks is shut down; epoll then reports its end. */
+/* Send the rest of the reply. A broken connection is shut down; epoll then reports its end. */
 static void send_reply(struct connection *connection) {
     const struct reply *reply = connection->reply;
     while (connection->sent < reply->length) {
@@ -154,7 +154,7 @@ static void wait_with_reply(struct connection *connection) {
     }
 }
 
-/* Answer the request in the buffer, if all of it is there. There is one at a time. */
+/* Answer the request in the buffer if it is complete. A connection has one request at a time. */
 static void handle_request(struct connection *connection) {
     connection->buffer[connection->received] = 0;
     char *end = connection->reply ? NULL : strstr(connection->buffer, "\r\n\r\n");

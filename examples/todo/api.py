@@ -49,7 +49,7 @@ def create_app() -> Quart:
 
 
 async def create_missing_table() -> None:
-    # Only this process and its children reach the embedded engine: no command can do it for them.
+    # Create the table here, because a command could not reach this process's embedded engine.
     if current_app.config["DYNAMODB_HOST"] == EMBEDDED:
         await Todo.acreate_table(wait=True)
 
@@ -61,13 +61,13 @@ async def list_todos() -> ResponseReturnValue:
 
 @bp.get("/todos/stream")
 async def stream_todos() -> ResponseReturnValue:
-    """One line of JSON for each to-do."""
-    # The query is made for this app here and now; its pages are read while the lines are sent.
+    """Send one line of JSON for each to-do."""
+    # Create the query here, inside the app context; its pages are read while the lines are sent.
     todos = Todo.aquery(LIST, page_size=PAGE)
     lines = (json.dumps(present(todo)) + "\n" async for todo in todos)
     response = t.cast(Response, await make_response(lines))
     response.content_type = "application/x-ndjson"
-    # Quart would cut a long list off after RESPONSE_TIMEOUT.
+    # Otherwise Quart ends the response after RESPONSE_TIMEOUT, which would cut a long list short.
     response.timeout = None
     return response
 
@@ -91,7 +91,7 @@ async def show(id: uuid.UUID) -> ResponseReturnValue:
 
 @bp.patch("/todos/<uuid:id>")
 async def change(id: uuid.UUID) -> ResponseReturnValue:
-    """Change the title or whether it is done; with ``version``, only if it still has that one."""
+    """Change the title or ``done``; with ``version``, only if the to-do still has that version."""
     fields = await read_fields("title", "done", "version")
     todo = await find(id)
 
@@ -141,9 +141,9 @@ def present(todo: Todo) -> dict[str, t.Any]:
 
 
 async def read_fields(*known: str) -> dict[str, t.Any]:
-    """The fields of the JSON object in the request's body. Anything wrong ends in a 400.
+    """The fields of the JSON object in the request's body. Invalid content is answered with 400.
 
-    :param known: The fields that there may be.
+    :param known: The names of the allowed fields.
     """
     fields = await read_object()
 
@@ -165,7 +165,7 @@ async def read_fields(*known: str) -> dict[str, t.Any]:
 async def read_object() -> dict[str, t.Any]:
     body: object = None
 
-    # Another content type than JSON's could be sent by any web page, without asking the browser.
+    # Accept only JSON's content type: a browser sends some others for any web page without asking.
     if request.is_json:
         try:
             body = json.loads(await request.get_data())

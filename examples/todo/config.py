@@ -1,6 +1,6 @@
-"""The settings that both apps share.
+"""The settings of both apps.
 
-Each can be set in the environment, too, with ``TODO_`` before its name.
+Environment variables can set each of them, too: ``TODO_`` followed by the setting's name.
 """
 
 from __future__ import annotations
@@ -9,21 +9,22 @@ from flask.sansio.app import App
 
 EMBEDDED = "local://"
 
-# The embedded engine starts with the app, empty, and ends with it. Apps that one parent process
-# has started share it. TODO_DYNAMODB_HOST=null stands for DynamoDB itself.
+# The embedded engine starts empty, with the app, and ends with the app. Apps share it if one parent
+# process has started both. TODO_DYNAMODB_HOST=null selects DynamoDB itself.
 DYNAMODB_HOST = EMBEDDED
 
-# For development only: whoever knows it can forge a session. Elsewhere, set TODO_SECRET_KEY.
+# For development only, because anyone who knows the key can forge a session. Elsewhere, set
+# TODO_SECRET_KEY.
 SECRET_KEY = "development only"
 
 SESSION_COOKIE_NAME = "todo_session"
 SESSION_COOKIE_SAMESITE = "Lax"
 
-# In bytes. Much for a title, little for a server.
+# In bytes: more than a title needs, and few enough for a server.
 MAX_CONTENT_LENGTH = 16 * 1024
 
 
 def configure(app: App) -> None:
-    """Configure an app: from here, and what the environment says instead."""
+    """Configure an app from this module. Environment variables take precedence."""
     app.config.from_object(__name__)
     app.config.from_prefixed_env("TODO")

@@ -1,7 +1,8 @@
 """Refuses forms that this site has not served.
 
-Another site can make a visitor's browser send a form here, with the visitor's cookies. It can't
-read our pages, though: so each form repeats a random token that the signed session cookie holds.
+Another site can make a visitor's browser send a form to this site, with the visitor's cookies. But
+the other site can't read this site's pages. So each form repeats a random token, which the signed
+session cookie holds as well.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ _FIELD = "csrf_token"
 
 
 def protect(app: Flask) -> None:
-    """Check every form that is sent to the app; give its templates ``csrf_token()``."""
+    """Check every form that is sent to an app, and give the app's templates ``csrf_token()``."""
     app.add_template_global(token, _FIELD)
     app.before_request(_check)
 
 
 def token() -> str:
-    """The current visitor's token, for a hidden field ``csrf_token`` in every form."""
+    """The current visitor's token, for the hidden field ``csrf_token`` of each form."""
     return str(session.setdefault(_FIELD, secrets.token_urlsafe()))
 
 

@@ -1,4 +1,4 @@
-"""The demo: one embedded engine, and both apps on it. ``scripts/demo`` installs and runs it."""
+"""The demo: both apps on one embedded engine. ``scripts/demo`` installs and runs it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ INTERRUPTED = 130
 DEADLINE = 30.0
 STOP_DEADLINE = 5.0
 
-# The developer's own setup is not meant for the demo, and no proxy leads to this machine.
+# Variables of the developer's own setup, which the demo must ignore. Proxies are among them,
+# because no proxy leads to this machine.
 FOREIGN = re.compile(r"(AWS|FLASK|QUART|TODO)_|PYNAMODB_CONFIG|\w+_PROXY$", re.IGNORECASE)
 
 SAMPLES = (
@@ -37,14 +38,14 @@ SAMPLES = (
 
 
 class Failure(Exception):
-    """The demo can't go on. The message says why."""
+    """The demo can't continue. The message says why."""
 
 
 class Stop:
-    """Whether Ctrl-C, or a signal that means the same, has come.
+    """Records whether Ctrl-C was pressed or an equivalent signal has arrived.
 
-    A flag that is looked at between two steps. An exception could come just after a process was
-    started and before that was noted, and leave the process behind.
+    The flag is checked between two steps. An exception could be raised after a process was started
+    and before its id was stored, and would leave the process running.
     """
 
     def __init__(self) -> None:
@@ -106,7 +107,7 @@ def port(text: str) -> int:
 
 def run(options: argparse.Namespace, stop: Stop) -> int:
     with contextlib.ExitStack() as stack:
-        # Both ports are taken before anything starts.
+        # Open both ports before anything starts, so that a port in use is reported first.
         web_socket, api_socket = (
             stack.enter_context(listen(option, chosen, 0 if options.check else default))
             for option, chosen, default in [
@@ -142,7 +143,10 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
 def listen(option: str, chosen: int | None, default: int) -> socket.socket:
     """Open a port of the loopback interface.
 
-    :raises Failure: if that is not possible.
+    :param option: The option that chooses the port, for the message.
+    :param chosen: The port that the user chose; ``None`` for the default.
+    :param default: The default.
+    :raises Failure: if the port can't be opened.
     """
     number = default if chosen is None else chosen
 
@@ -155,11 +159,11 @@ def listen(option: str, chosen: int | None, default: int) -> socket.socket:
 
 
 def start_engine() -> str:
-    """Start the embedded engine. This process and all that it starts share it as ``local://``.
+    """Start the embedded engine. This process and its children share it as ``local://``.
 
     :return: The engine's URL.
     """
-    # Imported late, so that Ctrl-C is heeded from the very beginning.
+    # Import late: the import takes time, and the handler of Ctrl-C must be installed before.
     from dynamo_ext.local import launcher as local
 
     return local.endpoint()
@@ -168,8 +172,8 @@ def start_engine() -> str:
 def create_tables(engine_url: str) -> None:
     """Create the table as a deployment would, with the extension's own command.
 
-    :param engine_url: Named to the command, for which ``local://`` would not be a table to create:
-        the apps create it themselves there.
+    :param engine_url: The engine's URL. The command gets this URL and not ``local://``, because on
+        ``local://`` the app creates its table itself before the command runs.
     """
     command = [sys.executable, "-m", "flask", "--app", "examples.todo.web"]
     settings = {
@@ -192,8 +196,9 @@ def create_tables(engine_url: str) -> None:
 def serving(name: str, listener: socket.socket) -> cabc.Iterator[Server]:
     """Serve an app in a process of its own, on a port that is open already.
 
-    :param name: As :mod:`examples.todo.serve` knows it.
-    :param listener: The open port. The process has it for itself then.
+    :param name: The app's name in :mod:`examples.todo.serve`.
+    :param listener: The open port. It is passed to the new process and closed in this one.
+    :return: A context manager that gives the server, and ends it after the block.
     """
     descriptor = listener.fileno()
     url = f"http://{HOST}:{listener.getsockname()[1]}"
@@ -202,7 +207,7 @@ def serving(name: str, listener: socket.socket) -> cabc.Iterator[Server]:
         stdin=subprocess.PIPE,
         env=environment(),
         pass_fds=[descriptor],
-        # The terminal's Ctrl-C is for this process, which then ends the others.
+        # Ctrl-C in the terminal must reach only this process, which then ends the others.
         start_new_session=True,
     )
     listener.close()
@@ -214,6 +219,7 @@ def serving(name: str, listener: socket.socket) -> cabc.Iterator[Server]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
+    """End a server by closing its input, and kill it if it does not end in time."""
     t.cast("t.IO[bytes]", process.stdin).close()
 
     try:
@@ -224,13 +230,16 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def environment() -> dict[str, str]:
+    """The environment variables for the demo's processes."""
     return {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
 
 
 def watch(servers: cabc.Sequence[Server], stop: Stop) -> None:
     """Wait for Ctrl-C.
 
-    :raises Failure: if one of the servers ends before.
+    :param servers: The running servers.
+    :param stop: Records Ctrl-C.
+    :raises Failure: if one of the servers ends first.
     """
     while not stop.requested:
         time.sleep(0.1)
@@ -260,10 +269,12 @@ def check(web: Server, api: Server, stop: Stop) -> int:
 
 
 def drive(page: Client, api: Client) -> cabc.Iterator[str]:
-    """Use each function of both apps once; what one writes, the other one reads.
+    """Use each function of both apps once; each app reads what the other one writes.
 
-    :return: What has worked, thing by thing.
-    :raises Failure: if something has not.
+    :param page: A visitor of the Flask app.
+    :param api: A visitor of the Quart app.
+    :return: A line for each function that worked.
+    :raises Failure: if a function does not work.
     """
     mark = secrets.token_hex(4)
     of_page, of_api = f"Added on the page {mark}", f"Added through the API {mark}"
@@ -323,7 +334,7 @@ class Client:
         return t.cast("dict[str, t.Any]", json.loads(answer))
 
     def submit(self, path: str, **fields: str) -> str:
-        """Send a form of the page."""
+        """Send a form of the page, with the CSRF token that the page contains."""
         token = re.search(r'name="csrf_token" value="([^"]+)"', self.get("/"))
         fields["csrf_token"] = token[1] if token else ""
         body = urllib.parse.urlencode(fields).encode()
@@ -340,9 +351,9 @@ class Client:
     ) -> str:
         """Send a request, and follow a redirect.
 
-        :param status: What the answer's status has to be.
+        :param status: The expected status of the answer.
         :return: The answer's body.
-        :raises Failure: if there is another answer, or none.
+        :raises Failure: if the answer has another status, or there is no answer.
         """
         url = self._url + path
         headers = {"Content-Type": content_type}

@@ -27,7 +27,7 @@ def now() -> datetime.datetime:
 
 
 def new_id() -> str:
-    """A UUID of version 7: its text sorts in the order of creation."""
+    """A UUID of version 7, whose text sorts in the order of creation."""
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     fraction = (rest << 12) // 1_000_000
     bits = milliseconds << 80 | 7 << 76 | fraction << 64 | 2 << 62 | secrets.randbits(62)
@@ -37,9 +37,9 @@ def new_id() -> str:
 class Todo(Model):
     """One to-do.
 
-    The hash key is the list that it is on (this example has one), and the range key sorts in the
-    order of creation. So one Query reads a list in order, page by page, as consistently as is
-    wanted: no Scan, and no index that lags behind.
+    The hash key is the to-do's list (this example has only one), and the range key sorts in the
+    order of creation. So one Query reads a list in order, page by page, with a consistent read
+    where the app asks for one. No Scan and no eventually consistent index is needed.
     """
 
     class Meta:
@@ -50,15 +50,15 @@ class Todo(Model):
     title = UnicodeAttribute()
     done = BooleanAttribute(default=False)
     created_at = UTCDateTimeAttribute(default_for_new=now)
-    # Optimistic locking: a change of what someone else has changed meanwhile fails.
+    # Optimistic locking: an update fails if someone else has changed the item since it was read.
     version = VersionAttribute()
 
 
 def clean_title(title: str) -> str:
-    """A title as it is stored: one line, without space around it.
+    """A title in the form in which it is stored: one line, without surrounding space.
 
-    :param title: What was typed.
-    :raises ValueError: if it is no title. The message is for the user.
+    :param title: The text that the user typed.
+    :raises ValueError: if the text is not a valid title. The message is for the user.
     """
     title = " ".join(title.split())
 

@@ -1,6 +1,7 @@
-"""Serves one of the apps on a socket that is open already: what each process of the demo runs.
+"""Serves one of the apps on a socket that is open already. Each server process of the demo runs it.
 
-It ends when its standard input does. So it outlives its parent in no case, and needs no signal.
+The process ends when its standard input is closed. So it never outlives its parent, and needs no
+signal.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ def serve_web(descriptor: int) -> None:
 
     from . import web
 
-    # Errors only, not a line for each request.
+    # Log only errors, not a line for each request.
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
     server = make_server(HOST, 0, web.create_app(), threaded=True, fd=descriptor)
     when_input_ends(server.shutdown)
@@ -47,6 +48,8 @@ def serve_api(descriptor: int) -> None:
 
 
 def when_input_ends(stop: cabc.Callable[[], object]) -> None:
+    """Call a function, in a thread, when standard input is closed."""
+
     def wait() -> None:
         while os.read(sys.stdin.fileno(), 1):
             pass

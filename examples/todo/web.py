@@ -44,7 +44,7 @@ def create_app() -> Flask:
     app.register_error_handler(HTTPException, show_error)
     app.after_request(add_headers)
 
-    # Only this process and its children reach the embedded engine: no command can do it for them.
+    # Create the table here, because a command could not reach this process's embedded engine.
     if app.config["DYNAMODB_HOST"] == EMBEDDED:
         with app.app_context():
             Todo.create_table(wait=True)
@@ -105,11 +105,11 @@ def find(id: uuid.UUID) -> Todo:
 
 
 def render_list(**context: str) -> str:
-    # Consistent, so that the page shows what its own form has just changed.
+    # A consistent read shows the change that the page's own form has just made.
     todos = list(Todo.query(LIST, consistent_read=True))
     return render_template("list.html", todos=todos, max_title=MAX_TITLE, **context)
 
 
 def back_to_list() -> ResponseReturnValue:
-    # 303: reloading the page doesn't send the form again.
+    # With status 303, reloading the page does not send the form again.
     return redirect(url_for(".index"), 303)

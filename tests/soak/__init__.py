@@ -1,1 +1,1 @@
-"""Two apps on one engine, behind a proxy that breaks things: ``scripts/soak --help``."""
+"""A soak test: two apps on one engine, behind a proxy that injects faults. See ``scripts/soak``."""

@@ -1,4 +1,4 @@
-"""Runs the soak: ``python -m soak --help``."""
+"""Runs the soak test. See ``python -m soak --help``."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ WEB_THREADS = 16
 CLIENTS = {"web": 12, "api": 60}
 IDLE_SECONDS = 60
 EXTRA_SECONDS = 120
-# A worker that has the call already when it is cancelled begins within that. A call that is queued
-# waits longer.
+# Seconds. A worker that already has a call when the call is cancelled begins it within this time.
+# A call that was still queued would begin later.
 LATEST_BEGIN = 0.5
 MEMORY_TOLERANCE = 1.25
 MEMORY_ALLOWANCE = 24
@@ -41,8 +41,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/soak",
         description="Runs a Flask and a Quart app on one engine, behind a proxy that delays,"
-        " resets, throttles and garbles, with clients that hang up. Then checks that nothing"
-        " that was acknowledged is lost, nothing that was refused was applied, and no slot, thread,"
+        " resets, throttles and garbles replies, with clients that hang up. Then checks that no"
+        " acknowledged write is lost, that no refused write was applied, and that no slot, thread,"
         " file descriptor or memory has leaked.",
     )
     parser.add_argument("seconds", nargs="?", type=float, default=120, help="default: 120")
@@ -59,9 +59,11 @@ def main() -> None:
 
 
 async def soak(seconds: float, seed: int) -> list[str]:
-    """Run everything.
+    """Run the apps, the proxy and the clients, and check the outcome.
 
-    :return: What is wrong.
+    :param seconds: How long the clients make requests.
+    :param seed: The seed of all random choices.
+    :return: A line for each problem.
     """
     choose = random.Random(seed)
     ledger = Ledger()
@@ -105,7 +107,7 @@ async def soak(seconds: float, seed: int) -> list[str]:
 
 @contextlib.contextmanager
 def engine() -> cabc.Generator[str]:
-    """The URL of an engine: dynoxide where there is one, else the embedded one."""
+    """The URL of an engine: dynoxide if ``DYNOXIDE`` names it, else the embedded engine."""
     has_dynoxide = bool(os.environ.get(engines.DYNOXIDE))
     print(f"engine: {'dynoxide' if has_dynoxide else 'embedded'}", flush=True)
 
@@ -115,7 +117,7 @@ def engine() -> cabc.Generator[str]:
 
 @contextlib.contextmanager
 def directly(url: str) -> cabc.Generator[None]:
-    """Calls in the block go to the engine itself."""
+    """Send the calls in the block to the engine directly, not through the proxy."""
     app = flask.Flask("direct")
     app.config.from_mapping(apps.SETTINGS, DYNAMODB_HOST=url)
     app.config["DYNAMODB_READ_TIMEOUT_SECONDS"] = 60
@@ -132,7 +134,7 @@ def make_table(url: str) -> None:
 
 
 def stored(url: str) -> dict[str, int]:
-    """What the table holds: number by id."""
+    """The content of the table: each item's number by its id."""
     with directly(url):
         return {item.id: int(item.number) for item in apps.Item.scan(consistent_read=True)}
 
@@ -152,7 +154,10 @@ async def load(
 
 
 async def idle_states(urls: dict[str, str]) -> dict[str, State]:
-    """The state of each app, as soon as it has nothing to do."""
+    """The state of each app, once neither has a call under way or waiting.
+
+    After ``IDLE_SECONDS``, the states are returned as they are.
+    """
     end = time.monotonic() + IDLE_SECONDS
 
     while True:
@@ -181,7 +186,7 @@ def wrong_items(ledger: Ledger, items: dict[str, int]) -> list[str]:
 
 
 def late_begins(after: dict[str, State]) -> list[str]:
-    """Writes that were cancelled while they were queued, and begun all the same."""
+    """A line for each write that was cancelled while it was queued, and began nevertheless."""
     delays: dict[str, float] = after["api"]["late"]
     return [
         f"{id} was begun {delay:.1f} s after it was cancelled"
@@ -199,7 +204,8 @@ def leaks(before: dict[str, State], after: dict[str, State]) -> list[str]:
             for name in ("in_use", "waiting")
             if now[name]
         ]
-        # Connections, workers and gunicorn's threads are made when they are needed.
+        # Allow more than after the warm-up: connections, workers and gunicorn's threads are
+        # created on demand.
         problems += [
             f"{app}: {name} were {before[app][name]} after the warm-up, and are {now[name]}"
             for name, more in (("descriptors", 2 * apps.POOL), ("threads", apps.POOL + WEB_THREADS))

@@ -1,4 +1,4 @@
-"""The two apps, and what they tell of themselves."""
+"""The two apps, and the state that each reports."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Item(Model):
 
 
 def set_up(app: App, **settings: t.Any) -> None:
-    """Give an app its settings, and the answers to what goes wrong."""
+    """Give an app its settings and its error handlers."""
     app.config.from_mapping({**SETTINGS, "DYNAMODB_HOST": os.environ[ENDPOINT], **settings})
     db.init_app(app)
 
@@ -63,7 +63,7 @@ def set_up(app: App, **settings: t.Any) -> None:
 
 
 def state() -> dict[str, t.Any]:
-    """What this process has in its hands."""
+    """The resources that this process holds, and the statistics of its calls."""
     stats = db.pool.stats()
     status = pathlib.Path("/proc/self/status").read_text()
     resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
@@ -87,7 +87,10 @@ def state() -> dict[str, t.Any]:
 
 
 def descriptors() -> int:
-    """How many are open, but for those of the clients: a server closes these when it likes."""
+    """The number of open file descriptors, without the connections of the server's clients.
+
+    Those are not counted, because the server closes them at a time of its own choice.
+    """
     with os.scandir("/proc/self/fd") as entries:
         links = [link for entry in entries if (link := _link(entry.path)) is not None]
 
@@ -105,7 +108,7 @@ def _link(path: str) -> str | None:
 
 
 def note_begin(sender: t.Any, operation_name: str, **signal: t.Any) -> None:
-    """Note, in the worker, when the call for an item began."""
+    """Record, in the worker thread, when the call for an item began."""
     if operation_name == "PutItem":
         _begun.setdefault(_written.get(), time.monotonic())
 

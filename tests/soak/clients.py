@@ -1,4 +1,4 @@
-"""The clients: they write, read again what was acknowledged, and hang up when they like."""
+"""The clients: they write, read acknowledged items again, and hang up at random times."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _TIMEOUT = 30
 
 @dataclasses.dataclass
 class Ledger:
-    """What the clients were told."""
+    """The answers that the clients got."""
 
     acknowledged: dict[str, int] = dataclasses.field(default_factory=dict)
     refused: set[str] = dataclasses.field(default_factory=set)
-    """Never sent to the engine: no slot became free in time."""
+    """Ids of writes that were never sent to the engine, because no slot became free in time."""
 
     outcomes: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     problems: list[str] = dataclasses.field(default_factory=list)
 
 
 class Client:
-    """One of them.
+    """One client of one app.
 
     :param name: A name that no other client has.
     :param app: The name of the app, and its URL.
-    :param ledger: Where it writes down what it is told.
-    :param seed: What it decides by.
+    :param ledger: Records the answers.
+    :param seed: The seed of the client's random choices.
     """
 
     def __init__(self, name: str, app: tuple[str, str], ledger: Ledger, seed: int) -> None:
@@ -44,7 +44,7 @@ class Client:
         self._count = 0
 
     async def run(self, seconds: float) -> None:
-        """Make requests for so long."""
+        """Make requests for a time, in seconds."""
         end = time.monotonic() + seconds
 
         async with httpx.AsyncClient(base_url=self._url, timeout=_TIMEOUT, trust_env=False) as http:
@@ -85,7 +85,11 @@ class Client:
     async def _ask(
         self, http: httpx.AsyncClient, method: str, path: str, patience: float | None
     ) -> httpx.Response | None:
-        """Make a request, and hang up when patience ends."""
+        """Make a request, and hang up after a time.
+
+        :param patience: The time in seconds; ``None`` to wait for the answer.
+        :return: The answer; ``None`` if there was none.
+        """
         response: httpx.Response | None = None
         outcome = "hung up"
 

@@ -1,4 +1,4 @@
-"""The proxy between the apps and the engine: it breaks things."""
+"""The proxy between the apps and the engine, which injects faults."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _FAULTS = {
     "garbage": 2,
     "close after": 3,
 }
-# For one second in so many there is little else than faults.
+# In one of this many seconds, most requests meet a fault.
 _STORM_EVERY = 6
 _THROTTLE = b'{"__type": "ProvisionedThroughputExceededException", "message": "of the proxy"}'
 _ERROR = b'{"__type": "InternalServerError", "message": "of the proxy"}'
 
 
 class Proxy:
-    """Forwards requests, but for those that it does not.
+    """Forwards requests to the engine, some of them with a fault.
 
     :param engine: The URL of the engine.
-    :param choose: Decides what happens.
+    :param choose: Chooses the fault of each request.
     """
 
     def __init__(self, engine: str, choose: random.Random) -> None:
@@ -44,7 +44,7 @@ class Proxy:
     async def start(self) -> str:
         """Begin to listen.
 
-        :return: The URL.
+        :return: The proxy's URL.
         """
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         host, port = self._server.sockets[0].getsockname()
@@ -72,9 +72,9 @@ class Proxy:
             writer.close()
 
     async def _pass_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Pass one request.
+        """Handle one request of a connection.
 
-        :return: Whether the connection goes on.
+        :return: Whether the connection stays open.
         """
         head, body = await _read_message(reader)
         fault = self._next_fault()
