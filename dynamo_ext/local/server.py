@@ -142,12 +142,12 @@ class EngineServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 128
     # On Windows this option would let two servers listen on one port.
-    allow_reuse_address = os.name == "posix"
+    allow_reuse_address: bool = os.name == "posix"
 
     def __init__(self, port: int, token: str) -> None:
         super().__init__((HOST, port), _Handler)
         self.port: int = self.server_address[1]
-        self.url = f"http://{HOST}:{self.port}"
+        self.url: str = f"http://{HOST}:{self.port}"
         self._token = token
         # moto changes its tables without a lock. With this one each call is atomic, as in
         # DynamoDB. It costs no speed: the interpreter runs one thread at a time anyway.
