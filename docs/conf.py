@@ -29,7 +29,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections\.abc|contextlib|typing|types|cabc|t)\..+"),
     # Names that are imported for type checkers only, type variables, and PynamoDB's own wording.
     (r"py:class", r"App|Self"),
-    (r"py:.*", r"(~|dynamo_ext(_async)?\.\w+\.)[A-Z]"),
+    (r"py:.*", r"(~|dynamo_ext(_async)?(\.\w+)+\.)[A-Z]"),
     (r"py:exc", r"ModelInstance\.DoesNotExist"),
 ]
 
