@@ -147,7 +147,7 @@ def test_every_public_method_documents_its_parameters_and_result(owner: type) ->
         for parameter in signature.parameters.keys() - {"self"}:
             assert f":param {parameter}: " in documentation, name
 
-        if signature.return_annotation not in {"None", "Procedure[None]", "t.Any"}:
+        if signature.return_annotation not in {"None", "Waits[None]", "t.Any"}:
             assert ":return: " in documentation, name
 
 

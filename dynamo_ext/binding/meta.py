@@ -62,8 +62,8 @@ class Snapshot:
     """A copy of what a model declares, to notice that the declaration has changed.
 
     A declared ``Meta`` and its bases are classes of the user, which can be written to directly
-    (``BaseMeta.region = ...``, ``mock.patch.object(BaseMeta, ...)``). Python tells nobody of such
-    a write, so a version number that only writes through ``Model.Meta`` increase would miss it,
+    (``BaseMeta.region = ...``, ``mock.patch.object(BaseMeta, ...)``). No hook of Python reports
+    such a write, so a version number that writes through ``Model.Meta`` increase would miss it,
     and a metaclass that sees every write would replace the type of the user's classes. Therefore
     each call compares. The comparison is cheap: namespaces of classes are live views, so nothing
     is copied or looked up, and unchanged values are compared by identity.

@@ -1,8 +1,8 @@
 """Work that takes several calls with waits between them, written once for threads and for tasks.
 
-A procedure is a generator. Between two waits it makes at most one call; it yields how many seconds
-to wait before the next step. Its driver decides how to wait: a thread sleeps, a task awaits. During
-a wait, no slot is held.
+Such work is a generator of waits. Between two waits it makes at most one call; it yields how many
+seconds to wait before its next step. Its driver decides how to wait: a thread sleeps, a task awaits.
+During a wait, no slot is held.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import typing as t
 
 R = t.TypeVar("R")
 
-Procedure: t.TypeAlias = cabc.Generator[float, None, R]
+Waits: t.TypeAlias = cabc.Generator[float, None, R]
+"""A generator of waits, in seconds, which returns a result."""
 
 
-def run(procedure: Procedure[R]) -> R:
-    """Drive a procedure in this thread.
+def run(waits: Waits[R]) -> R:
+    """Drive a generator of waits in this thread.
 
-    :param procedure: The procedure.
-    :return: What the procedure returns.
+    :param waits: The generator.
+    :return: What the generator returns.
     """
     while True:
         try:
-            seconds = next(procedure)
+            seconds = next(waits)
         except StopIteration as end:
             return t.cast(R, end.value)
 

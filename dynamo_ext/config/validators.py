@@ -225,7 +225,7 @@ def headers(key: str, value: t.Any) -> cabc.Mapping[str, str]:
 
     for name, content in mapping.items():
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise ConfigError(f"{wanted}; {name!r} is no header name.")
+            raise ConfigError(f"{wanted}; {name!r} is not a valid header name.")
 
         if not isinstance(content, str):
             raise ConfigError(

@@ -18,7 +18,7 @@ from ..calls.retry import full_jitter
 from ..client.connection import TableConnection
 from ..concurrency import decode_lock
 from ..concurrency import generators
-from ..concurrency.generators import Procedure
+from ..concurrency.generators import Waits
 from ..errors import UnprocessedItems
 from ..errors import UnprocessedKeys
 from . import late_binding
@@ -66,8 +66,8 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
         """
         generators.run(self.write_pending())
 
-    def write_pending(self) -> Procedure[None]:
-        """Write what is pending, as a procedure.
+    def write_pending(self) -> Waits[None]:
+        """Write what is pending, as a generator of waits.
 
         :raises UnprocessedItems: if DynamoDB leaves every item unprocessed, time after time.
         :raises pynamodb.exceptions.PutError: if a call fails.
@@ -128,7 +128,7 @@ def _write_request(operation: Raw) -> Raw:
 class BatchGet(t.Generic[T]):
     """The keys of a batch that are still to be got, and how.
 
-    It never changes. An abandoned procedure may go on in a worker after its task was cancelled;
+    It never changes. An abandoned generator may go on in a worker after its task was cancelled;
     because each page comes with the batch that is left, the next one gets the same page again.
     """
 
@@ -140,8 +140,8 @@ class BatchGet(t.Generic[T]):
     consistent_read: bool | None
     attributes_to_get: cabc.Sequence[str] | None
 
-    def next_page(self) -> Procedure[tuple[list[T], BatchGet[T]]]:
-        """Get the next items, up to 100 with each request, as a procedure.
+    def next_page(self) -> Waits[tuple[list[T], BatchGet[T]]]:
+        """Get the next items, up to 100 with each request, as a generator of waits.
 
         :return: The items, which are none only if no key is left, and the batch that is left.
         :raises UnprocessedKeys: if DynamoDB leaves every key unprocessed, time after time.

@@ -1,4 +1,4 @@
-"""Creating and deleting a model's table, as procedures."""
+"""Creating and deleting a model's table, as generators of waits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typing as t
 import pynamodb.exceptions
 from pynamodb import constants
 
-from ..concurrency.generators import Procedure
+from ..concurrency.generators import Waits
 from ..config.settings import PROVISIONED
 from ..errors import ConfigError
 from . import late_binding
@@ -43,8 +43,8 @@ def create(
     write_capacity_units: int | None = None,
     billing_mode: str | None = None,
     ignore_update_ttl_errors: bool = False,
-) -> Procedure[bool]:
-    """Create a table, with its indexes and TTL, unless it exists, as a procedure.
+) -> Waits[bool]:
+    """Create a table, with its indexes and TTL, unless it exists, as a generator of waits.
 
     :param models: The model, or all models that share the table. The ``Meta`` of the first counts.
     :param wait: Whether to wait until the table is active.
@@ -103,8 +103,8 @@ def _status(model: AnyModel) -> str | None:
         return None
 
 
-def delete(model: AnyModel, *, wait: bool = False) -> Procedure[t.Any]:
-    """Delete a model's table, as a procedure.
+def delete(model: AnyModel, *, wait: bool = False) -> Waits[t.Any]:
+    """Delete a model's table, as a generator of waits.
 
     :param model: The model.
     :param wait: Whether to wait until the table is gone.

@@ -22,7 +22,7 @@ from dynamo_ext.calls import deadline
 from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Slot
 from dynamo_ext.client.connection import Connection
-from dynamo_ext.concurrency.generators import Procedure
+from dynamo_ext.concurrency.generators import Waits
 from dynamo_ext.errors import CallTimeout
 
 from .eligibility import is_stock
@@ -122,24 +122,22 @@ async def call(
         raise CallTimeout(limit.seconds)
 
 
-async def drive(
-    connection: Connection, procedure: Procedure[R], model: type[t.Any] | None = None
-) -> R:
-    """Drive a procedure: each of its steps in a worker or the hub, each of its waits on the loop.
+async def drive(connection: Connection, waits: Waits[R], model: type[t.Any] | None = None) -> R:
+    """Drive a generator of waits: each of its steps in a worker or the hub, each of its waits on the loop.
 
     :param connection: A connection on the engine whose slots are needed.
-    :param procedure: The procedure.
+    :param waits: The generator.
     :param model: The model, if a step does nothing else than one call of it: then steps are made
         as by :func:`call`, else as by :func:`run`.
-    :return: What the procedure returns.
+    :return: What the generator returns.
     :raises PoolTimeout: if no slot became free in time.
     :raises CallTimeout: if the app limits how long a call may take, and a step took longer.
     """
     while True:
         seconds, result = (
-            await run(connection, _step, procedure)
+            await run(connection, _step, waits)
             if model is None
-            else await call(connection, model, _step, procedure)
+            else await call(connection, model, _step, waits)
         )
 
         if seconds is None:
@@ -148,10 +146,10 @@ async def drive(
         await anyio.sleep(seconds)
 
 
-def _step(procedure: Procedure[R]) -> tuple[float | None, R | None]:
+def _step(waits: Waits[R]) -> tuple[float | None, R | None]:
     """The next wait, or the result: ``StopIteration`` can't be raised out of a worker."""
     try:
-        return next(procedure), None
+        return next(waits), None
     except StopIteration as end:
         return None, end.value
 

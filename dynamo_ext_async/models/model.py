@@ -13,7 +13,7 @@ from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 import dynamo_ext.models.model
-from dynamo_ext.concurrency.generators import Procedure
+from dynamo_ext.concurrency.generators import Waits
 from dynamo_ext.models import batch
 from dynamo_ext.models import late_binding
 from dynamo_ext.models import tables
@@ -452,5 +452,5 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         raise NotImplementedError
 
 
-async def _drive(model: type[Model], procedure: Procedure[R]) -> R:
-    return await workers.drive(late_binding.connection(model).connection, procedure)
+async def _drive(model: type[Model], waits: Waits[R]) -> R:
+    return await workers.drive(late_binding.connection(model).connection, waits)
