@@ -1,8 +1,8 @@
 """Work that takes several calls with waits between them, written once for threads and for tasks.
 
 Such work is a generator of waits. Between two waits it makes at most one call; it yields how many
-seconds to wait before its next step. Its driver decides how to wait: a thread sleeps, a task awaits.
-During a wait, no slot is held.
+seconds to wait before its next step. Its driver decides how to wait: a thread sleeps, a task
+awaits. During a wait, no slot is held.
 """
 
 from __future__ import annotations

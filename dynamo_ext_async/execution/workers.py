@@ -123,7 +123,7 @@ async def call(
 
 
 async def drive(connection: Connection, waits: Waits[R], model: type[t.Any] | None = None) -> R:
-    """Drive a generator of waits: each of its steps in a worker or the hub, each of its waits on the loop.
+    """Drive a generator of waits: each step in a worker or the hub, each wait on the event loop.
 
     :param connection: A connection on the engine whose slots are needed.
     :param waits: The generator.
