@@ -85,8 +85,8 @@ def parse(text: str) -> Case:
         pass
 
     raise Failure(
-        f"{text!r} is no case. A case is 'get/100/0' (operation, callers, ms at the server),"
-        f" 'flask/get/10/0' or 'startup/30'; the operations are {', '.join(OPERATIONS)}."
+        f"{text!r} is not a valid case. A case is 'get/100/0' (operation, callers, ms at the"
+        f" server), 'flask/get/10/0' or 'startup/30'; the operations are {', '.join(OPERATIONS)}."
     )
 
 

@@ -116,7 +116,7 @@ def _named(text: str) -> list[Contestant]:
 
     if name not in NAMES or (colon and not (pool.isdecimal() and int(pool))):
         raise Failure(
-            f"{text!r} is no contestant. There are {', '.join(NAMES)}; 'NAME:50' is one with a"
+            f"{text!r} is not a contestant. There are {', '.join(NAMES)}; 'NAME:50' is one with a"
             " pool of 50."
         )
 

@@ -116,12 +116,12 @@ def test_who_cannot_be_measured_is_named(bench: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["fetch/1/0"], "'fetch/1/0' is no case."),
-        (["get/0/0"], "'get/0/0' is no case."),
-        (["get/1"], "'get/1' is no case."),
-        (["startup/0"], "'startup/0' is no case."),
-        (["--contestants", "redis"], "'redis' is no contestant."),
-        (["--contestants", "dynamo-ext:0"], "'dynamo-ext:0' is no contestant."),
+        (["fetch/1/0"], "'fetch/1/0' is not a valid case."),
+        (["get/0/0"], "'get/0/0' is not a valid case."),
+        (["get/1"], "'get/1' is not a valid case."),
+        (["startup/0"], "'startup/0' is not a valid case."),
+        (["--contestants", "redis"], "'redis' is not a contestant."),
+        (["--contestants", "dynamo-ext:0"], "'dynamo-ext:0' is not a contestant."),
         (["--rounds", "0"], "'0' is not a number from 1 on"),
         (["--seconds", "soon"], "'soon' is not a number of seconds"),
     ],

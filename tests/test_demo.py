@@ -314,7 +314,7 @@ def test_demo_uses_the_ports_that_are_chosen(start: Start) -> None:
 def test_bad_port_is_refused(start: Start, port: str) -> None:
     code, said, complaints = start(f"--web-port={port}").end()
     assert (code, said) == (2, "")
-    assert f"{port!r} is no port: give a number from 0 to 65535" in complaints
+    assert f"{port!r} is not a valid port: give a number from 0 to 65535" in complaints
 
 
 # The set-up, with a project that needs nothing from elsewhere

@@ -100,7 +100,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a number from 0 to 65535")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a valid port: give a number from 0 to 65535"
+        )
 
     return int(text)
 

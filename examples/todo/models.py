@@ -71,7 +71,9 @@ def clean_title(title: str) -> str:
     try:
         title.encode()
     except UnicodeEncodeError:
-        raise ValueError("The title has half of a surrogate pair, which is no character.") from None
+        raise ValueError(
+            "The title has half of a surrogate pair, which is not a character."
+        ) from None
 
     return title
 
