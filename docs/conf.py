@@ -36,12 +36,14 @@ nitpick_ignore_regex = [
 html_theme = "furo"
 html_title = "dynamo-ext"
 
+_CREATED_BY_USERS = {"PynamoDB"}
+
 
 def _drop_parameters(
     app: Sphinx, what: str, name: str, described: object, options: object, lines: list[str]
 ) -> None:
-    """Say nothing of the parameters of classes that users don't make objects of."""
-    if what == "class" and name.rpartition(".")[0] not in {"dynamo_ext", "dynamo_ext_async"}:
+    """Leave out the parameters of classes of which users create no objects."""
+    if what == "class" and name.rpartition(".")[2] not in _CREATED_BY_USERS:
         fields = "\n".join(lines).partition("\n:param")
         lines[:] = fields[0].splitlines()
 
