@@ -17,6 +17,7 @@ from botocore.awsrequest import HeadersDict
 from hypothesis import strategies as st
 
 from dynamo_ext.transport import parser
+from strength import examples
 
 _model = botocore.session.get_session().get_service_model("dynamodb")
 OPERATIONS = [
@@ -138,9 +139,7 @@ def bodies(values: st.SearchStrategy[t.Any]) -> st.SearchStrategy[t.Any]:
 
 
 differential = hypothesis.settings(
-    deadline=None,
-    max_examples=100,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    max_examples=examples(100),
 )
 
 
