@@ -7,6 +7,7 @@ import gc
 import ipaddress
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from cryptography import x509
 
 import engines
+import strength
 from authority import Authority
 from stub import Stub
 
@@ -42,8 +44,22 @@ def isolate() -> None:
     os.environ.update(_NOTHING_OF_THE_MACHINE)
 
 
+def heed_interrupts() -> None:
+    """Let SIGINT interrupt this process and those that it starts.
+
+    Tests send SIGINT to processes. A shell makes a job in the background ignore it, and so would
+    all processes that the job starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class SkipsFailInCI:
-    """Where CI is set, a test that is skipped makes the run fail: nothing is lost unseen."""
+    """Where CI is set, a test that is skipped makes the run fail: nothing is lost unseen.
+
+    With pytest-xdist, it is the plugin of the controller that fails the run: workers send it what
+    they report.
+    """
 
     def __init__(self) -> None:
         self.skips: list[str] = []
@@ -100,11 +116,21 @@ class OnTransport:
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item, reason in reasons.items() if reason is None]
 
-    def pytest_report_collectionfinish(self) -> list[str]:
-        return [
-            f"transport: {self.transport!r}; deselected, since they are botocore's alone:",
-            *(f"  {count}: {reason}" for reason, count in self.reasons.items()),
-        ]
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if (output := getattr(session.config, "workeroutput", None)) is not None:
+            output["deselected"] = dict(self.reasons)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: t.Any) -> None:
+        # Each worker of pytest-xdist collects all tests; the controller collects none.
+        self.reasons = collections.Counter(getattr(node, "workeroutput", {}).get("deselected", {}))
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.section(f"transport: {self.transport!r}")
+        terminalreporter.line("deselected, since they are botocore's alone:")
+
+        for reason, count in self.reasons.items():
+            terminalreporter.line(f"  {count}: {reason}")
 
 
 def _reason_for_botocore(item: pytest.Item) -> str | None:
@@ -112,7 +138,11 @@ def _reason_for_botocore(item: pytest.Item) -> str | None:
     return None if marker is None else t.cast(str, marker.kwargs["reason"])
 
 
+strength.register_profiles()
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    heed_interrupts()
     # Now, because PynamoDB reads PYNAMODB_CONFIG when it is imported.
     isolate()
 

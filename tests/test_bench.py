@@ -19,10 +19,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 OUTSIDE = re.compile(r"^% begin: (\w+)$.*?^% end: \1$", re.MULTILINE | re.DOTALL)
 PAGES = ("performance.md", "sizing.md")
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or shutil.which("cc") is None,
-    reason="the stub server of the benchmarks is for Linux, and compiled by cc",
-)
+pytestmark = [
+    pytest.mark.repo,
+    pytest.mark.skipif(
+        sys.platform != "linux" or shutil.which("cc") is None,
+        reason="the stub server of the benchmarks is for Linux, and compiled by cc",
+    ),
+]
 
 Run = t.Callable[..., "subprocess.CompletedProcess[str]"]
 

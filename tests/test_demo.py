@@ -26,9 +26,12 @@ from todo import Page
 DEMO = todo.ROOT / "scripts" / "demo"
 DEADLINE = 60.0
 
-pytestmark = pytest.mark.skipif(
-    not pathlib.Path("/proc/self/environ").exists(), reason="finds processes through /proc"
-)
+pytestmark = [
+    pytest.mark.repo,
+    pytest.mark.skipif(
+        not pathlib.Path("/proc/self/environ").exists(), reason="finds processes through /proc"
+    ),
+]
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 STOPPED = "Stopped.\n"

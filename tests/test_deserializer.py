@@ -36,6 +36,7 @@ from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
 
 import dynamo_ext
+from strength import examples
 
 Item = dict[str, dict[str, t.Any]]
 
@@ -480,9 +481,7 @@ FITTING: dict[str, st.SearchStrategy[t.Any]] = {
     "version": typed("N", numbers),
 }
 differential = hypothesis.settings(
-    deadline=None,
-    max_examples=300,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    max_examples=examples(300),
 )
 
 
@@ -491,9 +490,7 @@ def test_every_attribute_has_values_to_be_tested_with() -> None:
 
 
 @pytest.mark.parametrize("name", FITTING)
-@hypothesis.settings(
-    differential, max_examples=60, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
+@hypothesis.settings(max_examples=examples(60))
 @hypothesis.given(data=st.data())
 def test_an_attribute_gets_what_pynamodb_gives_it(name: str, data: st.DataObject) -> None:
     value = data.draw(st.one_of(FITTING[name], FITTING[name], anything))

@@ -36,7 +36,7 @@ DOCS = ROOT / "docs"
 DEADLINE = 60.0
 
 # Some pages start several servers, one after the other.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.repo]
 
 
 def _pages() -> list[pathlib.Path]:

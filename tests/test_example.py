@@ -23,6 +23,9 @@ from todo import Settings
 UNKNOWN = uuid.UUID(int=0)
 SCRIPT = "<script>alert(1)</script>"
 
+# One server of each app for all.
+pytestmark = pytest.mark.xdist_group("example")
+
 
 @pytest.fixture(scope="module")
 def settings(embedded: str) -> Settings:

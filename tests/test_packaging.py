@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -13,13 +14,22 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 
 # Wheels are built and installed here, on a cold cache too.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.repo,
+    # The wheel and the environment are made once.
+    pytest.mark.xdist_group("packaging"),
+]
 
 
-def pip(python: str | pathlib.Path, *arguments: str | pathlib.Path) -> None:
+# `scripts/test` leaves uv in its environment where uv can install from the package index.
+HAS_UV = importlib.util.find_spec("uv") is not None
+
+
+def python_m(python: str | pathlib.Path, *arguments: str | pathlib.Path) -> None:
     environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     done = subprocess.run(
-        [python, "-m", "pip", *arguments], capture_output=True, text=True, env=environment
+        [python, "-m", *arguments], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr
 
@@ -27,7 +37,12 @@ def pip(python: str | pathlib.Path, *arguments: str | pathlib.Path) -> None:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     directory = tmp_path_factory.mktemp("wheel")
-    pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", directory, ROOT)
+
+    if HAS_UV:
+        python_m(sys.executable, "uv", "build", "--wheel", "--out-dir", directory, ROOT)
+    else:
+        python_m(sys.executable, "pip", "wheel", "--no-deps", "--wheel-dir", directory, ROOT)
+
     (wheel,) = directory.glob("*.whl")
     return wheel
 
@@ -42,9 +57,15 @@ def distribution(wheel: pathlib.Path) -> importlib.metadata.Distribution:
 def bare_python(wheel: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """A Python that has the wheel, what it requires, and nothing else."""
     directory = tmp_path_factory.mktemp("bare")
-    subprocess.run([sys.executable, "-m", "venv", directory], check=True)
     python = directory / "bin" / "python"
-    pip(python, "install", wheel)
+
+    if HAS_UV:
+        python_m(sys.executable, "venv", "--without-pip", directory)
+        python_m(sys.executable, "uv", "pip", "install", "--python", python, wheel)
+    else:
+        python_m(sys.executable, "venv", directory)
+        python_m(python, "pip", "install", wheel)
+
     return python
 
 

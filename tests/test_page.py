@@ -28,6 +28,8 @@ OPTIONS = (
     # Chromium's own sandbox needs more rights than a container gives.
     "--no-sandbox",
 )
+# One browser and one server for all.
+pytestmark = [pytest.mark.repo, pytest.mark.xdist_group("page")]
 SCRIPT = "<script>document.title = 'run'; alert(1)</script><img src=x onerror=alert(1)>"
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from dynamo_ext.calls.retry import Damaged
 from dynamo_ext.transport import parser
+from strength import examples
 
 _model = botocore.session.get_session().get_service_model("dynamodb")
 OPERATIONS = [
@@ -139,9 +140,7 @@ def bodies(values: st.SearchStrategy[t.Any]) -> st.SearchStrategy[t.Any]:
 
 
 differential = hypothesis.settings(
-    deadline=None,
-    max_examples=100,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    max_examples=examples(100),
 )
 
 

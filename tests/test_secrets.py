@@ -24,6 +24,7 @@ from dynamo_ext import ConfigError
 from dynamo_ext import Model
 from dynamo_ext import PynamoDB
 from dynamo_ext import Settings
+from strength import examples
 from stub import RESET
 from stub import THROTTLE
 from stub import Stub
@@ -337,7 +338,7 @@ values: dict[t.Any, st.SearchStrategy[t.Any]] = {
 configs = st.fixed_dictionaries({}, optional=values)
 
 
-@hypothesis.settings(max_examples=250, deadline=None, database=None)
+@hypothesis.settings(max_examples=examples(250), database=None)
 @hypothesis.given(configs)
 def test_any_mapping_gives_settings_or_a_config_error_that_names_a_key(
     config: dict[t.Any, t.Any],

@@ -84,7 +84,6 @@ def make_request(
     return request
 
 
-@hypothesis.settings(deadline=None)
 @hypothesis.given(
     url=urls,
     headers=st.lists(st.tuples(names, values), max_size=6),

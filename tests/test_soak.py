@@ -7,7 +7,12 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 import engines
+
+# CI runs the soak itself, too.
+pytestmark = pytest.mark.repo
 
 
 def test_a_short_one_passes_and_names_its_seed() -> None:

@@ -19,6 +19,7 @@ from botocore.credentials import ReadOnlyCredentials
 from hypothesis import strategies as st
 
 from dynamo_ext.transport.direct import template
+from strength import examples
 
 Outcome = bytes | tuple[type[Exception], str]
 
@@ -153,7 +154,7 @@ def made_by_botocore(operation: str, params: t.Any) -> Outcome:
 
 @pytest.mark.parametrize("operation", PARAMS)
 @hypothesis.given(data=st.data())
-@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.settings(max_examples=examples(60))
 def test_a_body_is_botocore_s(operation: str, data: st.DataObject) -> None:
     params = data.draw(PARAMS[operation])
     assert made_here(operation, params) == made_by_botocore(operation, params)
