@@ -153,6 +153,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(SkipsFailInCI())
 
 
+def pytest_sessionfinish() -> None:
+    # pytest collects garbage once more at the end, and reports what it finds.
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def isolated() -> cabc.Iterator[None]:
     """Each test begins without variables of the machine or of an earlier test, and leaves no app
@@ -165,6 +170,8 @@ def isolated() -> cabc.Iterator[None]:
         gc.collect()
         # Older anyio and asgiref keep the context, and so the app, of the last call for a while.
         current._states.clear()
+        # What is left now will be there after the next test, too: its collection need not look at it.
+        gc.freeze()
 
 
 @pytest.fixture(scope="session")

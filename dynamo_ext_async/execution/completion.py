@@ -133,7 +133,11 @@ class Inbox:
         while self._completions:
             self._completions.popleft().wake_task()
 
-        self._call_next(self._mark_delivered)
+        try:
+            self._call_next(self._mark_delivered)
+        except RuntimeError:
+            # The event loop is ending.
+            self._mark_delivered()
 
     def _mark_delivered(self) -> None:
         if self._undelivered.locked():
