@@ -170,7 +170,7 @@ def isolated() -> cabc.Iterator[None]:
         gc.collect()
         # Older anyio and asgiref keep the context, and so the app, of the last call for a while.
         current._states.clear()
-        # What is left now will be there after the next test, too: its collection need not look at it.
+        # What is left now will be left after the next test, too: skip it in that collection.
         gc.freeze()
 
 
