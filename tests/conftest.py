@@ -133,6 +133,15 @@ class OnTransport:
             terminalreporter.line(f"  {count}: {reason}")
 
 
+class SlowFirst:
+    """In a worker of pytest-xdist, slow tests come first: no worker is left with one at the end."""
+
+    # After the order has been made random, where it is.
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def _reason_for_botocore(item: pytest.Item) -> str | None:
     marker = item.get_closest_marker("botocore")
     return None if marker is None else t.cast(str, marker.kwargs["reason"])
@@ -148,6 +157,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     if (transport := os.environ.get(engines.TRANSPORT, "botocore")) != "botocore":
         config.pluginmanager.register(OnTransport(transport))
+
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(SlowFirst())
 
     if os.environ.get("CI"):
         config.pluginmanager.register(SkipsFailInCI())
@@ -314,7 +326,7 @@ def run_python() -> RunPython:
             capture_output=True,
             text=True,
             env={**engines.python_environment(), **(env or {})},
-            timeout=60,
+            timeout=100,
         )
 
     return run

@@ -29,7 +29,7 @@ class Interpreter:
 
     def end(self) -> str:
         """Wait until it has ended, without a failure; give what else it has printed."""
-        output, errors = self._process.communicate(timeout=30)
+        output, errors = self._process.communicate(timeout=100)
         assert self._process.returncode == 0, errors
         return output
 

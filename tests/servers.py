@@ -19,7 +19,7 @@ import httpx
 import engines
 
 _TESTS = pathlib.Path(__file__).parent
-_DEADLINE = 30
+_DEADLINE = 100
 # gunicorn leaves it to the garbage collector to close the socket that it was given.
 _WARNINGS = ("-W", "error", "-W", "ignore:unclosed <socket.socket fd=:ResourceWarning")
 

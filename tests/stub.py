@@ -18,7 +18,7 @@ import typing as t
 import zlib
 
 HOST = "127.0.0.1"
-_DEADLINE = 20.0
+_DEADLINE = 100.0
 CHECKSUM = "x-amz-crc32"
 _NAMESPACE = "com.amazonaws.dynamodb.v20120810#"
 

@@ -60,7 +60,7 @@ def bench(tree: pathlib.Path) -> Run:
                 "PYTHON": sys.executable,
                 "BENCH_PYTHON": python,
             },
-            timeout=100,
+            timeout=250,
         )
 
     return run

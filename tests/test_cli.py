@@ -170,7 +170,7 @@ def run(
             "PYTHONPATH": os.pathsep.join([str(project), environment["PYTHONPATH"]]),
         },
         cwd=project,
-        timeout=60,
+        timeout=120,
     )
 
 

@@ -309,7 +309,7 @@ def test_forked_child_has_slots_of_its_own(stub: Stub, stub_config: dict[str, t.
         parent.stdin.flush()
         assert parent.stdout.readline() == "child is done\n"
         stub.release()
-        parent.communicate(timeout=30)
+        parent.communicate(timeout=100)
     finally:
         parent.kill()
         parent.communicate()

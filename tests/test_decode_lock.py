@@ -15,7 +15,7 @@ from dynamo_ext.calls.retry import Damaged
 from dynamo_ext.concurrency import decode_lock
 from dynamo_ext.transport import parser
 
-DEADLINE = 20
+DEADLINE = 100
 
 
 def test_items_come_out_in_order() -> None:

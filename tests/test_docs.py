@@ -33,10 +33,10 @@ import pages
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-DEADLINE = 60.0
+DEADLINE = 200.0
 
 # Some pages start several servers, one after the other.
-pytestmark = [pytest.mark.timeout(300), pytest.mark.repo]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.repo]
 
 
 def _pages() -> list[pathlib.Path]:

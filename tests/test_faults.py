@@ -307,10 +307,13 @@ async def test_a_task_does_not_wait_for_a_reply_that_trickles_in_for_ever(
 ) -> None:
     stub.next("GetItem", Answer(content=b" " * 10_000, trickle=0.02))
     app = quart.Quart("of_quart")
-    app.config.from_mapping(settings, DYNAMODB_CALL_TIMEOUT_SECONDS=0.5)
+    app.config.from_mapping(settings, DYNAMODB_CALL_TIMEOUT_SECONDS=2)
     db.init_app(app)
 
     async with app.app_context():
+        # The deadline includes it.
+        assert db.connection.client
+
         with pytest.raises(CallTimeout):
             await Item.aget("a")
 

@@ -28,7 +28,7 @@ import werkzeug.serving
 
 import engines
 
-_DEADLINE = 30
+_DEADLINE = 100
 # gunicorn leaves it to the garbage collector to close the socket that it was given.
 _WARNINGS = ("-W", "error", "-W", "ignore:unclosed <socket.socket fd=:ResourceWarning")
 

@@ -261,7 +261,7 @@ async def test_a_receiver_may_make_calls_while_it_holds_a_lock(
                 Rich("of the receiver").save()
 
     async with make_app(DYNAMODB_MAX_POOL_CONNECTIONS=4).app_context():
-        with dynamo_ext.call_finished.connected_to(receive), anyio.fail_after(20):
+        with dynamo_ext.call_finished.connected_to(receive), anyio.fail_after(100):
             async with anyio.create_task_group() as tasks:
                 for number in range(20):
                     tasks.start_soon(Item.aget, str(number))
@@ -363,7 +363,7 @@ async def test_each_app_is_as_patient_as_it_says_though_they_share_the_slots(
     make_app: MakeApp, stub: Stub, db: PynamoDB
 ) -> None:
     one_slot = {"DYNAMODB_MAX_POOL_CONNECTIONS": 1}
-    patient = make_app(**one_slot, DYNAMODB_POOL_TIMEOUT_SECONDS=20)
+    patient = make_app(**one_slot, DYNAMODB_POOL_TIMEOUT_SECONDS=100)
     hasty = make_app(**one_slot, DYNAMODB_POOL_TIMEOUT_SECONDS=0.2)
     stub.next("GetItem", stubs.held(stub._usual))
     done: list[str] = []

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(
     not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
 )
 
-DEADLINE = 30.0
+DEADLINE = 100.0
 _VARIABLE = "_DYNAMO_EXT_LOCAL"
 
 # Evaluates each line of standard input and prints the result, so that a test can control it.

@@ -26,7 +26,7 @@ from dynamo_ext_async import CallTimeout
 from dynamo_ext_async import Model
 from stub import Stub
 
-DEADLINE = 20
+DEADLINE = 100
 ONCE = {"DYNAMODB_MAX_RETRY_ATTEMPTS": 0}
 
 
@@ -311,8 +311,12 @@ def test_a_deadline_counts_behind_a_proxy_too(
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     stub.next("GetItem", stubs.HOLD)
 
-    with in_app(stub_config, DYNAMODB_CALL_TIMEOUT_SECONDS=0.5), pytest.raises(CallTimeout):
-        Item.get("a")
+    with in_app(stub_config, DYNAMODB_CALL_TIMEOUT_SECONDS=2) as db:
+        # The deadline includes it.
+        assert db.connection.client
+
+        with pytest.raises(CallTimeout):
+            Item.get("a")
 
     assert len(proxy.requests) == 1
     stub.release()

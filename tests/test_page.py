@@ -17,7 +17,7 @@ else:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DEADLINE_MS = 30_000
+DEADLINE_MS = 100_000
 OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",

@@ -332,7 +332,6 @@ def test_a_signal_handler_may_call_while_a_call_holds_the_only_slot(
     assert found == ["nested", "outer"]
 
 
-@pytest.mark.timeout(30)
 def test_a_signal_handler_may_call_while_the_client_is_made(
     in_app: InApp,
     stub_config: dict[str, t.Any],

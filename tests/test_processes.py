@@ -16,7 +16,7 @@ import pytest
 import servers
 from stub import Stub
 
-DEADLINE = 30
+DEADLINE = 100
 CLIENTS = 4
 
 Run = cabc.Callable[..., contextlib.AbstractContextManager[servers.Server]]

@@ -109,7 +109,7 @@ async def served(app: Quart) -> cabc.AsyncIterator[httpx.AsyncClient]:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(functools.partial(serve, app, config, shutdown_trigger=stop.wait))
 
-        async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=100, trust_env=False) as client:
             yield client
 
         stop.set()

@@ -327,6 +327,8 @@ def test_batches_tell_the_capacity_of_all_tables_together(make_app: MakeApp, stu
 
 def test_ping(make_app: MakeApp, stub: Stub, db: PynamoDB) -> None:
     with make_app().app_context():
+        # The time that a ping may take includes it.
+        assert db.connection.client
         db.ping()
         stub.next("ListTables", stubs.error(400, "AccessDeniedException"))
         db.ping()
@@ -363,6 +365,8 @@ async def test_aping(db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]) ->
     db.init_app(app)
 
     async with app.app_context():
+        # The time that a ping may take includes it.
+        assert db.connection.client
         await db.aping()
         stub.next("ListTables", stubs.held(stub._usual))
 

@@ -23,7 +23,7 @@ def test_a_short_one_passes_and_names_its_seed() -> None:
         capture_output=True,
         text=True,
         env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
-        timeout=100,
+        timeout=250,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "--seed 7" in done.stdout

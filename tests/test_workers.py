@@ -318,7 +318,7 @@ async def test_a_call_handed_back_to_the_loop_uses_the_slot_that_waits_for_it(
         return anyio.from_thread.run(Item.aget, "inner")
 
     async with make_app(1, DYNAMODB_POOL_TIMEOUT_SECONDS=5).app_context():
-        with anyio.fail_after(10):
+        with anyio.fail_after(100):
             assert (await db.run_sync(nested)).id == "inner"
 
         assert db.pool.in_use == 0
@@ -360,7 +360,7 @@ async def test_anyio_s_default_limiter_is_not_involved(make_app: MakeApp) -> Non
 
     try:
         async with make_app(2).app_context():
-            with anyio.fail_after(20):
+            with anyio.fail_after(100):
                 assert (await Item.aget("x")).id == "x"
     finally:
         for borrower in borrowers:
@@ -515,7 +515,7 @@ def test_three_event_loops_in_threads_share_one_pool(
         thread.start()
 
     for thread in threads:
-        thread.join(30)
+        thread.join(100)
 
     assert answered == [30, 30, 30]
     assert len(stub.requests) == 90

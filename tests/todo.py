@@ -21,7 +21,7 @@ import httpx
 import engines
 
 ROOT = pathlib.Path(__file__).parent.parent
-DEADLINE = 30.0
+DEADLINE = 100.0
 
 FLASK = ("flask", "--app", "examples.todo.web")
 QUART = ("quart", "--app", "examples.todo.api")

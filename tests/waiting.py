@@ -8,7 +8,7 @@ import anyio
 
 from stub import Stub
 
-_DEADLINE = 20.0
+_DEADLINE = 100.0
 
 
 async def until(condition: cabc.Callable[[], bool]) -> None:
