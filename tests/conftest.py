@@ -89,9 +89,9 @@ class SkipsFailInCI:
 
 
 class OnTransport:
-    """Runs all tests on one transport, but for those that are about botocore's way alone.
+    """Runs all tests on one transport, except those whose marker says why that would be in vain.
 
-    These are not skipped, since in CI that is a failure.
+    These are deselected and not skipped: in CI, a skip is a failure.
 
     :param transport: What ``DYNAMODB_TRANSPORT`` is where a test does not set it.
     """
@@ -110,7 +110,7 @@ class OnTransport:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        reasons = {item: _reason_for_botocore(item) for item in items}
+        reasons = {item: _reason_for_default_transport(item) for item in items}
         deselected = [item for item, reason in reasons.items() if reason is not None]
         self.reasons.update(reason for reason in reasons.values() if reason is not None)
         config.hook.pytest_deselected(items=deselected)
@@ -127,7 +127,7 @@ class OnTransport:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(f"transport: {self.transport!r}")
-        terminalreporter.line("deselected, since they are botocore's alone:")
+        terminalreporter.line("deselected, since they run on the default transport alone:")
 
         for reason, count in self.reasons.items():
             terminalreporter.line(f"  {count}: {reason}")
@@ -142,8 +142,8 @@ class SlowFirst:
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
-def _reason_for_botocore(item: pytest.Item) -> str | None:
-    marker = item.get_closest_marker("botocore")
+def _reason_for_default_transport(item: pytest.Item) -> str | None:
+    marker = item.get_closest_marker("botocore") or item.get_closest_marker("any_transport")
     return None if marker is None else t.cast(str, marker.kwargs["reason"])
 
 

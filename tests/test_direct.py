@@ -36,6 +36,8 @@ from stub import Answer
 from stub import Request
 from stub import Stub
 
+pytestmark = pytest.mark.any_transport(reason="chooses its transports itself")
+
 DIRECT = {"DYNAMODB_TRANSPORT": "direct"}
 ONCE = {"DYNAMODB_MAX_RETRY_ATTEMPTS": 0}
 NO_BACKOFF = {"DYNAMODB_BASE_BACKOFF_MS": 0}

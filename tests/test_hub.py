@@ -32,7 +32,10 @@ from stub import Answer
 from stub import Stub
 from waiting import until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.any_transport(reason="chooses its transports itself"),
+]
 
 HUB = "dynamo-ext hub"
 

@@ -26,9 +26,12 @@ import pytest
 import engines
 from dynamo_ext.local.server import Process
 
-pytestmark = pytest.mark.skipif(
-    not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
-)
+pytestmark = [
+    pytest.mark.any_transport(reason="its processes are on the default transport"),
+    pytest.mark.skipif(
+        not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
+    ),
+]
 
 DEADLINE = 100.0
 _VARIABLE = "_DYNAMO_EXT_LOCAL"

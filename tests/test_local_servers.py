@@ -25,9 +25,12 @@ from test_local import leave_a_mark
 from test_local import running_engines
 from test_local import wait_for
 
-pytestmark = pytest.mark.skipif(
-    not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
-)
+pytestmark = [
+    pytest.mark.any_transport(reason="its processes are on the default transport"),
+    pytest.mark.skipif(
+        not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
+    ),
+]
 
 _APP = """
 import os

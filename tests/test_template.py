@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 from dynamo_ext.transport.direct import template
 from strength import examples
 
+pytestmark = pytest.mark.any_transport(reason="sends nothing")
+
 Outcome = bytes | tuple[type[Exception], str]
 
 
