@@ -89,9 +89,10 @@ class SkipsFailInCI:
 
 
 class OnTransport:
-    """Runs all tests on one transport, but for those that are about botocore's way alone.
+    """Runs the tests on another transport than the default one.
 
-    These are not skipped, since in CI that is a failure.
+    Those that would be the same, or are about the default transport, are deselected. They are not
+    skipped, because in CI a skipped test is a failure.
 
     :param transport: What ``DYNAMODB_TRANSPORT`` is where a test does not set it.
     """
@@ -110,7 +111,7 @@ class OnTransport:
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
     ) -> None:
-        reasons = {item: _reason_for_botocore(item) for item in items}
+        reasons = {item: _reason_for_default_transport(item) for item in items}
         deselected = [item for item, reason in reasons.items() if reason is not None]
         self.reasons.update(reason for reason in reasons.values() if reason is not None)
         config.hook.pytest_deselected(items=deselected)
@@ -127,7 +128,7 @@ class OnTransport:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(f"transport: {self.transport!r}")
-        terminalreporter.line("deselected, since they are botocore's alone:")
+        terminalreporter.line("deselected, because they run on the default transport alone:")
 
         for reason, count in self.reasons.items():
             terminalreporter.line(f"  {count}: {reason}")
@@ -142,9 +143,10 @@ class SlowFirst:
         items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
-def _reason_for_botocore(item: pytest.Item) -> str | None:
-    marker = item.get_closest_marker("botocore")
-    return None if marker is None else t.cast(str, marker.kwargs["reason"])
+def _reason_for_default_transport(item: pytest.Item) -> str | None:
+    """Why a test runs on the default transport alone; ``None`` for one that does not."""
+    markers = [*item.iter_markers("botocore"), *item.iter_markers("once")]
+    return t.cast(str, markers[0].kwargs["reason"]) if markers else None
 
 
 strength.register_profiles()

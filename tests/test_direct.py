@@ -36,6 +36,8 @@ from stub import Answer
 from stub import Request
 from stub import Stub
 
+pytestmark = pytest.mark.once(reason="each test names its transport")
+
 DIRECT = {"DYNAMODB_TRANSPORT": "direct"}
 ONCE = {"DYNAMODB_MAX_RETRY_ATTEMPTS": 0}
 NO_BACKOFF = {"DYNAMODB_BASE_BACKOFF_MS": 0}

@@ -32,7 +32,7 @@ from stub import Answer
 from stub import Stub
 from waiting import until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.once(reason="each test names its transport")]
 
 HUB = "dynamo-ext hub"
 

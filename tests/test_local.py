@@ -26,9 +26,12 @@ import pytest
 import engines
 from dynamo_ext.local.server import Process
 
-pytestmark = pytest.mark.skipif(
-    not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
+    ),
+    pytest.mark.once(reason="the embedded engine is started, and called by a client of its own"),
+]
 
 DEADLINE = 100.0
 _VARIABLE = "_DYNAMO_EXT_LOCAL"

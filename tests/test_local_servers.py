@@ -25,9 +25,12 @@ from test_local import leave_a_mark
 from test_local import running_engines
 from test_local import wait_for
 
-pytestmark = pytest.mark.skipif(
-    not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
+    ),
+    pytest.mark.once(reason="the embedded engine is started, and called by a client of its own"),
+]
 
 _APP = """
 import os

@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 from dynamo_ext.transport.direct import template
 from strength import examples
 
+pytestmark = pytest.mark.once(reason="requests are built")
+
 Outcome = bytes | tuple[type[Exception], str]
 
 
