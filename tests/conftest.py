@@ -89,9 +89,10 @@ class SkipsFailInCI:
 
 
 class OnTransport:
-    """Runs all tests on one transport, except those whose marker says why that would be in vain.
+    """Runs the tests on another transport than the default one.
 
-    These are deselected and not skipped: in CI, a skip is a failure.
+    Those that would be the same, or are about the default transport, are deselected. They are not
+    skipped, because in CI a skipped test is a failure.
 
     :param transport: What ``DYNAMODB_TRANSPORT`` is where a test does not set it.
     """
@@ -127,7 +128,7 @@ class OnTransport:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(f"transport: {self.transport!r}")
-        terminalreporter.line("deselected, since they run on the default transport alone:")
+        terminalreporter.line("deselected, because they run on the default transport alone:")
 
         for reason, count in self.reasons.items():
             terminalreporter.line(f"  {count}: {reason}")
@@ -143,8 +144,9 @@ class SlowFirst:
 
 
 def _reason_for_default_transport(item: pytest.Item) -> str | None:
-    marker = item.get_closest_marker("botocore") or item.get_closest_marker("any_transport")
-    return None if marker is None else t.cast(str, marker.kwargs["reason"])
+    """Why a test runs on the default transport alone; ``None`` for one that does not."""
+    markers = [*item.iter_markers("botocore"), *item.iter_markers("once")]
+    return t.cast(str, markers[0].kwargs["reason"]) if markers else None
 
 
 strength.register_profiles()

@@ -24,6 +24,8 @@ from stub import Stub
 from stub import error
 from stub import unprocessed
 
+pytestmark = pytest.mark.wire
+
 
 class Todo(Model):
     class Meta:

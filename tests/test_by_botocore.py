@@ -20,6 +20,8 @@ from dynamo_ext import PynamoDB
 from stub import Answer
 from stub import Stub
 
+pytestmark = pytest.mark.once(reason="each test names its transport")
+
 
 class Item(Model):
     class Meta:

@@ -21,6 +21,8 @@ from metadata import Metadata
 from stub import Stub
 from waiting import until
 
+pytestmark = pytest.mark.wire
+
 
 class Item(Model):
     class Meta:

@@ -20,6 +20,8 @@ from dynamo_ext import Model
 from stub import HOLD
 from stub import Stub
 
+pytestmark = pytest.mark.wire
+
 ID = "DYNAMODB_AWS_ACCESS_KEY_ID"
 SECRET = "DYNAMODB_AWS_SECRET_ACCESS_KEY"
 TOKEN = "DYNAMODB_AWS_SESSION_TOKEN"

@@ -23,6 +23,8 @@ from dynamo_ext_async import PynamoDB
 from stub import Stub
 from waiting import until
 
+pytestmark = pytest.mark.wire
+
 # Long enough for a busy machine to send a request.
 LIMIT = 1.5
 AMPLE = 60.0

@@ -15,7 +15,7 @@ from dynamo_ext.calls.retry import Damaged
 from dynamo_ext.concurrency import decode_lock
 from dynamo_ext.transport import parser
 
-pytestmark = pytest.mark.any_transport(reason="sends nothing")
+pytestmark = pytest.mark.once(reason="no call is sent")
 
 DEADLINE = 100
 

@@ -38,6 +38,8 @@ from pynamodb.attributes import VersionAttribute
 import dynamo_ext
 from strength import examples
 
+pytestmark = pytest.mark.once(reason="items are decoded, and no call is sent")
+
 Item = dict[str, dict[str, t.Any]]
 
 

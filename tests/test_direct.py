@@ -36,7 +36,7 @@ from stub import Answer
 from stub import Request
 from stub import Stub
 
-pytestmark = pytest.mark.any_transport(reason="chooses its transports itself")
+pytestmark = pytest.mark.once(reason="each test names its transport")
 
 DIRECT = {"DYNAMODB_TRANSPORT": "direct"}
 ONCE = {"DYNAMODB_MAX_RETRY_ATTEMPTS": 0}

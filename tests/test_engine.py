@@ -25,6 +25,8 @@ from stub import held
 from threads import at_once
 from threads import in_same_app
 
+pytestmark = pytest.mark.wire
+
 ITEM = Answer(body={"Item": {"id": {"S": "1"}}})
 
 

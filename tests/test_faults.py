@@ -24,6 +24,8 @@ from stub import Answer
 from stub import Behaviour
 from stub import Stub
 
+pytestmark = pytest.mark.wire
+
 ATTEMPTS = 3
 SETTINGS = {"DYNAMODB_BASE_BACKOFF_MS": 0, "DYNAMODB_MAX_RETRY_ATTEMPTS": ATTEMPTS - 1}
 HTML = b"<html><body>of a proxy</body></html>"

@@ -16,6 +16,8 @@ import pytest
 
 import dynamo_ext
 
+pytestmark = pytest.mark.once(reason="source files are read")
+
 ROOT = pathlib.Path(str(dynamo_ext.__file__)).parent.parent
 REPOSITORY = pathlib.Path(__file__).parent.parent
 

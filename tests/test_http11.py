@@ -12,6 +12,8 @@ from dynamo_ext.transport.direct.http11 import ProtocolError
 from dynamo_ext.transport.direct.http11 import Reply
 from dynamo_ext.transport.direct.http11 import ReplyParser
 
+pytestmark = pytest.mark.once(reason="bytes are parsed")
+
 BODY = b'{"Item": {}}'
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 HINTS = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"

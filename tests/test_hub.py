@@ -32,10 +32,7 @@ from stub import Answer
 from stub import Stub
 from waiting import until
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.any_transport(reason="chooses its transports itself"),
-]
+pytestmark = [pytest.mark.anyio, pytest.mark.once(reason="each test names its transport")]
 
 HUB = "dynamo-ext hub"
 

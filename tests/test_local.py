@@ -27,10 +27,10 @@ import engines
 from dynamo_ext.local.server import Process
 
 pytestmark = [
-    pytest.mark.any_transport(reason="its processes are on the default transport"),
     pytest.mark.skipif(
         not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
     ),
+    pytest.mark.once(reason="the embedded engine is started, and called by a client of its own"),
 ]
 
 DEADLINE = 100.0

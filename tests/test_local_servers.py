@@ -26,10 +26,10 @@ from test_local import running_engines
 from test_local import wait_for
 
 pytestmark = [
-    pytest.mark.any_transport(reason="its processes are on the default transport"),
     pytest.mark.skipif(
         not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
     ),
+    pytest.mark.once(reason="the embedded engine is started, and called by a client of its own"),
 ]
 
 _APP = """

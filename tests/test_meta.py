@@ -382,7 +382,7 @@ def test_a_write_that_does_not_pass_the_model_counts(in_app: InApp, where: str) 
 
         written.region = "eu-west-1"
         assert Todo.Meta.region == "eu-west-1"
-        assert Todo.connection().connection.engine.endpoint.region == "eu-west-1"
+        assert Todo._get_connection().connection.engine.endpoint.region == "eu-west-1"
 
         with mock.patch.object(written, "region", "eu-west-2"):
             assert Todo.Meta.region == "eu-west-2"
@@ -439,7 +439,7 @@ def test_an_unchanged_meta_keeps_its_connection(in_app: InApp) -> None:
     Todo, _, _ = declare(region="eu-west-1", extra_headers={"X-Team": "blue"})
 
     with in_app({}):
-        assert Todo.connection() is Todo.connection()
+        assert Todo._get_connection() is Todo._get_connection()
 
 
 def test_a_submodel_on_the_same_table_goes_to_the_host_of_its_own_meta(

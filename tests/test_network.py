@@ -26,6 +26,8 @@ from dynamo_ext_async import CallTimeout
 from dynamo_ext_async import Model
 from stub import Stub
 
+pytestmark = pytest.mark.wire
+
 DEADLINE = 100
 ONCE = {"DYNAMODB_MAX_RETRY_ATTEMPTS": 0}
 

@@ -45,6 +45,8 @@ import dynamo_ext_async
 from dynamo_ext.models import deserializer
 from dynamo_ext.transport.parser import ParserFactory
 
+pytestmark = pytest.mark.once(reason="names are looked up")
+
 _PRIVATE = re.compile(r"_[^_]\w*")
 _PACKAGES: tuple[types.ModuleType, ...] = (dynamo_ext, dynamo_ext_async)
 # Documented, or for type checkers only.

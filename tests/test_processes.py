@@ -16,6 +16,8 @@ import pytest
 import servers
 from stub import Stub
 
+pytestmark = pytest.mark.wire
+
 DEADLINE = 100
 CLIENTS = 4
 

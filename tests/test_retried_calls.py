@@ -23,6 +23,8 @@ from dynamo_ext_async import PynamoDB
 from stub import Behaviour
 from stub import Stub
 
+pytestmark = pytest.mark.once(reason="each test names its transport")
+
 TABLE = "item"
 KEY = {"id": {"S": "a"}}
 # More attempts than are needed: after the last one botocore looks at the reply no more.

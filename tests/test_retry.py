@@ -22,6 +22,8 @@ from stub import closing
 from stub import delayed
 from stub import error
 
+pytestmark = pytest.mark.wire
+
 
 class Book(Model):
     class Meta:

@@ -30,6 +30,8 @@ from dynamo_ext.config.settings import Setting
 from stub import HOLD
 from stub import Stub
 
+pytestmark = pytest.mark.once(reason="app.config is read, and no call is sent")
+
 # All values are different, and differ from the defaults, so that a test notices a mix-up.
 ALL: dict[str, t.Any] = {
     "DYNAMODB_REGION": "eu-west-3",

@@ -24,6 +24,8 @@ from stub import INTERNAL_ERROR
 from stub import Request
 from stub import Stub
 
+pytestmark = pytest.mark.wire
+
 ON_WIRE: dict[str, t.Any] = {
     "DYNAMODB_REGION": "eu-west-3",
     "DYNAMODB_MAX_RETRY_ATTEMPTS": 2,

@@ -22,6 +22,8 @@ from dynamo_ext.transport.sigv4 import Signer
 from dynamo_ext.transport.sigv4 import signing_key
 from stub import Stub
 
+pytestmark = pytest.mark.once(reason="requests are signed")
+
 KEY = {"id": {"S": "1"}}
 names = st.one_of(
     st.sampled_from(["Host", "Date", "X-Amz-Date", "X-Amz-Target", "User-Agent", "traceparent"]),

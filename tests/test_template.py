@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from dynamo_ext.transport.direct import template
 from strength import examples
 
-pytestmark = pytest.mark.any_transport(reason="sends nothing")
+pytestmark = pytest.mark.once(reason="requests are built")
 
 Outcome = bytes | tuple[type[Exception], str]
 

@@ -22,6 +22,8 @@ from conftest import InApp
 from dynamo_ext_async import Model
 from stub import Stub
 
+pytestmark = pytest.mark.wire
+
 
 class Item(Model):
     class Meta:

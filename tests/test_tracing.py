@@ -24,7 +24,10 @@ from stub import Answer
 from stub import Request
 from stub import Stub
 
-pytestmark = pytest.mark.botocore(reason="instrumentations wrap what the direct transport replaces")
+pytestmark = [
+    pytest.mark.botocore(reason="instrumentations wrap what the direct transport replaces"),
+    pytest.mark.wire,
+]
 
 Json = dict[str, t.Any]
 

@@ -14,6 +14,8 @@ from dynamo_ext import Model
 from dynamo_ext import PynamoDB
 from stub import Stub
 
+pytestmark = pytest.mark.wire
+
 
 class Account(Model):
     class Meta:

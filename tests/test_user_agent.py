@@ -11,6 +11,8 @@ import pytest
 from dynamo_ext.transport.user_agent import UserAgent
 from stub import Stub
 
+pytestmark = pytest.mark.once(reason="a header is built")
+
 
 def user_agents(stub: Stub, session: botocore.session.Session) -> list[str | None]:
     """What a client sends with a plain call, with one of a paginator, and with a plain one."""

@@ -38,6 +38,7 @@ def by_table(models: cabc.Iterable[AnyModel]) -> list[list[AnyModel]]:
 
 def create(
     models: cabc.Sequence[AnyModel],
+    *,
     wait: bool = False,
     read_capacity_units: int | None = None,
     write_capacity_units: int | None = None,

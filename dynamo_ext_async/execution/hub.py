@@ -338,19 +338,23 @@ class Hub(waiting.Waiting):
         return None if self._wakes_at == math.inf else max(0.0, self._wakes_at - time.monotonic())
 
     def _start(self, job: Job[t.Any]) -> None:
-        worker = self._idle.pop() if self._idle else greenlet.greenlet(self._work)
-        worker.switch(job)
+        if not self._idle:
+            # Without the job: a greenlet keeps its function's arguments, and so the job's app,
+            # until the function returns.
+            greenlet.greenlet(self._work).switch()
 
-    def _work(self, job: Job[t.Any]) -> None:
+        self._idle.pop().switch(job)
+
+    def _work(self) -> None:
         """Make one call after the other: a new greenlet for each would cost more."""
         here = greenlet.getcurrent()
 
         while True:
+            self._idle.append(here)
+            job: Job[t.Any] = self._greenlet.switch()
             job.context.run(job.run, self)
             # Drop the reference, or the job's app stays alive until the next job arrives.
             del job
-            self._idle.append(here)
-            job = self._greenlet.switch()
 
     def _parked(self, seconds: float) -> _Parked:
         parked = _Parked(greenlet.getcurrent(), time.monotonic() + seconds)

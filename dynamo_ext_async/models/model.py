@@ -422,11 +422,11 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         """
         creation = tables.create(
             [cls],
-            wait,
-            read_capacity_units,
-            write_capacity_units,
-            billing_mode,
-            ignore_update_ttl_errors,
+            wait=wait,
+            read_capacity_units=read_capacity_units,
+            write_capacity_units=write_capacity_units,
+            billing_mode=billing_mode,
+            ignore_update_ttl_errors=ignore_update_ttl_errors,
         )
         await _drive(cls, creation)
 
