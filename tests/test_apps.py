@@ -534,6 +534,7 @@ counts_files = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @counts_files
 def test_an_app_factory_leaves_nothing_behind(stub_config: dict[str, t.Any], stub: Stub) -> None:
     db = PynamoDB()
@@ -568,6 +569,7 @@ def test_an_app_factory_leaves_nothing_behind(stub_config: dict[str, t.Any], stu
     stub.wait_for(lambda: stub.connections == 0)
 
 
+@pytest.mark.slow
 @counts_files
 def test_apps_with_endpoints_of_their_own_leave_nothing_behind(
     stub_config: dict[str, t.Any], stub: Stub

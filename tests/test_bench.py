@@ -66,6 +66,7 @@ def bench(tree: pathlib.Path) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_measures_every_contestant_in_every_round(bench: Run, tmp_path: pathlib.Path) -> None:
     cases = ["get/2/0", "put/1/0", "query/1/0", "batch/1/0", "flask/get/2/0", "startup/2"]
     names = ["pynamodb", "dynamo-ext:2"]

@@ -20,6 +20,8 @@ from stub import Request
 from stub import Stub
 from stub import error
 
+pytestmark = pytest.mark.slow
+
 SECRETS = ("AKIDOFTHETESTS", "secret-of-the-tests")
 
 BOTH = """

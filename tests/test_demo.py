@@ -388,6 +388,7 @@ def set_up(checkout: pathlib.Path, *arguments: str) -> tuple[int, list[str], str
 NOTICE = "Installing into .venv-demo (once, and again when pyproject.toml changes) ..."
 
 
+@pytest.mark.slow
 def test_set_up_installs_once_and_again_when_pyproject_changes(checkout: pathlib.Path) -> None:
     assert set_up(checkout, "--check") == (0, [NOTICE, "ran --check"], "")
     assert set_up(checkout, "--web-port", "1") == (0, ["ran --web-port 1"], "")
@@ -395,6 +396,7 @@ def test_set_up_installs_once_and_again_when_pyproject_changes(checkout: pathlib
     assert set_up(checkout) == (0, [NOTICE, "ran"], "")
 
 
+@pytest.mark.slow
 def test_set_up_that_failed_says_so_and_is_done_again(checkout: pathlib.Path) -> None:
     (checkout / "backend.py").write_text("raise SystemExit('broken')\n")
     code, said, complaints = set_up(checkout)
@@ -404,6 +406,7 @@ def test_set_up_that_failed_says_so_and_is_done_again(checkout: pathlib.Path) ->
     assert set_up(checkout) == (0, [NOTICE, "ran"], "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("process", "number"),
     [("-m venv", signal.SIGINT), ("pip install", signal.SIGINT), ("pip install", signal.SIGTERM)],

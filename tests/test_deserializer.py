@@ -499,12 +499,14 @@ def test_an_attribute_gets_what_pynamodb_gives_it(name: str, data: st.DataObject
     agree(Everything, {name: value})
 
 
+@pytest.mark.slow
 @differential
 @hypothesis.given(st.fixed_dictionaries({}, optional={**FITTING, "undeclared": anything}))
 def test_items_are_what_pynamodb_makes_of_them(item: Item) -> None:
     agree(Everything, item)
 
 
+@pytest.mark.slow
 @differential
 @hypothesis.given(
     st.sampled_from([Animal, Dog, Puppy]),

@@ -86,6 +86,7 @@ def _run_examples(
     )
 
 
+@pytest.mark.slow
 @_with_blocks(lambda block: block.runs)
 def test_examples(page: pathlib.Path, environment: dict[str, str], tmp_path: pathlib.Path) -> None:
     text, _ = pages.with_free_ports(page.read_text())
@@ -129,6 +130,7 @@ def test_wrong_page_fails(
     assert complaint in done.stderr
 
 
+@pytest.mark.slow
 @_with_blocks(_is_command)
 def test_commands(page: pathlib.Path, environment: dict[str, str], tmp_path: pathlib.Path) -> None:
     text, ports = pages.with_free_ports(page.read_text())

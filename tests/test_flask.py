@@ -28,6 +28,8 @@ import werkzeug.serving
 
 import engines
 
+pytestmark = pytest.mark.slow
+
 _DEADLINE = 100
 # gunicorn leaves it to the garbage collector to close the socket that it was given.
 _WARNINGS = ("-W", "error", "-W", "ignore:unclosed <socket.socket fd=:ResourceWarning")

@@ -27,6 +27,7 @@ import engines
 from dynamo_ext.local.server import Process
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(
         not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
     ),

@@ -26,6 +26,7 @@ from test_local import running_engines
 from test_local import wait_for
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(
         not pathlib.Path("/proc/self/stat").exists(), reason="finds processes through /proc"
     ),

@@ -15,6 +15,8 @@ from stub import Answer
 from stub import Request
 from stub import Stub
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def other_stub() -> cabc.Iterator[Stub]:

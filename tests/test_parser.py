@@ -146,6 +146,7 @@ differential = hypothesis.settings(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS)
 @differential
 @hypothesis.given(body=st.one_of(bodies(values), bodies(strange_values)))

@@ -16,7 +16,7 @@ import pytest
 import servers
 from stub import Stub
 
-pytestmark = pytest.mark.wire
+pytestmark = [pytest.mark.slow, pytest.mark.wire]
 
 DEADLINE = 100
 CLIENTS = 4

@@ -618,6 +618,7 @@ async def test_an_app_that_stops_lets_calls_finish_on_an_engine_that_it_shares(
     assert sorted(texts) == ["its-own", "later", "the-other-s"]
 
 
+@pytest.mark.slow
 async def test_an_app_factory_called_again_and_again_leaks_nothing(
     make_app: MakeApp, stub: Stub
 ) -> None:
@@ -689,6 +690,7 @@ def call_under_way(
             yield server, answer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worker", ["asyncio", "uvloop", "trio"])
 def test_a_server_that_is_terminated_answers_the_request_under_way(worker: str, stub: Stub) -> None:
     with call_under_way(worker, stub, graceful_timeout=3) as (server, answer):
@@ -699,6 +701,7 @@ def test_a_server_that_is_terminated_answers_the_request_under_way(worker: str, 
     stub.wait_for(lambda: stub.connections == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worker", ["asyncio", "trio"])
 def test_a_server_that_is_terminated_does_not_hang_on_a_call_without_end(
     worker: str, stub: Stub

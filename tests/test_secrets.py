@@ -267,6 +267,7 @@ flask.cli.FlaskGroup(create_app=create_app)(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outcome", ["success", "denied", "config error"])
 def test_commands_show_no_secret(run_python: RunPython, stub: Stub, outcome: str) -> None:
     if outcome == "denied":
@@ -284,6 +285,7 @@ def test_commands_show_no_secret(run_python: RunPython, stub: Stub, outcome: str
     check_shows_no_secret(done.stdout + done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["dynamodb", "--help"], ["--help"], ["routes"]], ids=str)
 def test_help_shows_no_secret(run_python: RunPython, arguments: list[str]) -> None:
     environment = {
@@ -338,6 +340,7 @@ values: dict[t.Any, st.SearchStrategy[t.Any]] = {
 configs = st.fixed_dictionaries({}, optional=values)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=examples(250), database=None)
 @hypothesis.given(configs)
 def test_any_mapping_gives_settings_or_a_config_error_that_names_a_key(

@@ -15,6 +15,7 @@ import engines
 pytestmark = pytest.mark.repo
 
 
+@pytest.mark.slow
 def test_a_short_one_passes_and_names_its_seed() -> None:
     environment = engines.python_environment()
     paths = [str(pathlib.Path(__file__).parent), environment["PYTHONPATH"]]

@@ -25,6 +25,7 @@ from stub import Request
 from stub import Stub
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.botocore(reason="instrumentations wrap what the direct transport replaces"),
     pytest.mark.wire,
 ]

@@ -99,6 +99,7 @@ async def test_never_more_calls_in_flight_than_the_pool_allows(
     assert sorted(keys(stub)) == sorted(map(str, range(20)))
 
 
+@pytest.mark.slow
 async def test_a_thousand_tasks_on_ten_slots_are_served_in_order(
     make_app: MakeApp, stub: Stub, db: PynamoDB
 ) -> None:
@@ -137,6 +138,7 @@ async def test_one_slot_serves_in_the_exact_order(make_app: MakeApp, stub: Stub)
     assert keys(stub) == queued
 
 
+@pytest.mark.slow
 async def test_tasks_cancelled_at_random_moments_lose_no_slot(
     make_app: MakeApp, stub: Stub, db: PynamoDB
 ) -> None:
@@ -199,6 +201,7 @@ async def test_a_cancelled_call_keeps_its_slot_until_it_has_ended(
     assert len(stub.requests) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=False)
 @pytest.mark.parametrize("way", ["wait_for", "cancel", "timeout"])
 async def test_asyncio_s_own_cancellation_keeps_the_slot_too(
@@ -549,6 +552,7 @@ def test_a_loop_that_ends_during_a_call_gives_the_slot_back_when_the_call_ends(
     assert stub.peak_in_flight == 1
 
 
+@pytest.mark.slow
 def test_three_loops_one_after_the_other(stub: Stub, run_python: RunPython) -> None:
     done = run_python(
         """
@@ -580,6 +584,7 @@ print([count for count, _ in results], len({id(client) for _, client in results}
     assert (done.stdout.strip(), done.stderr) == ("[20, 20, 20] 1", "")
 
 
+@pytest.mark.slow
 def test_flask_s_async_views_each_have_a_loop_of_their_own(
     db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]
 ) -> None:
