@@ -145,7 +145,9 @@ def uvicorn(
     :param app: Module and function that makes the app.
     :param listener: Where to listen; by default a socket of its own.
     """
-    arguments = ["uvicorn", "--fd", "{fd}", "--factory", app, *options]
+    # It would kill a worker that takes five seconds to start, which it may on a busy machine.
+    patience = ["--timeout-worker-healthcheck", str(_DEADLINE)]
+    arguments = ["uvicorn", "--fd", "{fd}", "--factory", *patience, app, *options]
 
     with _running(arguments, environment, listener) as server:
         yield server

@@ -8,6 +8,7 @@ import concurrent.futures
 import contextlib
 import functools
 import threading
+import time
 import typing as t
 
 import httpx
@@ -75,8 +76,13 @@ class Load:
                     self.errors.append(f"{id}: {response.status_code} {response.text}")
 
     def create_until(self, enough: cabc.Callable[[], bool]) -> None:
-        """Create until there is enough, or something goes wrong."""
+        """Create until there is enough, or something goes wrong, or it takes too long."""
+        end = time.monotonic() + DEADLINE
+
         while not enough() and not self.errors:
+            if time.monotonic() > end:
+                self.errors.append(f"only {self.workers} processes after {DEADLINE} s")
+
             self.create()
 
     @contextlib.contextmanager
@@ -86,8 +92,8 @@ class Load:
             clients = [threads.submit(self.create_until, enough) for _ in range(CLIENTS)]
             yield
 
-            for client in clients:
-                client.result(DEADLINE)
+        for client in clients:
+            client.result()
 
         assert self.errors == []
 
