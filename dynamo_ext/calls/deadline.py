@@ -63,14 +63,15 @@ def limit(seconds: float | None) -> contextlib.AbstractContextManager[Deadline |
 
 @contextlib.contextmanager
 def _limit(seconds: float | None) -> cabc.Generator[Deadline | None]:
-    deadline = _current.get()
-    token = None
+    outer = deadline = _current.get()
 
-    if deadline is None and seconds is not None:
-        deadline = Deadline(seconds)
-        token = _current.set(deadline)
-
+    # Without the token that set() returns: a signal handler that raises could lose it, and the
+    # deadline would stay for ever.
     try:
+        if deadline is None and seconds is not None:
+            deadline = Deadline(seconds)
+            _current.set(deadline)
+
         yield deadline
     except BotoCoreError as error:
         if deadline is not None and not deadline.remaining:
@@ -78,8 +79,7 @@ def _limit(seconds: float | None) -> cabc.Generator[Deadline | None]:
 
         raise
     finally:
-        if token is not None:
-            _current.reset(token)
+        _current.set(outer)
 
 
 def install(client: botocore.client.BaseClient) -> None:

@@ -1,32 +1,28 @@
-"""Slots: how many calls may be in flight at once, for threads and for tasks of any event loop.
-
-A slot is the right to have one call in flight. The thread that makes the call holds the slot and
-gives it back. Calls made by a thread that holds a slot use that slot, and so do calls that the
-thread hands back to an event loop and waits for: queued behind that slot, they would wait for ever.
-"""
+"""``Pool``: how many calls may be in flight at once, for threads and for tasks of any event loop."""
 
 from __future__ import annotations
 
 import collections
 import collections.abc as cabc
 import contextlib
-import contextvars
 import dataclasses
 import logging
 import threading
 import time
-import types
 import typing as t
+import weakref
 
 from aiologic.lowlevel import create_async_event
 from aiologic.lowlevel import create_green_event
 
+from ..concurrency.permits import Permit
 from ..errors import PoolTimeout
 from . import deadline
+from . import slot as slots
 from .record import Call
+from .slot import Slot
 
 _logger = logging.getLogger("dynamo_ext.pool")
-_held: contextvars.ContextVar[Slot | None] = contextvars.ContextVar("dynamo_ext.slot")
 
 E = t.TypeVar("E", bound="_Event")
 
@@ -66,16 +62,20 @@ class PoolStats:
 class Waiter(t.Protocol):
     """A queued thread, task or job."""
 
-    def set(self) -> bool:
-        """Receive a slot. Called in the thread that gave the slot back.
-
-        :return: ``False`` if the waiter no longer wants the slot.
-        """
+    @property
+    def thread(self) -> int | None:
+        """The identifier of the thread that wakes up when there is a slot, if that is known."""
         ...
 
+    def take_slot(self, free: collections.deque[Permit]) -> None:
+        """Take a slot, in the thread that gave it back. Called again, or if the slot is no longer
+        wanted, it does nothing. Whatever goes wrong is the waiter's own matter: only what
+        interrupts the thread may be raised.
 
-class _Event(Waiter, t.Protocol):
-    def cancelled(self) -> bool: ...
+        :param free: The free permits, of which it takes one.
+        :raises IndexError: if there is none.
+        """
+        ...
 
 
 class Pool:
@@ -91,7 +91,10 @@ class Pool:
         self._size = size
         # Without a lock, because a signal handler may interrupt its holder and make a call: each
         # single operation leaves both of these consistent.
-        self._free = collections.deque([None] * size)
+        take_back = weakref.WeakMethod(self._take_back)
+        self._free: collections.deque[Permit] = collections.deque(
+            Permit(take_back) for _ in range(size)
+        )
         self._line: collections.deque[Waiter] = collections.deque()
         # Reentrant, because a signal handler may interrupt its holder and make a call.
         self._lock = threading.RLock()
@@ -159,13 +162,19 @@ class Pool:
         :raises PoolTimeout: if none became free in time.
         :raises CallTimeout: if the call's deadline came first.
         """
-        start = time.monotonic()
+        slot, start = Slot(self, self._take_back), time.monotonic()
 
-        if not self._take():
-            with _Place(self, create_green_event(), start, timeout) as place:
-                place.has_slot = place.event.wait(_longest_wait(timeout))
+        try:
+            if not self._take(slot):
+                with _Place(self, slot, create_green_event(), start, timeout) as place:
+                    place.has_slot = place.event.wait(_longest_wait(timeout))
 
-        return self.slot(start)
+            self._note_wait(slot, start)
+        except BaseException:
+            slot.release()
+            raise
+
+        return slot
 
     async def aacquire(self, timeout: float) -> Slot:
         """Wait in this task for a slot. A cancelled wait takes none.
@@ -177,18 +186,37 @@ class Pool:
         :raises PoolTimeout: if none became free in time.
         :raises CallTimeout: if the call's deadline came first.
         """
-        start = time.monotonic()
+        slot, start = Slot(self, self._take_back), time.monotonic()
 
-        if not self._take():
-            with _Place(self, create_async_event(), start, timeout) as place:
-                place.has_slot = await place.event.with_(_longest_wait(timeout))
+        try:
+            if not self._take(slot):
+                with _Place(self, slot, create_async_event(), start, timeout) as place:
+                    place.has_slot = await place.event.with_(_longest_wait(timeout))
 
-        return self.slot(start)
+            self._note_wait(slot, start)
+        except BaseException:
+            slot.release()
+            raise
+
+        return slot
+
+    def slot(self, start: float, free: collections.deque[Permit]) -> Slot:
+        """Make the slot of a waiter of another kind than a thread or a task.
+
+        :param start: When the wait for it began, by :func:`time.monotonic`.
+        :param free: The free permits.
+        :return: The slot.
+        :raises IndexError: if there is no free permit.
+        """
+        slot = Slot(self, self._take_back)
+        slot.take(free.pop)
+        self._note_wait(slot, start)
+        return slot
 
     def stand_in_line(self, waiter: Waiter) -> None:
         """Add a waiter at the end of the queue.
 
-        :param waiter: Its ``set`` is called when it gets a slot: at once, if one is free.
+        :param waiter: Its ``take_slot`` is called when it gets a slot: at once, if one is free.
         """
         self._line.append(waiter)
         self._serve()
@@ -196,35 +224,20 @@ class Pool:
     def leave_line(self, waiter: Waiter) -> None:
         """Remove a waiter from the queue. One that was served already is not in it.
 
-        :param waiter: Its ``set`` must be returning ``False`` by now.
+        :param waiter: Its ``take_slot`` must do nothing by now.
         """
         with contextlib.suppress(ValueError):
             self._line.remove(waiter)
 
-    def step_out(self, waiter: Waiter, *, is_out: bool) -> None:
-        """End a wait without a slot.
+    def is_next(self, thread: int) -> bool:
+        """Whether the next slot that is given back goes to a waiter that wakes up in a thread.
 
-        :param waiter: Who waited.
-        :param is_out: Whether its ``set`` returns ``False`` from now on. Otherwise it was given a
-            slot, too late: that slot goes to the next waiter.
+        :param thread: The identifier of the thread.
         """
-        if is_out:
-            self.leave_line(waiter)
-        else:
-            self._give_back()
-
-    def slot(self, start: float) -> Slot:
-        """Make the slot of a waiter that was served.
-
-        :param start: When the wait for it began, by :func:`time.monotonic`.
-        :return: The slot.
-        """
-        queue_seconds = time.monotonic() - start
-
-        with self._lock:
-            self._queue_seconds += queue_seconds
-
-        return Slot(self, self._give_back, queue_seconds)
+        try:
+            return self._line[0].thread == thread
+        except IndexError:
+            return False
 
     def refused(self, start: float, timeout: float) -> PoolTimeout:
         """The error of a waiter that was not served in time.
@@ -238,12 +251,12 @@ class Pool:
             self._queue_seconds += time.monotonic() - start
             self._timeouts += 1
 
-        error = PoolTimeout(self.size, self.in_use, self.waiting, timeout)
-        _logger.warning("%s", error)
-
+        # Before the log line: the wait was shorter than the line would say.
         if (limit := deadline.current()) is not None:
             limit.check()
 
+        error = PoolTimeout(self.size, self.in_use, self.waiting, timeout)
+        _logger.warning("%s", error)
         return error
 
     def slot_for_call(self, timeout: float) -> Slot:
@@ -260,7 +273,7 @@ class Pool:
     @property
     def is_held(self) -> bool:
         """Whether the current context holds a slot of any pool."""
-        return _held.get(None) is not None
+        return any(True for _ in slots.held())
 
     def join_held(self, timeout: float = 0) -> Slot | None:
         """A share of the slot that the current context holds.
@@ -269,46 +282,54 @@ class Pool:
         :return: The share, or ``None`` if the context holds no slot of this pool, or that slot is
             in use.
         """
-        slot = _held.get(None)
-
-        while slot is not None:
-            if slot.pool is self and (share := slot.join(timeout)) is not None:
+        for held in slots.held():
+            if held.pool is self and (share := held.share(timeout)) is not None:
                 return share
-
-            slot = slot.outer
 
         return None
 
-    def _take(self) -> bool:
-        """Take a slot if one is free and the queue is empty."""
+    def _note_wait(self, slot: Slot, start: float) -> None:
+        slot.queue_seconds = time.monotonic() - start
+
+        with self._lock:
+            self._queue_seconds += slot.queue_seconds
+
+    def _take(self, slot: Slot) -> bool:
+        """Take a permit if one is free and the queue is empty."""
         if self._line:
             return False
 
         try:
-            self._free.pop()
+            slot.take(self._free.pop)
         except IndexError:
             return False
 
         return True
 
-    def _give_back(self) -> None:
-        self._free.append(None)
-        self._serve()
+    def _take_back(self, permit: Permit) -> None:
+        try:
+            self._free.append(permit)
+        finally:
+            self._serve()
 
     def _serve(self) -> None:
-        while self._line and self._free:
+        try:
+            self._move_line_on()
+        except BaseException:
+            # A signal handler has raised: the others must not wait until the next call ends.
+            self._move_line_on()
+            raise
+
+    def _move_line_on(self) -> None:
+        while self._free:
             try:
-                self._free.pop()
+                waiter = self._line[0]
+                waiter.take_slot(self._free)
             except IndexError:
                 return
 
-            try:
-                is_taken = self._line.popleft().set()
-            except IndexError:
-                is_taken = False
-
-            if not is_taken:
-                self._free.append(None)
+            # Only now: a waiter that is in the queue is never forgotten, whatever is raised.
+            self.leave_line(waiter)
 
 
 def _longest_wait(timeout: float) -> float:
@@ -317,42 +338,52 @@ def _longest_wait(timeout: float) -> float:
     return timeout if limit is None else min(timeout, limit.remaining)
 
 
+class _Event(t.Protocol):
+    def set(self) -> bool: ...
+
+
 class _Place(t.Generic[E]):
-    """A place in the queue for a slot. In its ``with`` block, the caller waits for the event.
+    """A place in the queue. In its ``with`` block, a thread or task waits for the event.
 
     :param pool: The pool.
-    :param event: What wakes the waiting thread or task.
+    :param slot: What gets the permit.
+    :param event: What wakes the thread or task.
     :param start: When the wait began, by :func:`time.monotonic`.
     :param timeout: Longest wait, in seconds; for the error.
     """
 
-    __slots__ = ("_pool", "_start", "_timeout", "event", "has_slot")
+    __slots__ = ("_pool", "_slot", "_start", "_timeout", "event", "has_slot", "thread")
 
-    def __init__(self, pool: Pool, event: E, start: float, timeout: float) -> None:
+    def __init__(self, pool: Pool, slot: Slot, event: E, start: float, timeout: float) -> None:
         self.event: E = event
         self.has_slot: bool = False
-        """Whether the wait ended with a slot. The caller sets it."""
+        """Whether the wait ended with a permit in the slot. The caller sets it."""
 
+        self.thread: int | None = threading.get_ident()
         self._pool = pool
+        self._slot = slot
         self._start = start
         self._timeout = timeout
 
+    def take_slot(self, free: collections.deque[Permit]) -> None:
+        """Take a permit, and wake whoever waits."""
+        # In this order: who wakes up finds the permit.
+        self._slot.take(free.pop)
+
+        if not self.event.set() or self._slot.is_released:
+            self._slot.untake(free.append)
+
     def __enter__(self) -> t.Self:
         try:
-            self._pool.stand_in_line(self.event)
+            self._pool.stand_in_line(self)
         except BaseException:
             self._leave()
             raise
 
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: types.TracebackType | None,
-    ) -> None:
-        if self.has_slot:
+    def __exit__(self, error_type: type[BaseException] | None, *error: object) -> None:
+        if error_type is None and self.has_slot:
             return
 
         self._leave()
@@ -361,75 +392,6 @@ class _Place(t.Generic[E]):
             raise self._pool.refused(self._start, self._timeout)
 
     def _leave(self) -> None:
-        self._pool.step_out(self.event, is_out=self.event.cancelled())
-
-
-class Slot:
-    """The right to have one call in flight. Calls in its ``with`` block use it, and the end of the
-    block gives it back.
-
-    :param pool: The pool that the slot belongs to.
-    :param give_back: Called once, when neither the holder nor a share of the slot is left.
-    :param queue_seconds: How long the slot was waited for, in seconds.
-    """
-
-    # Not a generator: every call enters one.
-    __slots__ = ("_busy", "_give_back", "_released", "_token", "outer", "pool", "queue_seconds")
-
-    def __init__(
-        self, pool: Pool, give_back: cabc.Callable[[], None], queue_seconds: float
-    ) -> None:
-        self.pool: Pool = pool
-        self.queue_seconds: float = queue_seconds
-        self.outer: Slot | None = None
-        """The slot that the context held before; set in the ``with`` block."""
-
-        self._give_back = give_back
-        self._released = False
-        # Acquired by the share, while there is one, and finally by the thread that gives the slot
-        # back.
-        self._busy = threading.Lock()
-
-    def __enter__(self) -> t.Self:
-        try:
-            self.outer = _held.get(None)
-            self._token = _held.set(self)
-        except BaseException:
-            self.release()
-            raise
-
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        try:
-            _held.reset(self._token)
-        finally:
-            self.release()
-
-    def join(self, timeout: float) -> Slot | None:
-        """A share for one call. There is one at a time, and none once the holder has released it.
-
-        :param timeout: Longest wait for another share to end, in seconds.
-        :return: The share, or ``None`` if there can be none.
-        """
-        if not self._busy.acquire(timeout=timeout):
-            return None
-
-        if self._released:
-            self._leave()
-            return None
-
-        return Slot(self.pool, self._leave, self.queue_seconds)
-
-    def release(self) -> None:
-        """Give the slot back, as soon as no share of it is in use. A second call has no effect."""
-        self._released = True
-        self._settle()
-
-    def _leave(self) -> None:
-        self._busy.release()
-        self._settle()
-
-    def _settle(self) -> None:
-        if self._released and self._busy.acquire(blocking=False):
-            self._give_back()
+        self._pool.leave_line(self)
+        # A permit that has arrived already goes back; so does one that arrives from now on.
+        self._slot.release()

@@ -34,6 +34,7 @@ from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Pool
 from dynamo_ext.calls.pool import Slot
 from dynamo_ext.concurrency import waiting
+from dynamo_ext.concurrency.permits import Permit
 from dynamo_ext.errors import CallTimeout
 from dynamo_ext.errors import PoolTimeout
 
@@ -94,22 +95,26 @@ class Job(t.Generic[R]):
             self._give_up()
             raise
 
-    def set(self) -> bool:
-        """Take a slot that has become free. The pool calls this.
+    @property
+    def thread(self) -> int | None:
+        """Not known: the hub may not have begun."""
+        return None
 
-        :return: Whether the call still wants it.
+    def take_slot(self, free: collections.deque[Permit]) -> None:
+        """Take a slot that has become free, if the call still wants it. The pool calls this.
+
+        :param free: The pool's free permits.
+        :raises IndexError: if there is none.
         """
-        if self._claim.locked():
-            return False
+        if self._claim.locked() or self._slot is not None:
+            return
 
-        self._slot = self._pool.slot(self._start)
+        self._slot = self._pool.slot(self._start, free)
 
         if self._claim.locked():
             self._slot.release()
         else:
             shared().start(self)
-
-        return True
 
     def run(self, hub: Hub) -> None:
         """Make the call, unless it was given up."""

@@ -3,6 +3,10 @@
 The slot belongs to the task until the worker has begun, and to the worker from then on. So a
 cancelled task neither loses a slot nor gives back one that is in use, and a call that has not begun
 by then never does.
+
+When the worker is done and the next in the queue is a task of the same event loop, the task gives
+the slot back, once it has the result: else the worker would have to wake that loop twice, which
+costs a third of a call.
 """
 
 from __future__ import annotations
@@ -71,11 +75,9 @@ async def run(
                 return await anyio.to_thread.run_sync(
                     work.run, abandon_on_cancel=True, limiter=_limiter()
                 )
-        except BaseException:
-            work.give_up()
-            raise
+        finally:
+            work.leave()
 
-        work.give_up()
         raise CallTimeout(t.cast(deadline.Deadline, limit).seconds)
 
 
@@ -155,27 +157,48 @@ def _step(waits: Waits[R]) -> tuple[float | None, R | None]:
 
 
 class _Work(t.Generic[R]):
-    """A function and its slot. Either the worker or the task claims it, once."""
+    """A function and its slot. Either the worker or the task claims it, once.
+
+    :param slot: The slot.
+    :param in_flight: The counter of the app's calls.
+    :param function: The function.
+    """
 
     def __init__(self, slot: Slot, in_flight: InFlight, function: cabc.Callable[[], R]) -> None:
         self._slot = slot
         self._in_flight = in_flight
         self._function = function
+        self._thread = threading.get_ident()
         self._claim = threading.Lock()
+        # The worker sets one of these and then reads the other one; the task does so vice versa.
+        self._slot_is_left = False
+        self._task_has_left = False
 
     def run(self) -> R:
+        """Call the function, in the worker."""
         if not self._claim.acquire(blocking=False):
             raise RuntimeError("This call was given up before it began.")
 
         try:
-            with self._slot, self._in_flight:
+            # In a copy of the task's context, which ends with this function.
+            self._slot.hold()
+
+            with self._in_flight:
                 return self._function()
         except StopIteration as error:
             raise RuntimeError(f"{self._function} raised StopIteration") from error
+        finally:
+            self._slot_is_left = self._slot.pool.is_next(self._thread)
 
-    def give_up(self) -> None:
-        """Give the slot back, unless the worker has begun and will do it."""
-        if self._claim.acquire(blocking=False):
+            if self._task_has_left or not self._slot_is_left:
+                self._slot.release()
+
+    def leave(self) -> None:
+        """Note that the task does not wait any more. Give the slot back if the worker has left that
+        to the task, or has not begun and so never will."""
+        self._task_has_left = True
+
+        if self._slot_is_left or self._claim.acquire(blocking=False):
             self._slot.release()
 
 
