@@ -968,7 +968,7 @@ def shown(thing: t.Any) -> str:
 def test_no_repr_shows_a_secret(in_app: InApp, stub: Stub, settings: dict[str, t.Any]) -> None:
     with app_with_secrets(in_app, settings) as db:
         text = shown(db.connection.engine) + shown(db.connection.client)
-        transport = t.cast(t.Any, db.connection.engine._transport)
+        transport = t.cast(t.Any, db.connection.engine._mine.get().transport)
         text += repr(transport) + repr(flask.current_app.extensions)
         text += repr(transport._begin("GetItem", PARAMS["GetItem"]))
 

@@ -33,6 +33,7 @@ from ...calls import record
 from ...calls.retry import Damaged
 from ...calls.retry import Retry
 from ...concurrency import waiting
+from ...concurrency.process_local import ProcessLocal
 from .. import parser
 from ..by_botocore import BotocoreTransport
 from ..protocol import Params
@@ -162,6 +163,11 @@ class DirectTransport:
         """Close all idle connections."""
         self._connections.close()
 
+    def abandon(self) -> None:
+        """As :meth:`Transport.abandon`."""
+        self._connections.close()
+        self._by_botocore.abandon()
+
     def _begin(self, operation_name: str, params: Params) -> _Call | None:
         if self._credentials is None or _names_an_arn(params):
             return None
@@ -172,7 +178,7 @@ class DirectTransport:
         if found is None:
             return None
 
-        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _invocation_ids.next()}
+        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _invocation_ids.get().next()}
 
         if found.names_max_attempts:
             retries["max"] = self._max_attempts
@@ -358,10 +364,6 @@ class _InvocationIds:
     """Identifiers in the form of UUIDs: random once, then counted in their last digits."""
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Draw a new start, as a forked child must: it would go on counting like its parent."""
         self._start = str(uuid.uuid4())[:24]
         self._numbers = itertools.count()
 
@@ -369,7 +371,8 @@ class _InvocationIds:
         return f"{self._start}{next(self._numbers):012x}"
 
 
-_invocation_ids = _InvocationIds()
+# A forked child would go on counting like its parent.
+_invocation_ids = ProcessLocal(_InvocationIds)
 
 
 def _names_an_arn(params: Params) -> bool:
@@ -392,7 +395,3 @@ def _table_names(params: Params) -> cabc.Iterator[t.Any]:
 
 def _is_arn(name: t.Any) -> bool:
     return isinstance(name, str) and name.startswith(_ARN)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_invocation_ids.reset)
