@@ -35,7 +35,7 @@ import dynamo_ext_async.models.index
 import dynamo_ext_async.models.transaction
 import stub as stubs
 from dynamo_ext.calls.pool import Pool
-from dynamo_ext.calls.pool import Slot
+from dynamo_ext.calls.slot import Slot
 from dynamo_ext_async import GlobalSecondaryIndex
 from dynamo_ext_async import LocalSecondaryIndex
 from dynamo_ext_async import Model

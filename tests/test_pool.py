@@ -366,7 +366,7 @@ def test_calls_in_a_slot_s_block_use_it_and_its_end_gives_it_back(
         stub_config, DYNAMODB_MAX_POOL_CONNECTIONS=1, DYNAMODB_POOL_TIMEOUT_SECONDS=5
     ) as db:
         with db.pool.acquire(1) as slot:
-            assert (db.pool.in_use, slot.pool) == (1, db.pool)
+            assert (db.pool.in_use, slot.is_of(db.pool)) == (1, True)
             assert Todo.get("x").id == "x"
             assert db.pool.in_use == 1
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import threading
 import weakref
 
 from flask.sansio.app import App
@@ -17,16 +17,32 @@ class InFlight:
     """Counts an app's calls that are queued or running. The app waits for them when it stops."""
 
     def __init__(self) -> None:
-        self.count: int = 0
-        self._lock = threading.RLock()
+        self._calls: set[weakref.ref[_CallInFlight]] = set()
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._calls)
+
+    def call(self) -> contextlib.AbstractContextManager[None]:
+        """One call, which is in flight during a ``with`` block."""
+        return _CallInFlight(self._calls)
+
+
+class _CallInFlight:
+    """A call that is counted while this object lives, and no longer than its block: a signal handler
+    that raises may keep the end of the block from being run."""
+
+    __slots__ = ("__weakref__", "_calls")
+
+    def __init__(self, calls: set[weakref.ref[_CallInFlight]]) -> None:
+        self._calls = calls
 
     def __enter__(self) -> None:
-        with self._lock:
-            self.count += 1
+        self._calls.add(weakref.ref(self, self._calls.discard))
 
     def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self.count -= 1
+        self._calls.discard(weakref.ref(self))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,8 @@
-"""``Pool``: how many calls may be in flight at once, for threads and for tasks of any event loop."""
+"""``Pool``: how many calls may be in flight at once, for threads and tasks of any event loop."""
 
 from __future__ import annotations
 
 import collections
-import collections.abc as cabc
 import contextlib
 import dataclasses
 import logging
@@ -283,7 +282,7 @@ class Pool:
             in use.
         """
         for held in slots.held():
-            if held.pool is self and (share := held.share(timeout)) is not None:
+            if held.is_of(self) and (share := held.share(timeout)) is not None:
                 return share
 
         return None

@@ -15,9 +15,6 @@ import weakref
 
 from ..concurrency.permits import Permit
 
-if t.TYPE_CHECKING:
-    from .pool import Pool
-
 
 class _Holding(t.NamedTuple):
     """What a context knows of the slot that it holds, and of the one further out.
@@ -51,7 +48,7 @@ class Slot:
     """The right to have one call in flight. Calls in its ``with`` block use it, and the end of the
     block gives it back.
 
-    :param pool: The pool that the slot belongs to.
+    :param pool: The pool that the slot belongs to, which is asked for its identity only.
     :param give_back: Called with the permit when neither the holder nor a share of the slot is
         left.
     """
@@ -63,12 +60,12 @@ class Slot:
         "_holding",
         "_is_released",
         "_permits",
-        "pool",
+        "_pool",
         "queue_seconds",
     )
 
-    def __init__(self, pool: Pool, give_back: cabc.Callable[[Permit], None]) -> None:
-        self.pool: Pool = pool
+    def __init__(self, pool: object, give_back: cabc.Callable[[Permit], None]) -> None:
+        self._pool = pool
         self.queue_seconds: float = 0.0
         """How long the slot was waited for, in seconds."""
 
@@ -93,6 +90,13 @@ class Slot:
         finally:
             if self._holding is not None:
                 _held.set(self._holding.outer)
+
+    def is_of(self, pool: object) -> bool:
+        """Whether the slot belongs to a pool.
+
+        :param pool: The pool.
+        """
+        return self._pool is pool
 
     def hold(self) -> None:
         """Make calls of the current context use this slot, until the end of the context."""
@@ -129,7 +133,7 @@ class Slot:
         :param timeout: Longest wait for another share to end, in seconds.
         :return: The share, or ``None`` if there can be none.
         """
-        share = Slot(self.pool, self._take_back)
+        share = Slot(self._pool, self._take_back)
         share.queue_seconds = self.queue_seconds
 
         try:

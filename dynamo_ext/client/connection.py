@@ -127,7 +127,7 @@ class Connection(pynamodb.connection.Connection):
 
             try:
                 with (
-                    self.policy.in_flight,
+                    self.policy.in_flight.call(),
                     deadline.limit(settings.call_timeout_seconds),
                     pool.slot_for_call(settings.pool_timeout_seconds) as slot,
                 ):

@@ -8,23 +8,20 @@ goes back by itself.
 from __future__ import annotations
 
 import collections.abc as cabc
-import typing as t
-import weakref
 
-if t.TYPE_CHECKING:
-    TakeBack = weakref.WeakMethod[cabc.Callable[["Permit"], None]]
+TakeBack = cabc.Callable[["Permit"], None]
 
 
 class Permit:
     """One permit. Whoever holds it refers to it, and gives it back explicitly.
 
-    :param take_back: The owner's method that takes a permit back. It is referred to weakly: permits
-        end with their owner.
+    :param take_back: A weak reference to the owner's method that takes a permit back: permits end
+        with their owner.
     """
 
     __slots__ = ("_take_back",)
 
-    def __init__(self, take_back: TakeBack) -> None:
+    def __init__(self, take_back: cabc.Callable[[], TakeBack | None]) -> None:
         self._take_back = take_back
 
     def __del__(self) -> None:

@@ -32,7 +32,7 @@ import greenlet
 
 from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Pool
-from dynamo_ext.calls.pool import Slot
+from dynamo_ext.calls.slot import Slot
 from dynamo_ext.concurrency import waiting
 from dynamo_ext.concurrency.permits import Permit
 from dynamo_ext.errors import CallTimeout
@@ -125,7 +125,7 @@ class Job(t.Generic[R]):
         waiting.current.set(hub)
 
         try:
-            with slot, self._in_flight:
+            with slot, self._in_flight.call():
                 result = self._function()
         except BaseException as error:
             self._completion.set_error(error)

@@ -24,7 +24,8 @@ import anyio.to_thread
 
 from dynamo_ext.calls import deadline
 from dynamo_ext.calls.app_policy import InFlight
-from dynamo_ext.calls.pool import Slot
+from dynamo_ext.calls.pool import Pool
+from dynamo_ext.calls.slot import Slot
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency.generators import Waits
 from dynamo_ext.errors import CallTimeout
@@ -64,9 +65,9 @@ async def run(
     """
     pool, policy = connection.engine.pool, connection.policy
 
-    with policy.in_flight, deadline.limit(policy.settings.call_timeout_seconds) as limit:
+    with policy.in_flight.call(), deadline.limit(policy.settings.call_timeout_seconds) as limit:
         slot = pool.join_held() or await pool.aacquire(policy.settings.pool_timeout_seconds)
-        work = _Work(slot, policy.in_flight, lambda: function(*args, **kwargs))
+        work = _Work(pool, slot, policy.in_flight, lambda: function(*args, **kwargs))
 
         try:
             with (
@@ -108,7 +109,7 @@ async def call(
 
     pool, policy = connection.engine.pool, connection.policy
 
-    with policy.in_flight, deadline.limit(policy.settings.call_timeout_seconds) as limit:
+    with policy.in_flight.call(), deadline.limit(policy.settings.call_timeout_seconds) as limit:
         work = functools.partial(function, *args, **kwargs)
         job = make_job(pool, policy.settings.pool_timeout_seconds, policy.in_flight, work)
 
@@ -159,12 +160,16 @@ def _step(waits: Waits[R]) -> tuple[float | None, R | None]:
 class _Work(t.Generic[R]):
     """A function and its slot. Either the worker or the task claims it, once.
 
+    :param pool: The pool of the slot.
     :param slot: The slot.
     :param in_flight: The counter of the app's calls.
     :param function: The function.
     """
 
-    def __init__(self, slot: Slot, in_flight: InFlight, function: cabc.Callable[[], R]) -> None:
+    def __init__(
+        self, pool: Pool, slot: Slot, in_flight: InFlight, function: cabc.Callable[[], R]
+    ) -> None:
+        self._pool = pool
         self._slot = slot
         self._in_flight = in_flight
         self._function = function
@@ -183,12 +188,12 @@ class _Work(t.Generic[R]):
             # In a copy of the task's context, which ends with this function.
             self._slot.hold()
 
-            with self._in_flight:
+            with self._in_flight.call():
                 return self._function()
         except StopIteration as error:
             raise RuntimeError(f"{self._function} raised StopIteration") from error
         finally:
-            self._slot_is_left = self._slot.pool.is_next(self._thread)
+            self._slot_is_left = self._pool.is_next(self._thread)
 
             if self._task_has_left or not self._slot_is_left:
                 self._slot.release()

@@ -52,7 +52,10 @@ def _is_interrupted(function: cabc.Callable[[], object], number: int) -> bool:
             last = last_operation.get(frame, "")
             last_operation[frame] = name
 
-            if last.startswith("CALL") or name == "RESUME" or name.startswith("JUMP_BACKWARD"):
+            # A call that has raised is none of these points.
+            returned = last.startswith("CALL") and name != "PUSH_EXC_INFO"
+
+            if returned or name == "RESUME" or name.startswith("JUMP_BACKWARD"):
                 if not left:
                     sys.settrace(None)
                     raise Interruption
