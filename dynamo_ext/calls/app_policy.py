@@ -30,7 +30,7 @@ class InFlight:
 
 
 class _CallInFlight:
-    """A call that is counted while this object lives, and no longer than its block: a signal handler
+    """A call that is counted in its block, and no longer than this object lives: a signal handler
     that raises may keep the end of the block from being run."""
 
     __slots__ = ("__weakref__", "_calls")

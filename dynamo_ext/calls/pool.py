@@ -340,6 +340,8 @@ def _longest_wait(timeout: float) -> float:
 class _Event(t.Protocol):
     def set(self) -> bool: ...
 
+    def is_set(self) -> bool: ...
+
 
 class _Place(t.Generic[E]):
     """A place in the queue. In its ``with`` block, a thread or task waits for the event.
@@ -367,9 +369,18 @@ class _Place(t.Generic[E]):
     def take_slot(self, free: collections.deque[Permit]) -> None:
         """Take a permit, and wake whoever waits."""
         # In this order: who wakes up finds the permit.
-        self._slot.take(free.pop)
+        try:
+            self._slot.take(free.pop)
+            is_wanted = self.event.set() and not self._slot.is_released
+        except IndexError:
+            raise
+        except BaseException:
+            if not self.event.is_set():
+                self._slot.untake(free.append)
 
-        if not self.event.set() or self._slot.is_released:
+            raise
+
+        if not is_wanted:
             self._slot.untake(free.append)
 
     def __enter__(self) -> t.Self:
