@@ -18,6 +18,14 @@ class ConfigError(ValueError):
     credential.
     """
 
+    def without_origin(self) -> t.Self:
+        """Drop what could show a value that the message does not: traceback, cause and context.
+
+        :return: This error, to be raised again.
+        """
+        self.__cause__ = self.__context__ = None
+        return self.with_traceback(None)
+
 
 class Unavailable(TimeoutError, werkzeug.exceptions.ServiceUnavailable):
     """Something took too long. Unhandled, Flask and Quart answer with 503 and ``Retry-After``.

@@ -19,6 +19,7 @@ import pynamodb.settings
 
 from ..call_site import warn
 from ..errors import ConfigError
+from ..printable import escaped
 from . import validators
 
 PREFIX = "DYNAMODB_"
@@ -41,6 +42,10 @@ _OVERRIDE_FILE = "the file that PYNAMODB_CONFIG names"
 _MODULES_OF_TRANSPORTS = {DIRECT: ("greenlet", "httptools", "orjson")}
 # There cannot be more connections to one address than ports.
 _MOST_CONNECTIONS = 65535
+# With waits of 20 s between them, these take most of a year.
+_MOST_RETRIES = 1_000_000
+# DynamoDB's own limit for its API.
+_MOST_CAPACITY_UNITS = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,12 +147,15 @@ class Settings:
     """Longest wait for a read from a connection, in seconds."""
 
     base_backoff_ms: int = _setting(
-        validators.whole_number(0), 25, scope="endpoint", override_file=True
+        validators.whole_number(0, validators.MOST_MILLISECONDS),
+        25,
+        scope="endpoint",
+        override_file=True,
     )
     """Base of the exponential back-off between retries, in milliseconds."""
 
     max_retry_attempts: int = _setting(
-        validators.whole_number(0), 3, scope="endpoint", override_file=True
+        validators.whole_number(0, _MOST_RETRIES), 3, scope="endpoint", override_file=True
     )
     """How often a failed call is retried; 0 for not at all."""
 
@@ -161,14 +169,18 @@ class Settings:
     )
     """Headers added to every request after it was signed."""
 
-    read_capacity_units: int | None = _setting(validators.whole_number(1), scope="table")
+    read_capacity_units: int | None = _setting(
+        validators.whole_number(1, _MOST_CAPACITY_UNITS), scope="table"
+    )
     """Default read capacity of tables and their indexes."""
 
-    write_capacity_units: int | None = _setting(validators.whole_number(1), scope="table")
+    write_capacity_units: int | None = _setting(
+        validators.whole_number(1, _MOST_CAPACITY_UNITS), scope="table"
+    )
     """Default write capacity of tables and their indexes."""
 
     aws_access_key_id: str | None = _setting(
-        validators.credential, scope="endpoint", secret=True, needs=("aws_secret_access_key",)
+        validators.sent_credential, scope="endpoint", secret=True, needs=("aws_secret_access_key",)
     )
     """Access key. Default: botocore's credential chain."""
 
@@ -178,7 +190,7 @@ class Settings:
     """Secret key that belongs to the access key."""
 
     aws_session_token: str | None = _setting(
-        validators.credential,
+        validators.sent_credential,
         scope="endpoint",
         secret=True,
         needs=("aws_access_key_id", "aws_secret_access_key"),
@@ -233,22 +245,15 @@ class Settings:
         """
         _warn_of_unknown_keys(config)
         _warn_of_override_file()
-        values: dict[str, t.Any] = {}
 
-        for name, setting in SETTINGS.items():
-            value, origin = config.get(setting.key), f"'{setting.key}'"
+        try:
+            return cls(**_read(config))
+        except ConfigError as error:
+            refusal = error
 
-            if value is None and setting.override_file:
-                value = pynamodb.settings.get_settings_value(name)
-                origin = f"'{name}' in {_OVERRIDE_FILE}"
-
-            if value is not None:
-                values[name] = setting.check(origin, value)
-
-        if "region" not in values:
-            values["region"] = _region_of_chain()
-
-        return cls(**values)
+        # Tools that report errors show the variables of each frame of the traceback.
+        del config
+        raise refusal.without_origin()
 
 
 SETTINGS: cabc.Mapping[str, Setting] = types.MappingProxyType(
@@ -258,6 +263,29 @@ SETTINGS: cabc.Mapping[str, Setting] = types.MappingProxyType(
     }
 )
 """The facts of every setting, by its name."""
+
+
+def _read(config: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The checked values of the settings that are set, by name.
+
+    :raises ConfigError: if a value is invalid. Frames of its traceback hold secrets.
+    """
+    values: dict[str, t.Any] = {}
+
+    for name, setting in SETTINGS.items():
+        value, origin = config.get(setting.key), f"'{setting.key}'"
+
+        if value is None and setting.override_file:
+            value = pynamodb.settings.get_settings_value(name)
+            origin = f"'{name}' in {_OVERRIDE_FILE}"
+
+        if value is not None:
+            values[name] = setting.check(origin, value)
+
+    if "region" not in values:
+        values["region"] = _region_of_chain()
+
+    return values
 
 
 def check_needs(values: cabc.Mapping[str, t.Any], describe: cabc.Callable[[str], str]) -> None:
@@ -290,7 +318,7 @@ def _warn_of_unknown_keys(config: cabc.Mapping[str, t.Any]) -> None:
         if not str(key).startswith(PREFIX) or key in known:
             continue
 
-        message = f"'{key}' is not a setting of dynamo-ext and has no effect."
+        message = f"'{escaped(key)}' is not a setting of dynamo-ext and has no effect."
 
         if nearest := difflib.get_close_matches(key, known, n=1, cutoff=0):
             message += f" Did you mean '{nearest[0]}'?"
@@ -325,9 +353,11 @@ def _region_of_chain() -> str:
     try:
         region: str | None = botocore.session.get_session().get_config_variable("region")
     except botocore.exceptions.BotoCoreError as error:
+        # The cause of this error may hold a line of the file with the credentials.
         raise ConfigError(
-            f"'{setting.key}' is not set and AWS's own configuration can't be read: {error}"
-        ) from error
+            f"'{setting.key}' is not set and AWS's own configuration can't be read:"
+            f" {escaped(error)}"
+        ) from None
 
     if region is None:
         return _DEFAULT_REGION
