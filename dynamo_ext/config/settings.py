@@ -243,17 +243,24 @@ class Settings:
         :return: The settings.
         :raises ConfigError: if a value is wrong. The message names the key.
         """
-        _warn_of_unknown_keys(config)
-        _warn_of_override_file()
+        warnings = [*_unknown_keys(config), *_useless_overrides()]
+        settings = refusal = None
 
         try:
-            return cls(**_read(config))
+            settings = cls(**_read(config))
         except ConfigError as error:
             refusal = error
 
         # Tools that report errors show the variables of each frame of the traceback.
         del config
-        raise refusal.without_origin()
+
+        for message in warnings:
+            warn(message, UserWarning)
+
+        if refusal is not None:
+            raise refusal.without_origin()
+
+        return t.cast(Settings, settings)
 
 
 SETTINGS: cabc.Mapping[str, Setting] = types.MappingProxyType(
@@ -311,7 +318,8 @@ def _has(values: cabc.Mapping[str, t.Any], name: str) -> bool:
     return values.get(name) is not None
 
 
-def _warn_of_unknown_keys(config: cabc.Mapping[str, t.Any]) -> None:
+def _unknown_keys(config: cabc.Mapping[str, t.Any]) -> cabc.Iterator[str]:
+    """A warning for each key that has our prefix, and is no setting."""
     known = [setting.key for setting in SETTINGS.values()]
 
     for key in config:
@@ -323,11 +331,11 @@ def _warn_of_unknown_keys(config: cabc.Mapping[str, t.Any]) -> None:
         if nearest := difflib.get_close_matches(key, known, n=1, cutoff=0):
             message += f" Did you mean '{nearest[0]}'?"
 
-        warn(message, UserWarning)
+        yield message
 
 
-def _warn_of_override_file() -> None:
-    """Warn of the settings in the override file that have no effect: PynamoDB's and ours."""
+def _useless_overrides() -> cabc.Iterator[str]:
+    """A warning for each setting in the override file that has no effect: PynamoDB's and ours."""
     for name in sorted({*pynamodb.settings.default_settings_dict, *SETTINGS}):
         setting = SETTINGS.get(name)
 
@@ -340,7 +348,7 @@ def _warn_of_override_file() -> None:
             if setting is not None:
                 message += f" Set '{setting.key}' in app.config instead."
 
-            warn(message, UserWarning)
+            yield message
 
 
 def _region_of_chain() -> str:
