@@ -512,6 +512,39 @@ def test_region_of_aws_configuration_that_is_none(monkeypatch: pytest.MonkeyPatc
     assert "'eu west'" in message
 
 
+URL_WANTED = "must be a URL like 'http://localhost:8000' or 'https://…'"
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"])
+def test_url_of_the_environment_that_is_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "http://user:hunter2@localhost")
+    message = refusal({})
+    assert message.startswith(f"the environment variable '{name}' {URL_WANTED}, without user")
+    assert "hunter2" not in message
+    monkeypatch.setenv(name, "local://")
+    assert refusal({}).endswith(f"'{name}' {URL_WANTED}; it is 'local://'.")
+
+
+def test_url_of_the_environment_that_botocore_does_not_take(
+    in_app: InApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "nothing")
+
+    with in_app({}, DYNAMODB_HOST="http://localhost") as db:
+        assert db.connection.client.meta.endpoint_url == "http://localhost"
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://[::1]:8000")
+
+    with in_app({}) as db:
+        assert db.connection.client.meta.endpoint_url == "http://[::1]:8000"
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "nothing")
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+
+    with in_app({}) as db:
+        assert db.connection.client.meta.endpoint_url.endswith("amazonaws.com")
+
+
 def test_profile_that_does_not_exist(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:

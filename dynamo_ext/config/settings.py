@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import difflib
+import os
 import types
 import typing as t
 
@@ -38,6 +39,8 @@ Scope = t.Literal["app", "endpoint", "table"]
 one pool), or one table."""
 
 _DEFAULT_REGION = "us-east-1"
+_URL_VARIABLES = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")
+_NO_URL_VARIABLES = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 _OVERRIDE_FILE = "the file that PYNAMODB_CONFIG names"
 _MODULES_OF_TRANSPORTS = {DIRECT: ("greenlet", "httptools", "orjson")}
 # There cannot be more connections to one address than ports.
@@ -292,6 +295,9 @@ def _read(config: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
     if "region" not in values:
         values["region"] = _region_of_chain()
 
+    if "host" not in values:
+        _check_url_of_environment()
+
     return values
 
 
@@ -349,6 +355,19 @@ def _useless_overrides() -> cabc.Iterator[str]:
                 message += f" Set '{setting.key}' in app.config instead."
 
             yield message
+
+
+def _check_url_of_environment() -> None:
+    """Check the URL that botocore takes where no host is set: it shows it in its own messages.
+
+    :raises ConfigError: if the URL is invalid, or may hold a secret.
+    """
+    # In botocore's order. It takes an empty one for none.
+    names = [name for name in _URL_VARIABLES if os.environ.get(name)]
+
+    if names and os.environ.get(_NO_URL_VARIABLES, "").lower() != "true":
+        check = validators.url_or(None)
+        check(f"the environment variable '{names[0]}'", os.environ[names[0]])
 
 
 def _region_of_chain() -> str:

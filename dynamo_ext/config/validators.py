@@ -208,15 +208,18 @@ def region(key: str, value: t.Any) -> str:
     return value
 
 
-def url_or(word: str) -> Check:
+def url_or(word: str | None) -> Check:
     """Make a check for URLs with ``http`` or ``https``, without user, query and fragment.
 
-    :param word: A value that is valid, too.
+    :param word: A value that is valid, too. ``None``: there is none.
     :return: The check. It removes slashes at the end of a URL.
     """
 
     def check(key: str, value: t.Any) -> str:
-        wanted = f"{key} must be a URL like 'http://localhost:8000' or 'https://…', or {word!r}"
+        wanted = f"{key} must be a URL like 'http://localhost:8000' or 'https://…'"
+
+        if word is not None:
+            wanted += f", or {word!r}"
 
         if not isinstance(value, str):
             raise ConfigError(f"{wanted}; it is {_shown(value)}.")
