@@ -474,8 +474,8 @@ def test_header_that_would_break_each_request(name: str) -> None:
 
 
 def test_header_that_is_there_twice() -> None:
-    assert refusal({HEADERS: {"X-Proxy": "s3cr3t", "x-proxy": "s3cr3t"}}) == (
-        "'DYNAMODB_EXTRA_HEADERS' must hold each header once; 'x-proxy' is there twice."
+    assert refusal({HEADERS: {"x-proxy": "s3cr3t", "X-Proxy": "s3cr3t"}}) == (
+        "'DYNAMODB_EXTRA_HEADERS' must hold each header once; 'X-Proxy' is there twice."
     )
 
 
@@ -661,6 +661,32 @@ def test_unknown_key_warns_with_the_nearest_one(key: str, nearest: str) -> None:
         f"'{key}' is not a setting of dynamo-ext and has no effect. Did you mean '{nearest}"
     )
     assert "s3cr3t" not in message
+
+
+FORGERY = "x\n\u2028WARNING forged\x1b[31m\u202e"
+
+
+def test_unknown_key_forges_no_line() -> None:
+    app = flask.Flask("tests")
+    app.config[f"DYNAMODB_{FORGERY}"] = 5
+
+    with pytest.warns(UserWarning, match="DYNAMODB_") as warnings:
+        PynamoDB(app)
+
+    assert str(warnings[0].message).isprintable()
+
+
+@pytest.mark.parametrize("declared", [{"table_name": "a", "region": 5}, {"table_name": None}, None])
+def test_name_of_a_model_forges_no_line(in_app: InApp, declared: dict[str, t.Any] | None) -> None:
+    names = {} if declared is None else {"Meta": type("Meta", (), declared)}
+    id_of_item = UnicodeAttribute(hash_key=True)
+    model = t.cast(type[Model], type(FORGERY, (Model,), {**names, "id": id_of_item}))
+
+    with in_app({}), pytest.raises((ConfigError, AttributeError)) as raised:
+        model.get("a")
+
+    assert str(raised.value).isprintable()
+    assert "WARNING forged" in str(raised.value)
 
 
 def call_constructor(app: flask.Flask) -> int:

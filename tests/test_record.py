@@ -264,6 +264,8 @@ def test_the_name_of_a_model_forges_no_line(
 
 
 @pytest.mark.once(reason="no call is sent")
+@hypothesis.example(FORGERY)
+@hypothesis.example("\\n")
 @hypothesis.given(st.text(st.characters(codec=None), max_size=8))
 def test_escaped_text_is_one_plain_line_and_keeps_what_it_says(text: str) -> None:
     shown = escaped(text)

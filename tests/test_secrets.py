@@ -7,6 +7,7 @@ import logging
 import pathlib
 import pprint
 import string
+import sys
 import traceback
 import types
 import typing as t
@@ -404,6 +405,22 @@ def test_no_frame_of_ours_holds_a_secret_while_code_of_the_app_fails(
     check_shows_no_secret(told_by(raised.value))
 
 
+@pytest.mark.once(reason="the test names its transport")
+def test_no_frame_of_ours_holds_a_secret_while_a_client_is_made(
+    in_app: InApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python raises an ImportError for a module that is None.
+    monkeypatch.setitem(sys.modules, "dynamo_ext.transport.direct.client", t.cast(t.Any, None))
+
+    with (
+        in_app(CONFIG, DYNAMODB_TRANSPORT="direct") as db,
+        pytest.raises(ImportError, match="direct") as raised,
+    ):
+        db.connection.list_tables()
+
+    check_shows_no_secret(told_by(raised.value))
+
+
 def test_proxy_that_does_not_answer_keeps_its_password(
     in_app: InApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -548,7 +565,12 @@ misplaced = st.recursive(
     ),
     max_leaves=3,
 )
-misplaced_values: dict[str, st.SearchStrategy[t.Any]] = dict.fromkeys(KEYS, misplaced)
+misplaced_configs = st.dictionaries(
+    st.sampled_from(KEYS) | st.just("DYNAMODB_HOST"),
+    secret_urls | misplaced,
+    min_size=1,
+    max_size=2,
+)
 
 
 def check_refusal_shows_no_secret(read: cabc.Callable[[], object]) -> None:
@@ -560,8 +582,8 @@ def check_refusal_shows_no_secret(read: cabc.Callable[[], object]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.once(reason="app.config is read, and no call is sent")
-@hypothesis.settings(max_examples=examples(50), database=None)
-@hypothesis.given(st.fixed_dictionaries({}, optional=misplaced_values))
+@hypothesis.settings(max_examples=examples(100), database=None)
+@hypothesis.given(misplaced_configs)
 def test_no_refusal_shows_a_secret_wherever_it_is(config: dict[str, t.Any]) -> None:
     config.setdefault("DYNAMODB_REGION", "eu-west-3")
     declared = {key.removeprefix("DYNAMODB_").lower(): value for key, value in config.items()}

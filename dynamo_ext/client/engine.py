@@ -166,8 +166,8 @@ class Engine:
         deadline.install(client)
         sigv4.install(client)
 
-        if extra_headers := dict(endpoint.extra_headers):
-            add_headers = _AddHeaders(extra_headers)
+        if endpoint.extra_headers:
+            add_headers = _AddHeaders(dict(endpoint.extra_headers))
             client.meta.events.register_first(f"before-send.{_SERVICE}", add_headers)
 
         self._transport = self._make_transport(client, retries)

@@ -295,13 +295,17 @@ def headers(key: str, value: t.Any) -> cabc.Mapping[str, str]:
         is one that each request has.
     """
     wanted = f"{key} must be a mapping of header names to values, both strings"
-    mapping: t.Any = _from_json(value) if isinstance(value, str) else value
 
-    if isinstance(mapping, str):
+    if isinstance(value, str):
+        value = _from_json(value)
+
+    if isinstance(value, str):
         raise ConfigError(f"{wanted}; as text, it must be a JSON object.")
 
-    if not isinstance(mapping, cabc.Mapping):
-        raise ConfigError(f"{wanted}; it is of type {type(mapping).__name__!r}.")
+    mapping: t.Any = value
+
+    if not isinstance(value, cabc.Mapping):
+        raise ConfigError(f"{wanted}; it is of type {type(value).__name__!r}.")
 
     checked: dict[str, str] = {}
     names: set[str] = set()
