@@ -18,13 +18,15 @@ class ConfigError(ValueError):
     value of a credential or a header, a URL with a password or a token.
     """
 
-    def without_origin(self) -> t.Self:
-        """Drop what could show a value that the message does not: traceback, cause and context.
 
-        :return: This error, to be raised again.
-        """
-        self.__cause__ = self.__context__ = None
-        return self.with_traceback(None)
+def without_origin(error: ConfigError) -> ConfigError:
+    """Drop what could show a value that the message does not: traceback, cause and context.
+
+    :param error: The error.
+    :return: The error, to be raised again.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 class Unavailable(TimeoutError, werkzeug.exceptions.ServiceUnavailable):

@@ -13,6 +13,7 @@ from ..config.settings import SETTINGS
 from ..config.settings import Settings
 from ..config.settings import check_needs
 from ..errors import ConfigError
+from ..errors import without_origin
 from ..printable import escaped
 
 _LONGEST_TABLE_NAME = 255
@@ -140,7 +141,7 @@ def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t
         refusal = error
 
     # Tools that report errors show the variables of each frame of the traceback.
-    raise refusal.without_origin()
+    raise without_origin(refusal)
 
 
 def _resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t.Any]:

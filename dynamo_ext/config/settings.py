@@ -20,6 +20,7 @@ import pynamodb.settings
 
 from ..call_site import warn
 from ..errors import ConfigError
+from ..errors import without_origin
 from ..printable import escaped
 from . import validators
 
@@ -261,7 +262,7 @@ class Settings:
             warn(message, UserWarning)
 
         if refusal is not None:
-            raise refusal.without_origin()
+            raise without_origin(refusal)
 
         return t.cast(Settings, settings)
 
