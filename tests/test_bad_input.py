@@ -52,6 +52,9 @@ class Book(Model):
     by_author = ByAuthor()
 
 
+only_read = pytest.mark.once(reason="app.config is read, and no call is sent")
+
+
 def refusal(config: cabc.Mapping[str, t.Any]) -> str:
     """The message with which an app's config is refused."""
     app = flask.Flask("tests")
@@ -101,6 +104,7 @@ def test_no_whole_number(key: str, value: t.Any) -> None:
     )
 
 
+@only_read
 @pytest.mark.parametrize("key", WHOLE)
 def test_whole_number_beyond_its_limit(key: str) -> None:
     limit = int(WHOLE[key].rpartition(" ")[2])
@@ -212,12 +216,14 @@ def test_credential_that_cannot_be_one(key: str, value: str) -> None:
     assert "s3" not in message
 
 
+@only_read
 @pytest.mark.parametrize("key", [ID, SECRET, TOKEN])
 def test_credential_beyond_ascii(key: str) -> None:
     message = refusal({ID: "AKID", SECRET: "other", TOKEN: "other", key: "s3cr€t"})
     assert message == f"'{key}' must consist of ASCII characters; its value isn't shown here."
 
 
+@only_read
 @pytest.mark.parametrize("key", [ID, TOKEN])
 def test_credential_with_a_space_where_headers_have_none(key: str) -> None:
     message = refusal({ID: "AKID", SECRET: "other", TOKEN: "other", key: "s3 cr3t"})
@@ -287,6 +293,7 @@ def test_host_that_cannot_be_parsed(value: str) -> None:
 NOT_SHOWN = "a text that isn't shown here, because it may hold a password"
 
 
+@only_read
 @pytest.mark.parametrize(
     "value",
     [
@@ -310,6 +317,7 @@ def test_host_that_botocore_or_urllib3_refuses(value: str, end: str) -> None:
     )
 
 
+@only_read
 @pytest.mark.parametrize(
     "value", ["http://localhost/ü", 'http://localhost/"a"', "http://localhost/{a}", "http://a/b\\c"]
 )
@@ -340,6 +348,7 @@ def test_host_that_is_taken(value: str, in_app: InApp) -> None:
         assert db.connection.client.meta.endpoint_url == value
 
 
+@only_read
 @pytest.mark.parametrize(
     "value",
     [
@@ -453,6 +462,7 @@ def test_headers_that_are_none(value: t.Any, reason: str) -> None:
     assert "s3cr3t" not in message
 
 
+@only_read
 @pytest.mark.parametrize(
     "name",
     [
@@ -515,6 +525,7 @@ def test_region_of_aws_configuration_that_is_none(monkeypatch: pytest.MonkeyPatc
 URL_WANTED = "must be a URL like 'http://localhost:8000' or 'https://…'"
 
 
+@only_read
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"])
 def test_url_of_the_environment_that_is_none(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "http://user:hunter2@localhost")
@@ -555,6 +566,7 @@ def test_profile_that_does_not_exist(
     )
 
 
+@only_read
 def test_prefix_that_is_too_long() -> None:
     assert Settings.from_mapping({"DYNAMODB_TABLE_NAME_PREFIX": "x" * 252})
     assert refusal({"DYNAMODB_TABLE_NAME_PREFIX": "x" * 253}) == (
@@ -629,6 +641,7 @@ class Broken:
     __hash__ = None  # type: ignore[assignment]
 
 
+@only_read
 @pytest.mark.parametrize("key", [setting.key for setting in SETTINGS.values()])
 @pytest.mark.parametrize("value", [Broken(), ["s3cr3t"], ("s3cr3t",), b"s3cr3t"], ids=type)
 def test_value_of_another_type_is_named_by_its_type(key: str, value: t.Any) -> None:
