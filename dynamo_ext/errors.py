@@ -14,9 +14,19 @@ _FOR_CLIENTS = "The service is too busy to answer now. Try again in a moment."
 class ConfigError(ValueError):
     """A setting is missing, malformed or contradicts another one.
 
-    The message names the key and says what would be right. It never holds the value of a
-    credential.
+    The message names the key and says what would be right. It never holds what may be a secret: the
+    value of a credential or a header, a URL with a password or a token.
     """
+
+
+def without_origin(error: ConfigError) -> ConfigError:
+    """Drop what could show a value that the message does not: traceback, cause and context.
+
+    :param error: The error.
+    :return: The error, to be raised again.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 class Unavailable(TimeoutError, werkzeug.exceptions.ServiceUnavailable):

@@ -287,6 +287,16 @@ def test_a_table_that_the_engine_refuses_is_named_with_the_reason(
     assert_failed(done, "-shop", "too many tables")
 
 
+def test_what_a_server_answers_steers_no_terminal(
+    project: pathlib.Path, stub_config: dict[str, t.Any], stub: Stub
+) -> None:
+    forgery = "\x1b[2Jno\n-shop: created\u2028\u202e\ud800"
+    stub.always("CreateTable", error(400, "LimitExceededException", forgery))
+    done = run("flask", project, "shop", stub_config, "create-tables")
+    assert_failed(done, r"\x1b[2Jno\n-shop: created\u2028\u202e\ud800")
+    assert all(line.isprintable() for line in (done.stdout + done.stderr).split("\n"))
+
+
 def test_without_a_model_it_says_what_to_do(
     project: pathlib.Path, stub_config: dict[str, t.Any], stub: Stub
 ) -> None:

@@ -66,6 +66,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.concurrency",
         "dynamo_ext.errors",
         "dynamo_ext.models",
+        "dynamo_ext.printable",
     },
     "dynamo_ext.models": {
         "dynamo_ext.binding",
@@ -74,12 +75,15 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.concurrency",
         "dynamo_ext.config",
         "dynamo_ext.errors",
+        "dynamo_ext.printable",
     },
     "dynamo_ext.binding": {
         "dynamo_ext.calls",
         "dynamo_ext.client",
         "dynamo_ext.concurrency",
         "dynamo_ext.config",
+        "dynamo_ext.errors",
+        "dynamo_ext.printable",
     },
     "dynamo_ext.client": {
         "dynamo_ext.calls",
@@ -95,12 +99,22 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.concurrency",
         "dynamo_ext.config",
         "dynamo_ext.errors",
+        "dynamo_ext.printable",
     },
-    "dynamo_ext.local": {"dynamo_ext.concurrency", "dynamo_ext.errors"},
-    "dynamo_ext.config": {"dynamo_ext.call_site", "dynamo_ext.errors"},
+    "dynamo_ext.local": {
+        "dynamo_ext.concurrency",
+        "dynamo_ext.errors",
+        "dynamo_ext.printable",
+    },
+    "dynamo_ext.config": {
+        "dynamo_ext.call_site",
+        "dynamo_ext.errors",
+        "dynamo_ext.printable",
+    },
     "dynamo_ext.concurrency": set(),
     "dynamo_ext.call_site": set(),
     "dynamo_ext.errors": set(),
+    "dynamo_ext.printable": set(),
 }
 
 # Who may import another project's package. It is the adapters that know a framework.

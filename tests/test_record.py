@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import collections.abc as cabc
 import concurrent.futures
 import contextlib
@@ -9,18 +10,22 @@ import logging
 import time
 import typing as t
 
+import hypothesis
 import pytest
 from flask import Flask
 from flask import g
+from hypothesis import strategies as st
 from pynamodb.attributes import UnicodeAttribute
 from pynamodb.exceptions import GetError
 from pynamodb.exceptions import PutError
 from pynamodb.exceptions import PynamoDBException
 from pynamodb.exceptions import TableError
+from pynamodb.exceptions import VerboseClientError
 from quart import Quart
 from quart import g as quart_g
 
 import stub as stubs
+from dynamo_ext.printable import escaped
 from dynamo_ext_async import Call
 from dynamo_ext_async import CallTimeout
 from dynamo_ext_async import Model
@@ -198,6 +203,74 @@ def test_a_call_that_fails_slowly_is_logged_once(
 
     ((level, call),) = logged(caplog)
     assert (level, call.error) == (logging.WARNING, "AccessDeniedException")
+
+
+# Line breaks of every kind, terminal sequences, a change of direction, half a surrogate pair.
+FORGERY = "x\n\r\x0b\x0c\x1c\x85\u2028\u2029WARNING root forged\x1b[31m\x00\u202e\ud800\\n\u200b"
+
+
+def text_of_log(caplog: pytest.LogCaptureFixture) -> str:
+    (record,) = (record for record in caplog.records if record.name == "dynamo_ext.calls")
+    return logging.Formatter("%(levelname)s %(message)s").format(record)
+
+
+def check_is_one_plain_line(text: str) -> None:
+    assert text.isprintable()
+    assert text.splitlines() == [text]
+    assert text.encode()
+
+
+def test_what_a_server_answers_forges_no_line(
+    make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.always("GetItem", stubs.error(400, FORGERY, FORGERY))
+
+    with make_app().app_context(), pytest.raises(GetError):
+        Item.get("x")
+
+    text = text_of_log(caplog)
+    check_is_one_plain_line(text)
+    assert text.startswith("WARNING failed call: GetItem of Item, attempts=1 ")
+    assert r"error=x\n\r\x0b\x0c\x1c\x85\u2028\u2029WARNING root forged\x1b[31m" in text
+    ((_, call),) = logged(caplog)
+    assert call.error == FORGERY
+
+
+def test_a_name_forges_no_line(
+    make_app: MakeApp, db: PynamoDB, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    stub.always("DescribeTable", stubs.error(400, "AccessDeniedException"))
+
+    with make_app().app_context(), pytest.raises(VerboseClientError):
+        db.connection.describe_table(f"a{FORGERY}")
+
+    check_is_one_plain_line(text_of_log(caplog))
+    ((_, call),) = logged(caplog)
+    assert call.table_name == f"a{FORGERY}"
+
+
+def test_the_name_of_a_model_forges_no_line(
+    make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = FORGERY.replace("\ud800", "").replace("\x00", "")
+    model = t.cast(type[Item], type(name, (Item,), {}))
+
+    with make_app(DYNAMODB_SLOW_CALL_MS=0).app_context():
+        model.get("x")
+
+    check_is_one_plain_line(text_of_log(caplog))
+    ((_, call),) = logged(caplog)
+    assert call.model == name
+
+
+@pytest.mark.once(reason="no call is sent")
+@hypothesis.example(FORGERY)
+@hypothesis.example("\\n")
+@hypothesis.given(st.text(st.characters(codec=None), max_size=8))
+def test_escaped_text_is_one_plain_line_and_keeps_what_it_says(text: str) -> None:
+    shown = escaped(text)
+    check_is_one_plain_line(shown or "-")
+    assert ast.literal_eval('"' + shown.replace('"', '\\"') + '"') == text
 
 
 SENTINEL = "sentinel-that-is-key-and-value"

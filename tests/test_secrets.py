@@ -7,7 +7,9 @@ import logging
 import pathlib
 import pprint
 import string
+import sys
 import traceback
+import types
 import typing as t
 
 import botocore.exceptions
@@ -24,9 +26,11 @@ from dynamo_ext import ConfigError
 from dynamo_ext import Model
 from dynamo_ext import PynamoDB
 from dynamo_ext import Settings
+from dynamo_ext.binding import meta
 from strength import examples
 from stub import RESET
 from stub import THROTTLE
+from stub import Answer
 from stub import Stub
 from stub import error
 
@@ -203,6 +207,34 @@ def test_error_shows_no_secret(in_app: InApp, stub: Stub, call: str, failure: st
     check_shows_no_secret(shown(raised.value) + repr(vars(raised.value)))
 
 
+def chain_of(error: BaseException) -> list[BaseException]:
+    """An error with its causes and contexts, also those that a traceback does not print."""
+    chain: list[BaseException] = []
+    left = [error]
+
+    while left:
+        if (one := left.pop()) not in chain:
+            chain.append(one)
+            left += [other for other in (one.__cause__, one.__context__) if other is not None]
+
+    return chain
+
+
+def frames_of_ours(error: BaseException) -> cabc.Iterator[types.FrameType]:
+    for one in chain_of(error):
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            if frame.f_globals.get("__name__", "").partition(".")[0].startswith("dynamo_ext"):
+                yield frame
+
+
+def told_by(error: BaseException) -> str:
+    """What a tool shows that reports errors: the messages of the whole chain, and the variables of
+    each frame of ours."""
+    told = [f"{one} {one!r} {one.args!r} {vars(one)!r}" for one in chain_of(error)]
+    told += [f"{frame.f_code.co_name}: {frame.f_locals!r}" for frame in frames_of_ours(error)]
+    return "\n".join(told)
+
+
 BAD_CONFIGS: dict[str, dict[str, t.Any]] = {
     "other key": {**CONFIG, "DYNAMODB_MAX_RETRY_ATTEMPTS": "many"},
     "no id": {"DYNAMODB_AWS_SECRET_ACCESS_KEY": SECRET, "DYNAMODB_AWS_SESSION_TOKEN": TOKEN},
@@ -214,7 +246,19 @@ BAD_CONFIGS: dict[str, dict[str, t.Any]] = {
     "header bytes": {**CONFIG, "DYNAMODB_EXTRA_HEADERS": {"X-Proxy": HEADER.encode()}},
     "header text": {**CONFIG, "DYNAMODB_EXTRA_HEADERS": f"X-Proxy: {HEADER}"},
     "header half a JSON": {**CONFIG, "DYNAMODB_EXTRA_HEADERS": f'{{"X-Proxy": "{HEADER}"'},
+    "header twice": {**CONFIG, "DYNAMODB_EXTRA_HEADERS": {"X-Proxy": HEADER, "x-proxy": ""}},
+    "header in a name": {**CONFIG, "DYNAMODB_EXTRA_HEADERS": {f"X-Proxy: {HEADER}": ""}},
+    "header in a long name": {**CONFIG, "DYNAMODB_EXTRA_HEADERS": {f"{SECRET}": 5}},
     "host": {**CONFIG, "DYNAMODB_HOST": f"http://user:{SECRET}@localhost"},
+    "host cut off": {**CONFIG, "DYNAMODB_HOST": f"http://user:{TOKEN}"},
+    "host with query": {**CONFIG, "DYNAMODB_HOST": f"http://localhost/?token={TOKEN}"},
+    "host with fragment": {**CONFIG, "DYNAMODB_HOST": f"http://localhost/#{TOKEN}"},
+    "host without colon": {**CONFIG, "DYNAMODB_HOST": f"http//user:{TOKEN}"},
+    "host encoded": {**CONFIG, "DYNAMODB_HOST": f"http://user%3A{TOKEN}%40localhost"},
+    "region": {**CONFIG, "DYNAMODB_REGION": f"{SECRET}/"},
+    "number": {**CONFIG, "DYNAMODB_READ_TIMEOUT_SECONDS": SECRET},
+    "word": {**CONFIG, "DYNAMODB_BILLING_MODE": SECRET},
+    "nested": {**CONFIG, "DYNAMODB_REGION": {"SECRET": [SECRET]}},
 }
 
 
@@ -226,8 +270,7 @@ def test_config_error_shows_no_secret(case: str) -> None:
     with pytest.raises(ConfigError) as raised:
         PynamoDB(app)
 
-    check_shows_no_secret("".join(traceback.format_exception(raised.value)))
-    check_shows_no_secret(shown(raised.value) + repr(raised.value.args))
+    check_shows_no_secret(told_by(raised.value))
 
 
 def test_error_of_meta_shows_no_secret(in_app: InApp) -> None:
@@ -239,8 +282,162 @@ def test_error_of_meta_shows_no_secret(in_app: InApp) -> None:
 
         id = UnicodeAttribute(hash_key=True)
 
-    with in_app({}), pytest.raises(ConfigError) as raised:
+    with in_app(CONFIG), pytest.raises(ConfigError) as raised:
         Bad.get("a")
+
+    check_shows_no_secret(told_by(raised.value))
+
+
+@pytest.mark.once(reason="app.config is read, and no call is sent")
+def test_error_of_the_file_with_the_credentials_shows_no_line_of_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    file = tmp_path / "credentials"
+    file.write_text(f"[default]\naws_secret_access_key {SECRET}\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+
+    with pytest.raises(ConfigError, match="AWS's own configuration can't be read") as raised:
+        PynamoDB(flask.Flask("tests"))
+
+    check_shows_no_secret(told_by(raised.value))
+
+
+def test_warning_that_is_an_error_shows_no_secret() -> None:
+    app = flask.Flask("tests")
+    app.config.from_mapping(CONFIG, DYNAMODB_REGOIN="eu-west-3")
+
+    with pytest.raises(UserWarning, match="DYNAMODB_REGOIN") as raised:
+        PynamoDB(app)
+
+    check_shows_no_secret(told_by(raised.value))
+
+
+class OfUser(UnicodeAttribute):
+    """An attribute whose code fails."""
+
+    def serialize(self, value: t.Any) -> str:
+        raise ZeroDivisionError
+
+    deserialize = serialize
+
+
+class MetaOfUser(type):
+    """A Meta, one value of which is computed, after the credentials were read."""
+
+    @property
+    def table_name_prefix(cls) -> str:
+        raise ZeroDivisionError
+
+    @property
+    def transport(cls) -> str:
+        raise ZeroDivisionError
+
+
+class Fails(Model):
+    class Meta:
+        table_name = "fails"
+        aws_access_key_id = "AKIDOFTHEMODEL"
+        aws_secret_access_key = SECRET
+        aws_session_token = TOKEN
+        extra_headers: t.ClassVar[dict[str, str]] = {"X-Proxy": HEADER}
+
+    id = UnicodeAttribute(hash_key=True)
+    text = OfUser(null=True)
+
+
+class FailsInMeta(Model):
+    class Meta(Fails.Meta, metaclass=MetaOfUser):
+        pass
+
+    id = UnicodeAttribute(hash_key=True)
+
+
+class FailsInSchema(Model):
+    class Meta(Fails.Meta):
+        pass
+
+    id = UnicodeAttribute(hash_key=True)
+
+    @classmethod
+    def _get_schema(cls) -> t.Any:
+        raise ZeroDivisionError
+
+
+def fail(*args: object, **event: object) -> None:
+    raise ZeroDivisionError
+
+
+def get_with_handler(event: str) -> cabc.Callable[[PynamoDB], object]:
+    def get(db: PynamoDB) -> object:
+        events = Book._get_connection().connection.client.meta.events
+        events.register(f"{event}.dynamodb.GetItem", fail)
+
+        try:
+            return Book.get("a")
+        finally:
+            events.unregister(f"{event}.dynamodb.GetItem", fail)
+
+    return get
+
+
+def put_what_is_no_json(db: PynamoDB) -> None:
+    item = {"id": {"S": object()}}
+    db.connection.dispatch("PutItem", {"TableName": "book", "Item": item})
+
+
+FAILING_CODE: dict[str, cabc.Callable[[PynamoDB], object]] = {
+    "json": put_what_is_no_json,
+    "serialize": lambda db: Fails("a", text="b").save(),
+    "deserialize": lambda db: Fails.get("a"),
+    "Meta": lambda db: FailsInMeta.get("a"),
+    "schema": lambda db: FailsInSchema.get("a"),
+    **{
+        event: get_with_handler(event)
+        for event in ("before-call", "request-created", "before-sign", "before-send", "after-call")
+    },
+}
+
+
+@pytest.mark.botocore(reason="handlers of botocore's events are a matter of this transport")
+@pytest.mark.parametrize("case", FAILING_CODE)
+def test_no_frame_of_ours_holds_a_secret_while_code_of_the_app_fails(
+    in_app: InApp, stub: Stub, stub_config: dict[str, t.Any], case: str
+) -> None:
+    stub.always("GetItem", Answer(body={"Item": {"id": {"S": "a"}, "text": {"S": "b"}}}))
+
+    with (
+        in_app(stub_config | CONFIG) as db,
+        pytest.raises((ZeroDivisionError, TypeError)) as raised,
+    ):
+        FAILING_CODE[case](db)
+
+    check_shows_no_secret(told_by(raised.value))
+
+
+@pytest.mark.once(reason="the test names its transport")
+def test_no_frame_of_ours_holds_a_secret_while_a_client_is_made(
+    in_app: InApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Python raises an ImportError for a module that is None.
+    monkeypatch.setitem(sys.modules, "dynamo_ext.transport.direct.client", t.cast(t.Any, None))
+
+    with (
+        in_app(CONFIG, DYNAMODB_TRANSPORT="direct") as db,
+        pytest.raises(ImportError, match="direct") as raised,
+    ):
+        db.connection.list_tables()
+
+    check_shows_no_secret(told_by(raised.value))
+
+
+def test_proxy_that_does_not_answer_keeps_its_password(
+    in_app: InApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://user:{SECRET}@127.0.0.1:9")
+    config = {**CONFIG, "DYNAMODB_HOST": "http://db.example", "DYNAMODB_MAX_RETRY_ATTEMPTS": 0}
+
+    with in_app(config), pytest.raises(PynamoDBException, match="proxy") as raised:
+        Book.get("a")
 
     check_shows_no_secret("".join(traceback.format_exception(raised.value)))
 
@@ -320,7 +517,15 @@ secrets = st.builds(
     "{}{}{}".format, st.text(ALPHABET, max_size=3), st.just(SECRET), st.text(ALPHABET, max_size=3)
 )
 secret_headers = st.dictionaries(st.text(ALPHABET, max_size=10), secrets, max_size=3)
-secret_hosts = st.builds(
+# Without an "@", which alone would be a sign of a password.
+secret_urls = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["http://", "https://", "http//", "http:", "//", ""]),
+    st.sampled_from(["user:", "localhost/?token=", "localhost?", "localhost/#", "localhost:80#a="]),
+    secrets,
+    st.sampled_from(["", "%40localhost", "/", ":80", "&a=b"]),
+)
+secret_hosts = secret_urls | st.builds(
     "{}{}{}{}@{}".format,
     st.sampled_from(["http://", "https://", "", "ftp://", "//"]),
     st.text("u:/?#[]80 ", max_size=5),
@@ -357,3 +562,40 @@ def test_any_mapping_gives_settings_or_a_config_error_that_names_a_key(
 
     assert named
     assert SECRET not in message
+
+
+# Where a secret may have got to by mistake: into any setting, and anywhere in its value.
+misplaced = st.recursive(
+    secrets | secrets.map(str.encode) | secret_urls,
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=2)
+        | st.lists(inner, min_size=1, max_size=2).map(tuple)
+        | st.dictionaries(st.text(max_size=3) | secrets, inner, min_size=1, max_size=2)
+    ),
+    max_leaves=3,
+)
+misplaced_configs = st.dictionaries(
+    st.sampled_from(KEYS) | st.just("DYNAMODB_HOST"),
+    secret_urls | misplaced,
+    min_size=1,
+    max_size=2,
+)
+
+
+def check_refusal_shows_no_secret(read: cabc.Callable[[], object]) -> None:
+    try:
+        read()
+    except ConfigError as refused:
+        check_shows_no_secret(told_by(refused))
+
+
+@pytest.mark.slow
+@pytest.mark.once(reason="app.config is read, and no call is sent")
+@hypothesis.settings(max_examples=examples(100), database=None)
+@hypothesis.given(misplaced_configs)
+def test_no_refusal_shows_a_secret_wherever_it_is(config: dict[str, t.Any]) -> None:
+    config.setdefault("DYNAMODB_REGION", "eu-west-3")
+    declared = {key.removeprefix("DYNAMODB_").lower(): value for key, value in config.items()}
+    declared_meta = type("Meta", (), {"table_name": "book", **declared})
+    check_refusal_shows_no_secret(lambda: Settings.from_mapping(config))
+    check_refusal_shows_no_secret(lambda: meta.resolve("Book", declared_meta, Settings()))

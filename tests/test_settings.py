@@ -473,7 +473,7 @@ def test_wrong_value_in_override_file_is_named(
     done = run_python(PRINT_SETTINGS, "{}", env=override_file("max_retry_attempts = 'many'"))
     assert done.stderr.splitlines()[-1] == (
         "dynamo_ext.errors.ConfigError: 'max_retry_attempts' in the file that PYNAMODB_CONFIG"
-        " names must be a whole number, 0 or more; it is 'many'."
+        " names must be a whole number, from 0 to 1000000; it is 'many'."
     )
 
 

@@ -99,15 +99,22 @@ class AppState:
 
     def _make_binding(self, model: type[pynamodb.models.Model], declared: t.Any) -> Binding:
         snapshot = meta.Snapshot(declared)
-        values = meta.resolve(model.__name__, declared, self.settings)
-        engine = self._use(meta.endpoint(values, self.settings))
+        effective, endpoint = self._resolve(model, declared)
+        engine = self._use(endpoint)
         return Binding(
             snapshot=snapshot,
-            meta=meta.Meta(declared, values),
+            meta=effective,
             connection=TableConnection(
-                self._connect(engine, model.__name__), _describe(model, values["table_name"])
+                self._connect(engine, model.__name__), _describe(model, effective.table_name)
             ),
         )
+
+    def _resolve(
+        self, model: type[pynamodb.models.Model], declared: t.Any
+    ) -> tuple[meta.Meta, Endpoint]:
+        # The values hold credentials: no variable may have them while code of the app runs.
+        values = meta.resolve(model.__name__, declared, self.settings)
+        return meta.Meta(declared, values), meta.endpoint(values, self.settings)
 
     def _use(self, endpoint: Endpoint) -> Engine:
         engine = self._engines.get(endpoint)

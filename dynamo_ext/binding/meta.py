@@ -12,7 +12,12 @@ from ..config.settings import PROVISIONED
 from ..config.settings import SETTINGS
 from ..config.settings import Settings
 from ..config.settings import check_needs
+from ..errors import ConfigError
+from ..errors import without_origin
+from ..printable import escaped
 
+_LONGEST_TABLE_NAME = 255
+_IN_META = tuple(name for name, setting in SETTINGS.items() if setting.meta)
 _NO_VALUES: cabc.Mapping[str, t.Any] = types.MappingProxyType({})
 
 
@@ -130,13 +135,28 @@ def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t
     :raises ConfigError: if a declared value is wrong.
     """
 
+    try:
+        return _resolve(escaped(model_name), declared, settings)
+    except ConfigError as error:
+        refusal = error
+
+    # Tools that report errors show the variables of each frame of the traceback.
+    raise without_origin(refusal)
+
+
+def _resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t.Any]:
+    """As :func:`resolve`. Frames of the error's traceback hold secrets."""
+
     def origin(name: str) -> str:
         return f"'{model_name}.Meta.{name}'"
 
+    # Apart from the checks, so that no variable holds a secret if the user's class raises an error.
+    table_name = _table_name(origin("table_name"), declared)
+    given = {name: getattr(declared, name, None) for name in _IN_META}
     own: dict[str, t.Any] = {
-        name: setting.check(origin(name), value)
-        for name, setting in SETTINGS.items()
-        if setting.meta and (value := getattr(declared, name, None)) is not None
+        name: SETTINGS[name].check(origin(name), value)
+        for name, value in given.items()
+        if value is not None
     }
     together = [name for name, setting in SETTINGS.items() if setting.meta and setting.needs]
 
@@ -147,7 +167,15 @@ def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t
     values = {
         name: getattr(settings, name) for name, setting in SETTINGS.items() if setting.meta
     } | own
-    values["table_name"] = values["table_name_prefix"] + declared.table_name
+    values["table_name"] = values["table_name_prefix"] + table_name
+
+    if values["table_name_prefix"] and len(values["table_name"]) > _LONGEST_TABLE_NAME:
+        where = origin if "table_name_prefix" in own else _key
+        raise ConfigError(
+            f"{where('table_name_prefix')} and {origin('table_name')} must have at most"
+            f" {_LONGEST_TABLE_NAME} characters together, the longest that a table name may be;"
+            f" they have {len(values['table_name'])}."
+        )
 
     if values["extra_headers"] is not None:
         # A change here would have no effect: the engine has a copy of its own.
@@ -159,6 +187,21 @@ def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t
         )
 
     return values
+
+
+def _table_name(origin: str, declared: t.Any) -> str:
+    table_name = declared.table_name
+
+    if not isinstance(table_name, str):
+        raise ConfigError(
+            f"{origin} must be a string, but it is of type {type(table_name).__name__!r}."
+        )
+
+    return table_name
+
+
+def _key(name: str) -> str:
+    return f"'{SETTINGS[name].key}'"
 
 
 def endpoint(values: cabc.Mapping[str, t.Any], settings: Settings) -> Endpoint:

@@ -17,6 +17,7 @@ from pynamodb import constants
 from pynamodb.exceptions import VerboseClientError
 
 from ..concurrency import waiting
+from ..printable import escaped
 
 _logger = logging.getLogger("dynamo_ext.calls")
 
@@ -148,13 +149,13 @@ def _write(level: int, what: str, call: Call) -> None:
             level,
             "%s call: %s of %s, attempts=%d queue_ms=%.1f ms=%.1f capacity=%s error=%s",
             what,
-            call.operation,
-            call.model or call.table_name,
+            escaped(call.operation),
+            escaped(call.model or call.table_name),
             call.attempts,
             call.queue_seconds * 1000,
             call.seconds * 1000,
             call.consumed_capacity,
-            call.error,
+            escaped(call.error),
             extra={"dynamodb_call": call},
         )
 

@@ -18,6 +18,7 @@ from ..models import tables
 from ..models.late_binding import AnyModel
 from ..models.model import Model
 from ..models.model import concrete_models
+from ..printable import escaped
 
 _FAILURES = (ConfigError, pynamodb.exceptions.PynamoDBException, BotoCoreError, ClientError)
 
@@ -45,7 +46,7 @@ def create_tables(click_context: click.Context) -> None:
         try:
             groups = tables.by_table(models)
         except ConfigError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(escaped(error)) from error
 
         for sharing in groups:
             _create_table(sharing)
@@ -53,13 +54,15 @@ def create_tables(click_context: click.Context) -> None:
 
 def _create_table(models: list[AnyModel]) -> None:
     table_name = late_binding.connection(models[0]).table_name
-    click.echo(f"{table_name}: ", nl=False)
+    click.echo(f"{escaped(table_name)}: ", nl=False)
 
     try:
         created = generators.run(tables.create(models, wait=True))
     except _FAILURES as error:
         click.echo("failed")
-        raise click.ClickException(f"Table {table_name!r} was not created: {error}") from error
+        raise click.ClickException(
+            f"Table {table_name!r} was not created: {escaped(error)}"
+        ) from error
 
     click.echo("created" if created else "exists")
 

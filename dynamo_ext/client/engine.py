@@ -199,8 +199,8 @@ class _InProcess:
         deadline.install(client)
         sigv4.install(client)
 
-        if extra_headers := dict(endpoint.extra_headers):
-            add_headers = _AddHeaders(extra_headers)
+        if endpoint.extra_headers:
+            add_headers = _AddHeaders(dict(endpoint.extra_headers))
             client.meta.events.register_first(f"before-send.{_SERVICE}", add_headers)
 
         self.transport = self._make_transport(client, retries)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import difflib
+import os
 import types
 import typing as t
 
@@ -19,6 +20,8 @@ import pynamodb.settings
 
 from ..call_site import warn
 from ..errors import ConfigError
+from ..errors import without_origin
+from ..printable import escaped
 from . import validators
 
 PREFIX = "DYNAMODB_"
@@ -37,10 +40,16 @@ Scope = t.Literal["app", "endpoint", "table"]
 one pool), or one table."""
 
 _DEFAULT_REGION = "us-east-1"
+_URL_VARIABLES = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")
+_NO_URL_VARIABLES = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 _OVERRIDE_FILE = "the file that PYNAMODB_CONFIG names"
 _MODULES_OF_TRANSPORTS = {DIRECT: ("greenlet", "httptools", "orjson")}
 # There cannot be more connections to one address than ports.
 _MOST_CONNECTIONS = 65535
+# With waits of 20 s between them, these take most of a year.
+_MOST_RETRIES = 1_000_000
+# DynamoDB's own limit for its API.
+_MOST_CAPACITY_UNITS = 2**63 - 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -142,12 +151,15 @@ class Settings:
     """Longest wait for a read from a connection, in seconds."""
 
     base_backoff_ms: int = _setting(
-        validators.whole_number(0), 25, scope="endpoint", override_file=True
+        validators.whole_number(0, validators.MOST_MILLISECONDS),
+        25,
+        scope="endpoint",
+        override_file=True,
     )
     """Base of the exponential back-off between retries, in milliseconds."""
 
     max_retry_attempts: int = _setting(
-        validators.whole_number(0), 3, scope="endpoint", override_file=True
+        validators.whole_number(0, _MOST_RETRIES), 3, scope="endpoint", override_file=True
     )
     """How often a failed call is retried; 0 for not at all."""
 
@@ -161,14 +173,18 @@ class Settings:
     )
     """Headers added to every request after it was signed."""
 
-    read_capacity_units: int | None = _setting(validators.whole_number(1), scope="table")
+    read_capacity_units: int | None = _setting(
+        validators.whole_number(1, _MOST_CAPACITY_UNITS), scope="table"
+    )
     """Default read capacity of tables and their indexes."""
 
-    write_capacity_units: int | None = _setting(validators.whole_number(1), scope="table")
+    write_capacity_units: int | None = _setting(
+        validators.whole_number(1, _MOST_CAPACITY_UNITS), scope="table"
+    )
     """Default write capacity of tables and their indexes."""
 
     aws_access_key_id: str | None = _setting(
-        validators.credential, scope="endpoint", secret=True, needs=("aws_secret_access_key",)
+        validators.sent_credential, scope="endpoint", secret=True, needs=("aws_secret_access_key",)
     )
     """Access key. Default: botocore's credential chain."""
 
@@ -178,7 +194,7 @@ class Settings:
     """Secret key that belongs to the access key."""
 
     aws_session_token: str | None = _setting(
-        validators.credential,
+        validators.sent_credential,
         scope="endpoint",
         secret=True,
         needs=("aws_access_key_id", "aws_secret_access_key"),
@@ -231,24 +247,24 @@ class Settings:
         :return: The settings.
         :raises ConfigError: if a value is wrong. The message names the key.
         """
-        _warn_of_unknown_keys(config)
-        _warn_of_override_file()
-        values: dict[str, t.Any] = {}
+        warnings = [*_unknown_keys(config), *_useless_overrides()]
+        settings = refusal = None
 
-        for name, setting in SETTINGS.items():
-            value, origin = config.get(setting.key), f"'{setting.key}'"
+        try:
+            settings = cls(**_read(config))
+        except ConfigError as error:
+            refusal = error
 
-            if value is None and setting.override_file:
-                value = pynamodb.settings.get_settings_value(name)
-                origin = f"'{name}' in {_OVERRIDE_FILE}"
+        # Tools that report errors show the variables of each frame of the traceback.
+        del config
 
-            if value is not None:
-                values[name] = setting.check(origin, value)
+        for message in warnings:
+            warn(message, UserWarning)
 
-        if "region" not in values:
-            values["region"] = _region_of_chain()
+        if refusal is not None:
+            raise without_origin(refusal)
 
-        return cls(**values)
+        return t.cast(Settings, settings)
 
 
 SETTINGS: cabc.Mapping[str, Setting] = types.MappingProxyType(
@@ -258,6 +274,32 @@ SETTINGS: cabc.Mapping[str, Setting] = types.MappingProxyType(
     }
 )
 """The facts of every setting, by its name."""
+
+
+def _read(config: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """The checked values of the settings that are set, by name.
+
+    :raises ConfigError: if a value is invalid. Frames of its traceback hold secrets.
+    """
+    values: dict[str, t.Any] = {}
+
+    for name, setting in SETTINGS.items():
+        value, origin = config.get(setting.key), f"'{setting.key}'"
+
+        if value is None and setting.override_file:
+            value = pynamodb.settings.get_settings_value(name)
+            origin = f"'{name}' in {_OVERRIDE_FILE}"
+
+        if value is not None:
+            values[name] = setting.check(origin, value)
+
+    if "region" not in values:
+        values["region"] = _region_of_chain()
+
+    if "host" not in values:
+        _check_url_of_environment()
+
+    return values
 
 
 def check_needs(values: cabc.Mapping[str, t.Any], describe: cabc.Callable[[str], str]) -> None:
@@ -283,23 +325,24 @@ def _has(values: cabc.Mapping[str, t.Any], name: str) -> bool:
     return values.get(name) is not None
 
 
-def _warn_of_unknown_keys(config: cabc.Mapping[str, t.Any]) -> None:
+def _unknown_keys(config: cabc.Mapping[str, t.Any]) -> cabc.Iterator[str]:
+    """A warning for each key that has our prefix, and is no setting."""
     known = [setting.key for setting in SETTINGS.values()]
 
     for key in config:
         if not str(key).startswith(PREFIX) or key in known:
             continue
 
-        message = f"'{key}' is not a setting of dynamo-ext and has no effect."
+        message = f"'{escaped(key)}' is not a setting of dynamo-ext and has no effect."
 
         if nearest := difflib.get_close_matches(key, known, n=1, cutoff=0):
             message += f" Did you mean '{nearest[0]}'?"
 
-        warn(message, UserWarning)
+        yield message
 
 
-def _warn_of_override_file() -> None:
-    """Warn of the settings in the override file that have no effect: PynamoDB's and ours."""
+def _useless_overrides() -> cabc.Iterator[str]:
+    """A warning for each setting in the override file that has no effect: PynamoDB's and ours."""
     for name in sorted({*pynamodb.settings.default_settings_dict, *SETTINGS}):
         setting = SETTINGS.get(name)
 
@@ -312,7 +355,20 @@ def _warn_of_override_file() -> None:
             if setting is not None:
                 message += f" Set '{setting.key}' in app.config instead."
 
-            warn(message, UserWarning)
+            yield message
+
+
+def _check_url_of_environment() -> None:
+    """Check the URL that botocore takes where no host is set: it shows it in its own messages.
+
+    :raises ConfigError: if the URL is invalid, or may hold a secret.
+    """
+    # In botocore's order. It takes an empty one for none.
+    names = [name for name in _URL_VARIABLES if os.environ.get(name)]
+
+    if names and os.environ.get(_NO_URL_VARIABLES, "").lower() != "true":
+        check = validators.url_or(None)
+        check(f"the environment variable '{names[0]}'", os.environ[names[0]])
 
 
 def _region_of_chain() -> str:
@@ -325,9 +381,11 @@ def _region_of_chain() -> str:
     try:
         region: str | None = botocore.session.get_session().get_config_variable("region")
     except botocore.exceptions.BotoCoreError as error:
+        # The cause of this error may hold a line of the file with the credentials.
         raise ConfigError(
-            f"'{setting.key}' is not set and AWS's own configuration can't be read: {error}"
-        ) from error
+            f"'{setting.key}' is not set and AWS's own configuration can't be read:"
+            f" {escaped(error)}"
+        ) from None
 
     if region is None:
         return _DEFAULT_REGION

@@ -31,6 +31,7 @@ import typing as t
 
 from ..concurrency.process_local import ProcessLocal
 from ..errors import ConfigError
+from ..printable import escaped
 from . import server
 from .server import HOST
 from .server import Process
@@ -394,7 +395,9 @@ def _failure(what: str, owner: Process) -> RuntimeError:
     for file in (log, _path(owner, "engine")):
         file.unlink(missing_ok=True)
 
-    return RuntimeError(f"the embedded engine {what}: {text or 'it has said nothing'}")
+    # Indented, so that no further line can be taken for one of the app's own log.
+    shown = "\n    ".join(map(escaped, text.splitlines())) or "it has said nothing"
+    return RuntimeError(f"the embedded engine {what}: {shown}")
 
 
 def _path(owner: Process, suffix: str) -> pathlib.Path:

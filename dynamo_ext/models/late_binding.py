@@ -11,6 +11,7 @@ import pynamodb.models
 
 from ..binding import context
 from ..client.connection import TableConnection
+from ..printable import escaped
 
 DECLARED_META: t.Final = "_dynamo_ext_declared_meta"
 """The attribute of a model that holds the ``Meta`` it declares."""
@@ -29,8 +30,7 @@ def declared_meta(model: AnyModel) -> t.Any:
         return getattr(model, DECLARED_META)
     except AttributeError:
         raise AttributeError(
-            f"{model.__module__}.{model.__qualname__} has no 'Meta':"
-            " a model needs 'class Meta:' with a 'table_name'."
+            f"{_name_of(model)} has no 'Meta': a model needs 'class Meta:' with a 'table_name'."
         ) from None
 
 
@@ -53,8 +53,10 @@ def connection(model: AnyModel) -> TableConnection:
     declared = declared_meta(model)
 
     if getattr(declared, "table_name", None) is None:
-        raise AttributeError(
-            f"{model.__module__}.{model.__qualname__}.Meta has no 'table_name': a model needs one."
-        )
+        raise AttributeError(f"{_name_of(model)}.Meta has no 'table_name': a model needs one.")
 
     return context.state().bind(model, declared).connection
+
+
+def _name_of(model: AnyModel) -> str:
+    return escaped(f"{model.__module__}.{model.__qualname__}")
