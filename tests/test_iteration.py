@@ -19,6 +19,7 @@ from quart import Quart
 
 import stub as stubs
 from dynamo_ext.concurrency import decode_lock
+from dynamo_ext_async import CallTimeout
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async import UnprocessedKeys
@@ -556,6 +557,58 @@ async def test_a_failing_segment_ends_a_parallel_scan(
             await anext(Entry.aparallel_scan(3))
 
         await until(lambda: db.pool.in_use == 0)
+
+
+async def test_a_queued_parallel_scan_ends_with_the_time_of_its_call(
+    db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    app = Quart(__name__)
+    app.config.from_mapping(
+        stub_config, DYNAMODB_MAX_POOL_CONNECTIONS=1, DYNAMODB_CALL_TIMEOUT_SECONDS=0.05
+    )
+    db.init_app(app)
+
+    async with app.app_context():
+        slot = await db.pool.aacquire(1)
+
+        with pytest.raises(CallTimeout):
+            await anext(Entry.aparallel_scan(2))
+
+        slot.release()
+        await until(lambda: (db.pool.in_use, db.pool.waiting) == (0, 0))
+
+    assert stub.requests == []
+
+
+async def test_an_app_that_stops_waits_for_a_parallel_scan(
+    db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    app = Quart(__name__)
+    app.config.from_mapping(stub_config)
+    db.init_app(app)
+    stub.always("Scan", stubs.held(page(0, 2, last=True)))
+    stopped: list[int] = []
+
+    async def scan() -> None:
+        async with app.app_context():
+            assert len([entry async for entry in Entry.aparallel_scan(2)]) == 4
+
+    async def stop() -> None:
+        await app.shutdown()
+        stopped.append(stub.answers)
+
+    await app.startup()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(scan)
+        await until(lambda: stub.in_flight == 2)
+        tasks.start_soon(stop)
+        # Several looks at what is in flight.
+        await anyio.sleep(0.3)
+        assert stopped == []
+        stub.release()
+
+    assert stopped == [2]
 
 
 @pytest.mark.parametrize("segments", [0, -1, 1_000_001])

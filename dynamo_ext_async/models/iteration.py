@@ -93,18 +93,6 @@ class Pages(t.Generic[T]):
         self._go_on(page)
         return page
 
-    def fetch(self) -> Page[T] | None:
-        """Fetch the next page in this thread.
-
-        :return: The page, or ``None`` after the last one.
-        """
-        if self._are_exhausted:
-            return None
-
-        page = self._fetch(copy.copy(self.pages), None)
-        self._go_on(page)
-        return page
-
     def _go_on(self, page: Page[T] | None) -> None:
         if page is not None:
             self.pages = page.pages

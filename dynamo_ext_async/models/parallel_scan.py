@@ -1,22 +1,23 @@
 """A scan of several segments at once.
 
-Each segment has a thread of its own while it fetches a page. Tasks would need a task group, which
-can't stay open between two items of an iterator.
+Each segment has a task of its own while it fetches a page, in a worker or in the hub as any other
+call: with a slot, under the app's limits, and waited for when the app stops.
 """
 
 from __future__ import annotations
 
 import collections
 import collections.abc as cabc
-import contextvars
-import threading
+import functools
 import typing as t
 
 import aiologic
+import anyio
 import pynamodb.models
 
 from dynamo_ext.client.connection import Connection
 
+from ..execution import background
 from .iteration import Page
 from .iteration import Pages
 from .iteration import Undecodable
@@ -44,6 +45,7 @@ class ParallelScan(cabc.AsyncIterator[T]):
         self._connection = connection
         self._idle = collections.deque(segments)
         self._fetching = 0
+        self._scopes: set[anyio.CancelScope] = set()
         self._arrived: aiologic.SimpleQueue[_Arrival[T]] = aiologic.SimpleQueue()
         self._items: collections.deque[T | Undecodable] = collections.deque()
         self._limit = limit
@@ -60,7 +62,7 @@ class ParallelScan(cabc.AsyncIterator[T]):
 
             return self._take()
         except BaseException:
-            self._closed = True
+            self._close()
             raise
 
     @property
@@ -71,8 +73,14 @@ class ParallelScan(cabc.AsyncIterator[T]):
     async def aclose(self) -> None:
         """End the iteration; for :func:`contextlib.aclosing`. A page that is being fetched is
         dropped when it arrives."""
-        self._closed = True
+        self._close()
         self._items.clear()
+
+    def _close(self) -> None:
+        self._closed = True
+
+        for scope in self._scopes:
+            scope.cancel()
 
     def _take(self) -> T:
         if self._limit is not None:
@@ -92,8 +100,11 @@ class ParallelScan(cabc.AsyncIterator[T]):
         segment, page = await self._arrived.async_get()
         self._fetching -= 1
 
-        if isinstance(page, BaseException):
+        if isinstance(page, Exception):
             raise page
+
+        if isinstance(page, BaseException):
+            raise RuntimeError("The task that fetched a page of the scan was cancelled.") from page
 
         if page is not None:
             self._idle.append(segment)
@@ -102,22 +113,25 @@ class ParallelScan(cabc.AsyncIterator[T]):
 
     def _start_idle(self) -> None:
         while self._idle and self._fetching < self._connection.engine.pool.size:
-            context = contextvars.copy_context()
-            arguments = (self._fetch, self._idle.popleft())
-            threading.Thread(target=context.run, args=arguments, name="parallel scan").start()
+            background.start(functools.partial(self._fetch, self._idle.popleft()))
             self._fetching += 1
 
-    def _fetch(self, segment: Pages[T]) -> None:
-        """Fetch a segment's next page, in a thread of its own, and report it."""
-        try:
-            page = self._fetch_in_slot(segment)
-        except BaseException as error:
-            self._arrived.put((segment, error))
-        else:
-            self._arrived.put((segment, page))
+    async def _fetch(self, segment: Pages[T]) -> None:
+        """Fetch a segment's next page, in a task of its own, and report it."""
+        outcome: Page[T] | BaseException | None = None
 
-    def _fetch_in_slot(self, segment: Pages[T]) -> Page[T] | None:
-        timeout = self._connection.policy.settings.pool_timeout_seconds
+        with anyio.CancelScope() as scope:
+            self._scopes.add(scope)
 
-        with self._connection.engine.pool.acquire(timeout):
-            return None if self._closed else segment.fetch()
+            try:
+                # The iteration may have ended since this task was started.
+                outcome = None if self._closed else await segment.next()
+            except Exception as error:
+                outcome = error
+            except BaseException as error:
+                outcome = None if self._closed else error
+                raise
+            finally:
+                self._scopes.discard(scope)
+                # Whatever has happened: several tasks may wait for what arrives.
+                self._arrived.put((segment, outcome))
