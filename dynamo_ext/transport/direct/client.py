@@ -1,8 +1,8 @@
 """``DYNAMODB_TRANSPORT = "direct"``: from a call's parameters to its reply, past most of botocore.
 
 botocore builds each request from scratch, through its events. Here a template is kept for each
-operation. botocore opens each connection, with the first request on it; the following requests go
-over that connection directly. Retries, errors, credentials and endpoints are botocore's. Calls that
+operation. urllib3 opens each connection, with botocore's settings; requests go over it directly.
+Retries, errors, credentials and endpoints are botocore's. Calls that
 a template can't describe go by botocore altogether.
 """
 
@@ -43,6 +43,7 @@ from .connections import BrokenConnection
 from .connections import IdleConnections
 from .connections import NoReplyInTime
 from .http11 import Reply
+from .opening import open_connection
 from .response import Response
 from .template import Operation
 from .template import Request
@@ -280,10 +281,17 @@ class DirectTransport:
         return request
 
     def _send(self, request: Request) -> Response:
-        connection = self._connections.take()
+        origin = request.template.origin
+        home = self._connections.home(origin)
+        connection = self._connections.take(home)
+        in_other_thread = waiting.current.get().in_other_thread
 
         if connection is None:
-            return waiting.current.get().in_other_thread(lambda: self._send_by_botocore(request))
+            url, session = request.template.url, self._endpoint.http_session
+            connection = in_other_thread(lambda: open_connection(session, url))
+
+        if connection is None:
+            return in_other_thread(lambda: self._send_by_botocore(request))
 
         failure: Exception
 
@@ -296,7 +304,7 @@ class DirectTransport:
         else:
             return Response(request.template.url, answer)
         finally:
-            self._connections.give(connection)
+            self._connections.give(connection, origin, home)
 
         raise failure
 
@@ -304,17 +312,8 @@ class DirectTransport:
         session, url = self._endpoint.http_session, request.template.url
         headers = t.cast(t.Any, HeadersDict(request.headers))
         response = session.send(AWSPreparedRequest("POST", url, headers, request.body, False))
-        self._adopt_connections(session, url)
         received = {name.lower(): value for name, value in response.headers.items()}
         return Response(url, Reply(response.status_code, received, response.content))
-
-    def _adopt_connections(self, session: t.Any, url: str) -> None:
-        proxy_url = session._proxy_config.proxy_url_for(url)
-
-        # A forwarding proxy wants another request line, which only urllib3 writes.
-        if session._get_request_target(url, proxy_url) == session._path_url(url):
-            manager = session._get_connection_manager(url, proxy_url)
-            self._connections.adopt(manager.connection_from_url(url))
 
     def _patience(self) -> float:
         limit = deadline.current()
