@@ -36,6 +36,7 @@ from ...concurrency import waiting
 from ...concurrency.process_local import ProcessLocal
 from .. import parser
 from ..by_botocore import BotocoreTransport
+from ..hooks import Hooks
 from ..protocol import Params
 from ..protocol import Parsed
 from . import template
@@ -91,6 +92,7 @@ class DirectTransport:
 
     :param client: A botocore client.
     :param retry: Its retries.
+    :param hooks: What is hooked into it.
     :param read_timeout_seconds: Longest wait for the next bytes of a reply, in seconds.
     :param max_attempts: How often a call is sent at most.
     :param extra_headers: Added to each request after it was signed.
@@ -100,6 +102,7 @@ class DirectTransport:
         self,
         client: t.Any,
         retry: Retry,
+        hooks: Hooks,
         *,
         read_timeout_seconds: float,
         max_attempts: int,
@@ -107,12 +110,13 @@ class DirectTransport:
     ) -> None:
         self._client = client
         self._retry = retry
+        self._hooks = hooks
         self._read_timeout_seconds = read_timeout_seconds
         self._max_attempts = max_attempts
         self._extra_headers = extra_headers
         self._credentials: t.Any = client._request_signer._credentials
         self._endpoint: t.Any = client._endpoint
-        self._by_botocore = BotocoreTransport(client)
+        self._by_botocore = BotocoreTransport(client, hooks)
         self._context = {
             "client_region": client.meta.region_name,
             "client_config": client.meta.config,
@@ -126,16 +130,24 @@ class DirectTransport:
 
     @property
     def waits_cooperatively(self) -> bool:
-        """Whether a call made now would not first wait for credentials, which botocore fetches."""
-        return self._credentials is not None and not _must_be_renewed(self._credentials)
+        """Whether a call made now would neither first wait for credentials, which botocore fetches,
+        nor go by botocore, because something is hooked into it."""
+        return (
+            self._credentials is not None
+            and not _must_be_renewed(self._credentials)
+            and not self._hooks.are_there
+        )
 
     def send(self, operation_name: str, params: Params) -> Parsed:
         """Send one call. As :meth:`Transport.send`."""
         call = self._begin(operation_name, params)
 
         if call is None:
-            return self._by_botocore.send(operation_name, params)
+            return waiting.current.get().in_other_thread(
+                lambda: self._by_botocore.send(operation_name, params)
+            )
 
+        record.sent_by("direct")
         answer, error = self._attempt(call)
 
         if answer is None or not _is_success(answer):
@@ -170,7 +182,7 @@ class DirectTransport:
         self._by_botocore.abandon()
 
     def _begin(self, operation_name: str, params: Params) -> _Call | None:
-        if self._credentials is None or _names_an_arn(params):
+        if self._credentials is None or _names_an_arn(params) or self._hooks.are_in(operation_name):
             return None
 
         credentials = self._freeze(self._credentials)
