@@ -27,6 +27,12 @@ _SERVICE = "dynamodb"
 _OURS = __name__.partition(".")[0]
 _STOCK = frozenset({"botocore", "urllib3", _OURS})
 _MOTO = "moto"
+_BaseClient: t.Any = botocore.client.BaseClient
+_Endpoint: t.Any = botocore.endpoint.Endpoint
+_HTTPSession: t.Any = botocore.httpsession.URLLib3Session
+_HTTPPool: t.Any = botocore.awsrequest.AWSHTTPConnectionPool
+_HTTPSPool: t.Any = botocore.awsrequest.AWSHTTPSConnectionPool
+_UrllibPool: t.Any = urllib3.HTTPConnectionPool
 _EVENTS = (
     "provide-client-params",
     "before-parameter-build",
@@ -60,22 +66,19 @@ def _package(module: t.Any) -> str:
     return str(module).partition(".")[0]
 
 
-def _entry_point(owner: t.Any, name: str) -> tuple[t.Any, str, t.Any]:
-    """An attribute of a class that each of botocore's calls passes, and what it is as it comes."""
-    value = getattr(owner, name)
-    # It may be replaced already.
-    return owner, name, value if _is_stock(value) else None
+def _entry_points() -> tuple[t.Any, ...]:
+    """What each of botocore's calls passes: tools that trace or mock replace these."""
+    return (
+        _BaseClient._make_api_call,
+        _Endpoint.make_request,
+        _HTTPSession.send,
+        _HTTPPool.ConnectionCls,
+        _HTTPSPool.ConnectionCls,
+        _UrllibPool.urlopen,
+    )
 
 
-# Tools that trace or mock replace these.
-_ENTRY_POINTS = (
-    _entry_point(botocore.client.BaseClient, "_make_api_call"),
-    _entry_point(botocore.endpoint.Endpoint, "make_request"),
-    _entry_point(botocore.httpsession.URLLib3Session, "send"),
-    _entry_point(botocore.awsrequest.AWSHTTPConnectionPool, "ConnectionCls"),
-    _entry_point(botocore.awsrequest.AWSHTTPSConnectionPool, "ConnectionCls"),
-    _entry_point(urllib3.HTTPConnectionPool, "urlopen"),
-)
+_as_it_comes = tuple(value if _is_stock(value) else None for value in _entry_points())
 
 
 @dataclasses.dataclass
@@ -134,21 +137,24 @@ class Hooks:
 
     def _is_patched(self) -> bool:
         """Whether anything takes the place of what botocore calls."""
-        for owner, name, stock in _ENTRY_POINTS:
-            value = getattr(owner, name)
+        entry_points = _entry_points()
 
-            if value is not stock and not _is_stock(value):
-                return True
+        # They differ, and still may be stock, if they were replaced when this module was imported.
+        if entry_points != _as_it_comes and not all(map(_is_stock, entry_points)):
+            return True
 
+        endpoint, http_session = self._endpoint, self._http_session
         return (
-            self._client._endpoint is not self._endpoint
-            or self._endpoint.http_session is not self._http_session
-            or "make_request" in vars(self._endpoint)
-            or "send" in vars(self._http_session)
+            self._client._endpoint is not endpoint
+            or endpoint.http_session is not http_session
+            or "make_request" in endpoint.__dict__
+            or "send" in http_session.__dict__
         )
 
     def _found(self) -> _Found:
-        self.add_builtin_handlers()
+        if len(botocore.handlers.BUILTIN_HANDLERS) != self._builtin_handlers:
+            self.add_builtin_handlers()
+
         # botocore replaces this cache whenever a handler is registered or unregistered, so its
         # identity says whether what was found is still true.
         version = self._emitter._lookup_cache
@@ -185,7 +191,7 @@ class Hooks:
             at_first = list(self._at_first._handlers.prefix_search(name))
             now = list(self._emitter._handlers.prefix_search(name))
             found += [h for h in now if h not in at_first or not _is_of_botocore(h)]
-            found += [h for h in at_first if h not in now]
+            found += [h for h in at_first if h not in now and _is_of_botocore(h)]
 
         return found
 
