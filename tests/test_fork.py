@@ -157,6 +157,45 @@ def test_each_process_reads_its_own_answers(
     assert len(set(ids)) == len(ids) == 6 + 3 * 4
 
 
+KEPT_CLIENT = """
+client = db.connection.client
+
+
+def get(key):
+    reply = client.get_item(TableName="item", Key={"id": {"S": key}})
+    assert reply["Item"]["id"]["S"] == key, (reply, key)
+
+
+get("parent-1")
+get("parent-2")
+
+
+def child():
+    for number in range(4):
+        get(f"child-{number}")
+
+
+pid = fork(child)
+get("parent-3")
+get("parent-4")
+wait(pid)
+"""
+
+
+def test_a_client_that_the_app_keeps_does_not_take_the_connections_of_the_parent(
+    run_python: RunPython, settings: dict[str, t.Any], stub: Stub
+) -> None:
+    """On the transport ``botocore``, its connections are botocore's own business."""
+    stub.always("GetItem", late)
+    run(run_python, KEPT_CLIENT, {**settings, "DYNAMODB_TRANSPORT": "direct"})
+    peers = {
+        name: {request.peer for request in stub.requests if name in request.content.decode()}
+        for name in ("parent", "child")
+    }
+    assert len(peers["parent"]) == 1
+    assert not peers["parent"] & peers["child"]
+
+
 AWAITED = """
 async def aget(*keys):
     for key in keys:
