@@ -16,6 +16,7 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.indexes import AllProjection
 from pynamodb.indexes import GlobalSecondaryIndex
 from quart import Quart
+from quart_trio import QuartTrio
 
 import stub as stubs
 from dynamo_ext.concurrency import decode_lock
@@ -581,9 +582,9 @@ async def test_a_queued_parallel_scan_ends_with_the_time_of_its_call(
 
 
 async def test_an_app_that_stops_waits_for_a_parallel_scan(
-    db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]
+    db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any], anyio_backend: tuple[str, t.Any]
 ) -> None:
-    app = Quart(__name__)
+    app = QuartTrio(__name__) if anyio_backend[0] == "trio" else Quart(__name__)
     app.config.from_mapping(stub_config)
     db.init_app(app)
     stub.always("Scan", stubs.held(page(0, 2, last=True)))
