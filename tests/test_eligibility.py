@@ -6,13 +6,13 @@ import collections.abc as cabc
 import contextlib
 import datetime
 import enum
-import functools
 import logging
 import threading
 import typing as t
 from unittest import mock
 
 import anyio
+import pynamodb.exceptions
 import pytest
 from pynamodb.attributes import Attribute
 from pynamodb.attributes import DiscriminatorAttribute
@@ -109,19 +109,18 @@ class Loud(UnicodeAttribute):
         return saw(super().deserialize(value))
 
 
-class Base(Model):
-    class Meta:
-        table_name = "base"
-
-    id = UnicodeAttribute(hash_key=True)
-    kind = DiscriminatorAttribute()
-
-
 class Shape(MapAttribute[str, t.Any]):
-    kind = DiscriminatorAttribute()
+    kind: t.Any = t.cast(t.Any, DiscriminatorAttribute)()
 
 
 async def test_discriminated_subclasses_that_override(stocked: Stub) -> None:
+    class Base(Model):
+        class Meta:
+            table_name = "base"
+
+        id = UnicodeAttribute(hash_key=True)
+        kind: t.Any = t.cast(t.Any, DiscriminatorAttribute)()
+
     class Deserializes(Base, discriminator="deserializes"):
         def deserialize(self, attribute_values: t.Any) -> None:
             saw()
@@ -135,9 +134,15 @@ async def test_discriminated_subclasses_that_override(stocked: Stub) -> None:
     class HasOwnAttribute(Base, discriminator="attribute"):
         name = Loud(null=True)
 
-    for kind in ("deserializes", "initialises", "attribute"):
+    models = {
+        "deserializes": Deserializes,
+        "initialises": Initialises,
+        "attribute": HasOwnAttribute,
+    }
+
+    for kind, model in models.items():
         stored(stocked, kind={"S": kind}, name={"S": "n"})
-        await Base.aget("a")
+        assert type(await Base.aget("a")) is model
         assert len([item async for item in Base.ascan()]) == 1
 
     assert len(names) >= 4
@@ -150,7 +155,7 @@ async def test_subclasses_that_are_defined_after_the_first_call(stocked: Stub) -
             table_name = "root"
 
         id = UnicodeAttribute(hash_key=True)
-        kind = DiscriminatorAttribute()
+        kind: t.Any = t.cast(t.Any, DiscriminatorAttribute)()
 
     class Plain(Root, discriminator="plain"):
         pass
@@ -158,7 +163,7 @@ async def test_subclasses_that_are_defined_after_the_first_call(stocked: Stub) -
     stored(stocked, kind={"S": "plain"})
 
     with where_calls_end() as ended:
-        await Root.aget("a")
+        assert type(await Root.aget("a")) is Plain
 
     assert ended == [BESIDE_HUB]
 
@@ -168,15 +173,15 @@ async def test_subclasses_that_are_defined_after_the_first_call(stocked: Stub) -
             super().__init__(*args, **kwargs)
 
     stored(stocked, kind={"S": "late"})
-    await Root.aget("a")
+    assert type(await Root.aget("a")) is Late
     assert len(names) == 1
     assert HUB not in names
 
 
 class Circle(Shape, discriminator="circle"):
-    def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
+    def __init__(self, **attributes: t.Any) -> None:
         saw()
-        super().__init__(*args, **kwargs)
+        t.cast(t.Any, super()).__init__(**attributes)
 
 
 class WithDiscriminatedMap(Model):
@@ -384,7 +389,10 @@ async def test_patches_of_a_model(stocked: Stub, is_late: bool) -> None:
     with mock.patch.object(Patched, "get", lambda *args: saw(usual(*args))):
         await Patched.aget("a")
 
-    with mock.patch.object(Patched, "serialize", lambda *args, **more: saw({"id": {"S": "a"}})):
+    def serialize(*args: t.Any, **more: t.Any) -> t.Any:
+        return saw({"id": {"S": "a"}})
+
+    with mock.patch.object(Patched, "serialize", serialize):
         await item.asave()
 
     assert len(names) == 2
@@ -477,7 +485,7 @@ async def test_an_error_of_the_model_s_own(stocked: Stub) -> None:
         class Meta:
             table_name = "missing"
 
-        class DoesNotExist(Model.DoesNotExist):
+        class DoesNotExist(pynamodb.exceptions.DoesNotExist):
             def __init__(self, *args: t.Any) -> None:
                 saw()
                 super().__init__(*args)
@@ -524,6 +532,9 @@ class Berlin(datetime.tzinfo):
     def utcoffset(self, dt: object) -> datetime.timedelta:
         return t.cast(datetime.timedelta, saw(datetime.timedelta(hours=1)))
 
+    def tzname(self, dt: object) -> str:
+        return "Berlin"
+
     def dst(self, dt: object) -> datetime.timedelta:
         return datetime.timedelta()
 
@@ -564,7 +575,7 @@ async def test_values_of_the_app_s_own_classes(stocked: Stub) -> None:
         lambda: Values("a", json=Numbers(b=1)).asave(),
         lambda: Values("a", json=[{"c": Numbers(b=1)}]).asave(),
         lambda: Values("a", time=datetime.datetime.now(Berlin())).asave(),
-        lambda: Values("a", inner=Fancy(names=[])).asave(),
+        lambda: Values("a", inner=t.cast(t.Any, Fancy)(names=[])).asave(),
         lambda: Values("a").asave(condition=(Values.id == Key("a")) & Values.json.exists()),
         lambda: Values("a").aupdate([Values.id.set(Key("a"))]),
         lambda: anext(Values.aquery("a", filter_condition=Values.id == Key("a"))),
@@ -581,7 +592,9 @@ async def test_values_of_the_app_s_own_classes(stocked: Stub) -> None:
 async def test_ordinary_values_do_not_count(stocked: Stub) -> None:
     stored(stocked)
     now = datetime.datetime.now(datetime.UTC)
-    item = Values("a", number=1, json={"b": [1, None]}, time=now, inner=Inner(names=[]))
+    item = Values(
+        "a", number=1, json={"b": [1, None]}, time=now, inner=t.cast(t.Any, Inner)(names=[])
+    )
 
     with where_calls_end() as ended:
         await item.asave(condition=Values.id.does_not_exist() | (Values.number > 3))
@@ -591,23 +604,29 @@ async def test_ordinary_values_do_not_count(stocked: Stub) -> None:
     assert ended == [BESIDE_HUB] * 3
 
 
+class Handler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        saw()
+
+
 async def test_receivers_and_handlers_of_log_records(stocked: Stub) -> None:
     """They are code of the app, too, and may take any lock."""
 
     def receive(sender: t.Any, call: dynamo_ext.Call) -> None:
         saw()
 
-    handler = logging.Handler()
-    handler.emit = saw  # type: ignore[method-assign]
+    handler = Handler()
     logger = logging.getLogger("dynamo_ext")
     logger.addHandler(handler)
 
     try:
         stocked.next("GetItem", stubs.INTERNAL_ERROR)
 
-        with dynamo_ext.call_finished.connected_to(receive):
-            with pytest.raises(Exception, match="InternalServerError"):
-                await Values.aget("a")
+        with (
+            dynamo_ext.call_finished.connected_to(receive),
+            pytest.raises(Exception, match="InternalServerError"),
+        ):
+            await Values.aget("a")
     finally:
         logger.removeHandler(handler)
 
@@ -616,8 +635,7 @@ async def test_receivers_and_handlers_of_log_records(stocked: Stub) -> None:
 
 
 async def test_debug_records_of_the_libraries(stocked: Stub) -> None:
-    handler = logging.Handler()
-    handler.emit = saw  # type: ignore[method-assign]
+    handler = Handler()
     logger = logging.getLogger("pynamodb")
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
@@ -641,7 +659,7 @@ async def test_a_lock_of_the_app_stops_nothing(stocked: Stub) -> None:
             table_name = "outer"
 
         id = UnicodeAttribute(hash_key=True)
-        kind = DiscriminatorAttribute()
+        kind: t.Any = t.cast(t.Any, DiscriminatorAttribute)()
 
     class Locks(Outer, discriminator="locks"):
         def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
@@ -654,7 +672,10 @@ async def test_a_lock_of_the_app_stops_nothing(stocked: Stub) -> None:
         "GetItem", lambda request: Answer(body={"Item": {"id": {"S": "a"}, "kind": {"S": "locks"}}})
     )
 
+    async def get() -> None:
+        assert type(await Outer.aget("a")) is Locks
+
     with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             for _ in range(10):
-                tasks.start_soon(functools.partial(Outer.aget, "a"))
+                tasks.start_soon(get)

@@ -11,10 +11,12 @@ import logging
 import os
 import re
 import socket
+import sys
 import threading
 import time
 import types
 import typing as t
+import weakref
 
 import anyio
 import pytest
@@ -520,8 +522,6 @@ def test_trio_while_it_is_being_imported(
     make_app: MakeApp, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another thread imports it: it stands in ``sys.modules`` before it has any content."""
-    import sys
-
     app = make_app(DYNAMODB_TRANSPORT=transport)
 
     async def main() -> None:
@@ -542,8 +542,6 @@ def test_trio_while_it_is_being_imported(
 
 
 async def test_an_ended_hub_keeps_nothing(make_app: MakeApp) -> None:
-    import weakref
-
     app = make_app()
 
     async with app.app_context():

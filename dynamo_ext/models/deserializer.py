@@ -195,7 +195,7 @@ class _Step:
     @property
     def calls(self) -> cabc.Iterable[t.Any]:
         """What is called to read the attribute and to set its default."""
-        attribute = t.cast(t.Any, self.attribute)
+        attribute: t.Any = self.attribute
 
         if self.is_left_to_pynamodb:
             yield from (attribute.get_value, attribute.deserialize)

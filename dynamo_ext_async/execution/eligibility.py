@@ -28,7 +28,6 @@ from pynamodb.attributes import DynamicMapAttribute
 from pynamodb.attributes import MapAttribute
 from pynamodb.attributes import UnicodeAttribute
 
-from dynamo_ext.binding import meta
 from dynamo_ext.models import deserializer
 from dynamo_ext.models import late_binding
 from dynamo_ext.models.model import Model
@@ -43,7 +42,7 @@ _BUILTIN_FUNCTIONS = (
     types.MethodDescriptorType,
     types.WrapperDescriptorType,
 )
-# An app may define these: no call uses them.
+# An app may define these: no call uses them. Other special names are Python's own hooks.
 _HARMLESS = frozenset(
     {
         "__annotate__",
@@ -53,8 +52,14 @@ _HARMLESS = frozenset(
         "__dir__",
         "__eq__",
         "__format__",
+        "__ge__",
+        "__gt__",
         "__hash__",
+        "__html__",
         "__init_subclass__",
+        "__json__",
+        "__le__",
+        "__lt__",
         "__ne__",
         "__repr__",
         "__rich_repr__",
@@ -78,13 +83,16 @@ _MOST_VALUES = 10_000
 _botocore_logger = logging.getLogger("botocore")
 _pynamodb_logger = logging.getLogger("pynamodb")
 
+_class_of: cabc.Callable[[t.Any], type[t.Any]] = type
+_names_of: cabc.Callable[[t.Any], dict[str, t.Any]] = vars
 
 _OF_PYTHON = frozenset({"abc", "builtins", "collections.abc", "typing"})
 
 # What PynamoDB keeps on an instance of a model or map.
 _OWN_NAMES = frozenset({"attribute_kwargs", "attribute_values"})
 
-Namespace = cabc.Mapping[t.Any, t.Any]
+# Those that calls were made of so far. They live as long as the process.
+_functions_of_libraries: set[cabc.Callable[..., t.Any]] = set()
 
 
 class _Declared(Model):
@@ -109,8 +117,12 @@ def are_plain(*values: t.Any) -> bool:
 
     :param values: The method, bound to its model or instance, and its arguments.
     """
+    left = [value for value in values if not _is_simple(value)]
+
+    if not left:
+        return True
+
     search = _Search()
-    left = list(values)
 
     for _ in range(_MOST_VALUES):
         if not left:
@@ -124,6 +136,16 @@ def are_plain(*values: t.Any) -> bool:
         left.extend(parts)
 
     return False
+
+
+def _is_simple(value: t.Any) -> bool:
+    """Whether a value is plain at first sight, as in most calls."""
+    kind = _class_of(value)
+    return kind in _SCALARS or (
+        kind is types.MethodType
+        and isinstance(value.__self__, type)
+        and value.__func__ in _functions_of_libraries
+    )
 
 
 def _someone_listens() -> bool:
@@ -154,25 +176,33 @@ class _Decision:
 
     def __init__(self) -> None:
         self.is_plain: bool = False
-        self._seen: dict[int, tuple[Namespace, tuple[t.Any, ...]]] = {}
+        self._noted: set[int] = set()
+        self._values: list[cabc.Iterable[t.Any]] = []
+        """What namespaces hold, as it is at any time."""
 
-    def note(self, names: Namespace) -> None:
-        """Note what a namespace holds now."""
-        self._seen[id(names)] = names, tuple(names.values())
+        self._values_then: list[tuple[t.Any, ...]] = []
+        """What they held when it was read."""
 
-    def note_class(self, kind: type) -> None:
-        """Note what a class holds now."""
-        # vars() of a class is a new object each time.
-        self._seen[id(kind)] = vars(kind), tuple(vars(kind).values())
+    def note(self, owner: object, names: cabc.Mapping[t.Any, t.Any]) -> None:
+        """Note what a namespace holds now.
+
+        :param owner: What it belongs to.
+        :param names: The namespace.
+        """
+        if id(owner) not in self._noted:
+            self._noted.add(id(owner))
+            self._values.append(names.values())
+            self._values_then.append(tuple(names.values()))
 
     def holds(self) -> bool:
         """Whether everything is still as it was."""
-        # Each call asks this, and thousands of values are compared in no time this way.
-        for names, values in self._seen.values():
-            if tuple(names.values()) != values:
-                return False
-
-        return True
+        # Each call asks this of hundreds of values, so it must be quick. They are hardly ever
+        # compared, because Python first looks whether they are identical.
+        try:
+            return list(map(tuple, self._values)) == self._values_then
+        except Exception:
+            # A value of the app that can't be compared.
+            return False
 
 
 class _Reader:
@@ -196,7 +226,7 @@ class _Reader:
         self._containers.add(kind)
         is_map = issubclass(kind, MapAttribute)
         attributes: cabc.Mapping[str, t.Any] = kind.get_attributes()
-        self._decision.note(attributes)
+        self._decision.note(attributes, attributes)
         return (
             self._is_plain_class(kind, type(kind), is_map=is_map)
             and (is_map or self._is_plain_meta(kind))
@@ -216,7 +246,7 @@ class _Reader:
         return all(
             self._is_plain_base(base)
             if _is_of_pynamodb(base)
-            else self._adds_only_names(base, inherited - declared)
+            else self._adds_only_names(base, inherited - declared - _HARMLESS)
             for base in kind.__mro__
         )
 
@@ -225,15 +255,14 @@ class _Reader:
         if kind.__module__ in _OF_PYTHON:
             return True
 
-        self._decision.note_class(kind)
+        self._decision.note(kind, vars(kind))
         return _is_of_pynamodb(kind) and all(map(_is_of_libraries, vars(kind).values()))
 
     def _adds_only_names(self, kind: type, used: frozenset[str]) -> bool:
         """Whether a class of the app defines nothing that a call would use."""
-        self._decision.note_class(kind)
+        self._decision.note(kind, vars(kind))
         own = {name for name, value in vars(kind).items() if _is_callable(value)}
-        # Python itself uses special names.
-        return not own & used and not {name for name in own if _is_special(name)}
+        return not own & used and not any(map(_is_special, own))
 
     def _is_plain_meta(self, kind: type) -> bool:
         """Whether to read a model's ``Meta``, and to raise its ``DoesNotExist``, is not code of the
@@ -246,54 +275,44 @@ class _Reader:
             if not _is_of_pynamodb(base) and base.__module__ != "builtins"
         ) and (
             declared is None
-            or isinstance(declared, meta.Meta)
             or (type(declared) is type and all(map(self._is_plain_namespace, declared.__mro__)))
         )
 
     def _is_plain_namespace(self, kind: type) -> bool:
-        self._decision.note_class(kind)
+        self._decision.note(kind, vars(kind))
         return not any(
-            hasattr(type(value), "__get__") and type(value).__module__ != "builtins"
+            hasattr(_class_of(value), "__get__") and _class_of(value).__module__ != "builtins"
             for value in vars(kind).values()
         )
 
-    def _is_plain_attribute(
-        self, attribute: Attribute[t.Any], owner: type, *, is_in_map: bool
-    ) -> bool:
-        own = t.cast("dict[str, t.Any]", vars(attribute))
-        self._decision.note(own)
-
-        # A discriminator's classes.
-        for value in own.values():
-            if type(value) is dict:
-                self._decision.note(value)
-
-        default: t.Any = attribute.default
-        # Only an instance that the app creates has these; in a map, PynamoDB may do it for the app.
-        default_for_new: t.Any = attribute.default_for_new if is_in_map else None
-        kinds: list[type] = [type(attribute)]
-
-        if (element_type := getattr(attribute, "element_type", None)) is not None:
-            kinds.append(element_type)
-
+    def _is_plain_attribute(self, attribute: t.Any, owner: type, *, is_in_map: bool) -> bool:
+        self._decision.note(attribute, _names_of(attribute))
+        element_type: type | None = getattr(attribute, "element_type", None)
         return (
             not _shadows(attribute)
-            and all(map(_is_plain_default, (default, default_for_new)))
-            and all(map(self._is_plain_attribute_class, kinds))
+            and _is_plain_default(attribute.default)
+            # Models are created by the app, but maps by PynamoDB, too.
+            and (not is_in_map or _is_plain_default(attribute.default_for_new))
+            and self._is_plain_attribute_class(_class_of(attribute))
+            and (element_type is None or self._is_plain_attribute_class(element_type))
             and (
                 not isinstance(attribute, DiscriminatorAttribute)
                 or self._is_plain_discriminator(attribute, owner)
             )
         )
 
-    def _is_plain_attribute_class(self, kind: type) -> bool:
+    def _is_plain_attribute_class(self, kind: type[t.Any]) -> bool:
         if issubclass(kind, AttributeContainer):
             return self.is_plain(kind)
 
         return all(map(self._is_plain_base, kind.__mro__))
 
-    def _is_plain_discriminator(self, attribute: DiscriminatorAttribute, owner: type) -> bool:
-        heirs = attribute.get_registered_subclasses(owner)
+    def _is_plain_discriminator(self, attribute: t.Any, owner: type) -> bool:
+        for registered in _names_of(attribute).values():
+            if _class_of(registered) is dict:
+                self._decision.note(registered, registered)
+
+        heirs: list[type] = attribute.get_registered_subclasses(owner)
         return all(
             type(attribute.get_discriminator(heir)) in _SCALARS and self.is_plain(heir)
             for heir in heirs
@@ -308,9 +327,9 @@ class _Search:
 
     def parts(self, value: t.Any) -> cabc.Iterable[t.Any] | None:
         """What a value is made of; ``None`` if using it may run code of the app."""
-        kind: type = type(value)
+        kind = _class_of(value)
 
-        if kind in _SCALARS or isinstance(value, type):
+        if kind in _SCALARS or issubclass(kind, type):
             return ()
 
         if kind in _SEQUENCES:
@@ -326,35 +345,42 @@ class _Search:
             if not _is_of_libraries(value):
                 return None
 
-            return (value.__self__,) if isinstance(value.__self__, AttributeContainer) else ()
+            _functions_of_libraries.add(value.__func__)
+            owner: t.Any = value.__self__
+            return (owner,) if isinstance(owner, AttributeContainer) else ()
 
-        if isinstance(value, (Attribute, AttributeContainer)):
-            return self._parts_of_container(value, kind)
+        if issubclass(kind, (Attribute, AttributeContainer)):
+            return self._parts_of_container(value)
 
         # Conditions, updates and pages.
-        return tuple(vars(value).values()) if _is_of_pynamodb(kind) else None
+        return tuple(_names_of(value).values()) if _is_of_pynamodb(kind) else None
 
-    def _parts_of_container(self, value: t.Any, kind: type) -> cabc.Iterable[t.Any] | None:
-        values: dict[t.Any, t.Any] | None = vars(value).get("attribute_values")
+    def _parts_of_container(self, value: t.Any) -> cabc.Iterable[t.Any] | None:
+        values: dict[t.Any, t.Any] | None = _names_of(value).get("attribute_values")
 
         # An attribute, in a condition. What it is compared with was serialised when the condition
         # was created.
         if values is None:
             return ()
 
-        if issubclass(kind, MapAttribute) and kind not in self._plain_maps:
+        if isinstance(value, MapAttribute) and not self._is_plain_map(_class_of(value)):
+            return None
+
+        return None if _shadows(value) else (*values, *values.values())
+
+    def _is_plain_map(self, kind: type[t.Any]) -> bool:
+        if kind not in self._plain_maps:
             if not _is_plain(kind):
-                return None
+                return False
 
             self._plain_maps.add(kind)
 
-        return None if _shadows(value) else (*values, *values.values())
+        return True
 
 
 def _shadows(instance: t.Any) -> bool:
     """Whether something on an instance hides a method of its class."""
-    kind: type = type(instance)
-    own = t.cast("dict[str, t.Any]", vars(instance))
+    kind, own = _class_of(instance), _names_of(instance)
 
     if own.keys() <= _OWN_NAMES:
         return False
@@ -372,7 +398,8 @@ def _is_special(name: str) -> bool:
 
 
 def _is_callable(value: t.Any) -> bool:
-    return callable(value) or hasattr(type(value), "__get__")
+    kind = _class_of(value)
+    return callable(value) or hasattr(kind, "__get__")
 
 
 def _is_of_libraries(value: t.Any) -> bool:
@@ -386,7 +413,7 @@ def _is_of_libraries(value: t.Any) -> bool:
             return all(map(_is_of_libraries, (value.fget, value.fset, value.fdel)))
         case functools.partial():
             parts = (value.func, *value.args, *value.keywords.values())
-            return all(map(_is_of_libraries, t.cast("tuple[t.Any, ...]", parts)))
+            return all(map(_is_of_libraries, parts))
         case type() | Attribute():
             # Looked at where they are used.
             return True

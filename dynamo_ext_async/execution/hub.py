@@ -68,12 +68,9 @@ if IS_SUPPORTED:
     _WRITABLE: int = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
 
 
-def _clock() -> float:
-    """Seconds of a clock that only goes forward.
-
-    Not :func:`time.monotonic`: tests that freeze the time replace it.
-    """
-    return time.clock_gettime(time.CLOCK_MONOTONIC)
+# Seconds of a clock that only goes forward. Not time.monotonic: tests that freeze the time replace
+# it.
+_clock: cabc.Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 
 
 class HubUnavailable(RuntimeError):
@@ -520,7 +517,8 @@ class Hub(waiting.Waiting):
     def _wake_loops(self) -> None:
         for inbox in self._inboxes:
             # Again, if it was interrupted: its tasks would wait for ever.
-            self._call(inbox.wake_loop) or self._call(inbox.wake_loop)
+            if not self._call(inbox.wake_loop):
+                self._call(inbox.wake_loop)
 
     def _let_loops_run(self) -> None:
         """Wake the event loops, and let them have the interpreter until they have run."""
