@@ -475,7 +475,7 @@ def test_a_fork_that_python_is_not_told_of(stub: Stub, run_python: RunPython) ->
     """As uWSGI forks: without the hooks of :func:`os.register_at_fork`."""
     done = run_python(
         """
-import asyncio, ctypes, os, sys
+import asyncio, ctypes, os, signal, sys
 from pynamodb.attributes import UnicodeAttribute
 from quart import Quart
 from dynamo_ext_async import Model, PynamoDB
@@ -485,9 +485,9 @@ class Item(Model):
         table_name = "item"
     id = UnicodeAttribute(hash_key=True)
 
-def make_app():
+def make_app(host):
     app = Quart("app")
-    app.config.update(DYNAMODB_HOST=sys.argv[1], DYNAMODB_AWS_ACCESS_KEY_ID="id",
+    app.config.update(DYNAMODB_HOST=host, DYNAMODB_AWS_ACCESS_KEY_ID="id",
                       DYNAMODB_AWS_SECRET_ACCESS_KEY="key", DYNAMODB_TRANSPORT="direct")
     PynamoDB(app)
     return app
@@ -498,14 +498,17 @@ async def main(app):
         items = await asyncio.wait_for(asyncio.gather(*(Item.aget(str(n)) for n in range(20))), 60)
         return len(items)
 
-app = make_app()
+app = make_app(sys.argv[1])
 assert asyncio.run(main(app)) == 20
 pid = ctypes.PyDLL(None).fork()
 
 if pid == 0:
+    # Rather than hang without anyone to end it.
+    signal.alarm(80)
+
     try:
-        # With connections and a client of its own: this is about the hub.
-        done = asyncio.run(main(make_app()))
+        # Another host has connections of its own: this is about the hub.
+        done = asyncio.run(main(make_app(sys.argv[1].replace("127.0.0.1", "localhost"))))
     finally:
         os._exit(0 if done == 20 else 1)
 
