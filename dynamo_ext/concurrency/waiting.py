@@ -6,7 +6,6 @@ The direct transport waits by a :class:`Waiting` and in no other way.
 from __future__ import annotations
 
 import collections.abc as cabc
-import contextlib
 import contextvars
 import socket
 import time
@@ -27,10 +26,6 @@ class Waiting(t.Protocol):
         :param seconds: Longest wait, in seconds.
         :return: Whether there is something to read.
         """
-        ...
-
-    def until_writable(self, sock: socket.socket, seconds: float) -> bool:
-        """Wait until a socket can be written to. As :meth:`until_readable`."""
         ...
 
     def until_either(self, sock: socket.socket, seconds: float) -> bool:
@@ -54,17 +49,19 @@ class Waiting(t.Protocol):
         ...
 
 
+# Some 11 days. poll() takes milliseconds in an int, which a setting may exceed.
+_LONGEST_WAIT_SECONDS = 1e6
+
+
 class InThread:
     """The thread blocks."""
 
     def until_readable(self, sock: socket.socket, seconds: float) -> bool:
-        return wait.wait_for_read(sock, seconds)
-
-    def until_writable(self, sock: socket.socket, seconds: float) -> bool:
-        return wait.wait_for_write(sock, seconds)
+        return wait.wait_for_read(sock, min(seconds, _LONGEST_WAIT_SECONDS))
 
     def until_either(self, sock: socket.socket, seconds: float) -> bool:
-        return bool(wait.wait_for_socket(sock, read=True, write=True, timeout=seconds))
+        longest = min(seconds, _LONGEST_WAIT_SECONDS)
+        return bool(wait.wait_for_socket(sock, read=True, write=True, timeout=longest))
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -79,17 +76,6 @@ IN_THREAD: t.Final = InThread()
 current: contextvars.ContextVar[Waiting] = contextvars.ContextVar(
     "dynamo_ext.waiting", default=IN_THREAD
 )
-
-
-@contextlib.contextmanager
-def in_thread() -> cabc.Generator[None]:
-    """Make the calls in the block wait in their thread, as code of the app expects."""
-    token = current.set(IN_THREAD)
-
-    try:
-        yield
-    finally:
-        current.reset(token)
 
 
 def is_shared() -> bool:
