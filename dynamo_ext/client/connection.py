@@ -5,7 +5,9 @@ Every call to the server passes :meth:`Connection.dispatch`.
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import contextvars
+import functools
 import typing as t
 import uuid
 
@@ -13,15 +15,19 @@ import botocore.session
 import pynamodb.connection
 import pynamodb.connection.base
 import pynamodb.connection.table
+import pynamodb.exceptions
 import pynamodb.signals
 from pynamodb import constants
 
 from ..calls import blocking
 from ..calls import deadline
 from ..calls import record
+from ..calls import retry
+from ..calls import uncertain
 from ..calls.app_policy import AppPolicy
 from ..config.settings import PAY_PER_REQUEST
 from ..config.settings import PROVISIONED
+from ..config.settings import RETRY
 from ..errors import ConfigError
 from .engine import Engine
 
@@ -34,6 +40,33 @@ _signals: t.Any = pynamodb.signals
 _announced: contextvars.ContextVar[tuple[str, uuid.UUID, str | None] | None] = (
     contextvars.ContextVar("dynamo_ext.announced", default=None)
 )
+
+
+P = t.ParamSpec("P")
+R = t.TypeVar("R")
+
+
+def _tells_outcome(method: cabc.Callable[P, R]) -> cabc.Callable[P, R]:
+    """A method of PynamoDB that makes one call, whose errors say whether it may have been applied.
+
+    :param method: The method, for its name and its signature.
+    """
+    name = method.__name__
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        self: t.Any = args[0]
+
+        try:
+            result: R = getattr(super(Connection, self), name)(*args[1:], **kwargs)
+        except pynamodb.exceptions.PynamoDBException as error:
+            is_unknown = getattr(error.cause, uncertain.OUTCOME_UNKNOWN, False)
+            setattr(error, uncertain.OUTCOME_UNKNOWN, is_unknown)
+            raise
+
+        return result
+
+    return call
 
 
 class Connection(pynamodb.connection.Connection):
@@ -65,12 +98,27 @@ class Connection(pynamodb.connection.Connection):
     @property
     def client(self) -> BotocoreBaseClientPrivate:
         """The engine's botocore client."""
-        return t.cast("BotocoreBaseClientPrivate", self.engine.client)
+        client = self.engine.client
+
+        if not self._may_repeat:
+            retry.forbid_repetition(client)
+
+        return t.cast("BotocoreBaseClientPrivate", client)
 
     @property
     def session(self) -> botocore.session.Session:
         """The engine's botocore session."""
         return self.engine.session
+
+    put_item = _tells_outcome(pynamodb.connection.Connection.put_item)
+    update_item = _tells_outcome(pynamodb.connection.Connection.update_item)
+    delete_item = _tells_outcome(pynamodb.connection.Connection.delete_item)
+    batch_write_item = _tells_outcome(pynamodb.connection.Connection.batch_write_item)
+    transact_write_items = _tells_outcome(pynamodb.connection.Connection.transact_write_items)
+    create_table = _tells_outcome(pynamodb.connection.Connection.create_table)
+    update_table = _tells_outcome(pynamodb.connection.Connection.update_table)
+    delete_table = _tells_outcome(pynamodb.connection.Connection.delete_table)
+    update_time_to_live = _tells_outcome(pynamodb.connection.Connection.update_time_to_live)
 
     def dispatch(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
         """Send one call.
@@ -120,6 +168,7 @@ class Connection(pynamodb.connection.Connection):
 
     def _make_api_call(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
         settings, pool = self.policy.settings, self.engine.pool
+        write = self._begin_write(operation_name, operation_kwargs)
 
         with record.InProgress(operation_name, self._model_name) as progress:
             progress.table_name = operation_kwargs.get(constants.TABLE_NAME)
@@ -131,14 +180,44 @@ class Connection(pynamodb.connection.Connection):
                     pool.slot_for_call(settings.pool_timeout_seconds) as slot,
                 ):
                     progress.begin(slot.queue_seconds)
-                    send = t.cast(t.Any, super())._make_api_call
-                    reply: Kwargs = send(operation_name, operation_kwargs)
+                    reply = self._send(write, operation_name, operation_kwargs)
             except BaseException as error:
+                if write is not None:
+                    write.tell(error)
+
                 self._record(progress.failed(error))
                 raise
 
         self._record(progress.answered(reply))
         return reply
+
+    @property
+    def _may_repeat(self) -> bool:
+        return self.policy.settings.uncertain_writes == RETRY
+
+    def _begin_write(self, operation_name: str, params: Kwargs) -> uncertain.Write | None:
+        if not uncertain.is_write(operation_name):
+            return None
+
+        return uncertain.Write(operation_name, params, may_repeat=self._may_repeat)
+
+    def _send(self, write: uncertain.Write | None, operation_name: str, params: Kwargs) -> Kwargs:
+        send = t.cast("cabc.Callable[[str, Kwargs], Kwargs]", super()._make_api_call)
+
+        if write is None:
+            return send(operation_name, params)
+
+        try:
+            with write:
+                return send(operation_name, params)
+        except pynamodb.exceptions.VerboseClientError as error:
+            # PynamoDB's own exception lacks the stored item, which botocore's has.
+            reply = write.settle(t.cast(t.Any, error.__cause__))
+
+            if reply is None:
+                raise
+
+            return reply
 
     def _record(self, call: record.Call) -> None:
         """Count, log and announce a call. Its slot is free: a receiver may make calls."""

@@ -27,8 +27,10 @@ PAY_PER_REQUEST = "PAY_PER_REQUEST"
 PROVISIONED = "PROVISIONED"
 BOTOCORE = "botocore"
 DIRECT = "direct"
+RETRY = "retry"
 
 BlockingCalls = t.Literal["allow", "warn", "raise"]
+UncertainWrites = t.Literal["retry", "raise"]
 BillingMode = t.Literal["PAY_PER_REQUEST", "PROVISIONED"]
 Transport = t.Literal["botocore", "direct"]
 
@@ -199,6 +201,12 @@ class Settings:
     )
     """What a blocking call on an event loop's thread does. ``None``: ``"warn"`` in debug and
     testing, else ``"allow"``."""
+
+    uncertain_writes: UncertainWrites = _setting(
+        validators.choice(*t.get_args(UncertainWrites)), RETRY, scope="app"
+    )
+    """What happens to a write that may have been applied, and is not the same if it is applied
+    twice: ``"retry"`` sends it again, ``"raise"`` raises :exc:`~dynamo_ext.WriteOutcomeUnknown`."""
 
     table_name_prefix: str = _setting(validators.table_name_prefix, "", scope="table")
     """Put before every table name."""
