@@ -72,7 +72,6 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.calls",
         "dynamo_ext.client",
         "dynamo_ext.concurrency",
-        "dynamo_ext.config",
         "dynamo_ext.errors",
     },
     "dynamo_ext.binding": {"dynamo_ext.calls", "dynamo_ext.client", "dynamo_ext.config"},

@@ -8,6 +8,8 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import pathlib
+import signal
+import threading
 import typing as t
 
 import botocore.exceptions
@@ -29,6 +31,7 @@ from conftest import InApp
 from dynamo_ext_async import CallTimeout
 from dynamo_ext_async import DamagedReply
 from dynamo_ext_async import Model
+from dynamo_ext_async import PoolTimeout
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async import WriteOutcomeUnknown
 from relay import COUNTING
@@ -36,6 +39,7 @@ from relay import Relay
 from stub import Answer
 from stub import Behaviour
 from stub import Stub
+from threads import in_same_app
 
 pytestmark = pytest.mark.wire
 
@@ -929,4 +933,55 @@ def test_the_deadline_of_a_write_leaves_its_outcome_unknown(
             Item("a").save()
 
     stub.release()
+    assert t.cast(t.Any, raised.value).outcome_unknown is True
+
+
+def test_a_write_that_got_no_slot_was_not_applied(
+    in_app: InApp, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    settings = {"DYNAMODB_MAX_POOL_CONNECTIONS": 1, "DYNAMODB_POOL_TIMEOUT_SECONDS": 0.1}
+
+    with in_app(stub_config, **SETTINGS, **settings):
+        stub.next("GetItem", stubs.held(stub._usual))
+        reading = threading.Thread(target=in_same_app(Item.get), args=["a"])
+        reading.start()
+        stub.wait_for(lambda: stub.holding == 1)
+
+        with pytest.raises(PoolTimeout) as raised:
+            Item("a").save()
+
+        stub.release()
+        reading.join()
+
+    assert t.cast(t.Any, raised.value).outcome_unknown is False
+    assert "PutItem" not in stub.operations
+
+
+class Interrupted(BaseException):
+    """What a signal handler raises. botocore takes an ``Exception`` for one of the network."""
+
+
+def test_an_exception_of_a_signal_handler_leaves_the_outcome_unknown(
+    in_app: InApp, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    def interrupt(*signal: object) -> t.NoReturn:
+        raise Interrupted
+
+    def send_signal(request: stubs.Request) -> Answer:
+        # It interrupts the wait for the answer, which has begun or is about to.
+        signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+        return stubs.HOLD
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    stub.next("PutItem", send_signal)
+
+    try:
+        with in_app(stub_config, **SETTINGS) as app_db, pytest.raises(Interrupted) as raised:
+            assert app_db.connection.client
+            Item("a").save()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        stub.release()
+
     assert t.cast(t.Any, raised.value).outcome_unknown is True

@@ -14,11 +14,13 @@ import json
 import ssl
 import typing as t
 
+from botocore.exceptions import BotoCoreError
 from botocore.exceptions import ClientError
 from botocore.exceptions import ConnectTimeoutError
 from botocore.exceptions import EndpointConnectionError
 from botocore.exceptions import ProxyConnectionError
 
+from ..errors import Unavailable
 from ..errors import WriteOutcomeUnknown
 from . import expressions
 from . import items
@@ -67,15 +69,24 @@ class Write:
     :param may_repeat: Whether a write that is not the same twice may be sent again all the same.
     """
 
-    __slots__ = ("_is_uncertain", "_may_repeat", "_operation", "_params", "_token")
+    __slots__ = (
+        "_is_sending",
+        "_is_uncertain",
+        "_may_repeat",
+        "_operation",
+        "_params",
+        "_token",
+    )
 
     def __init__(self, operation: str, params: Params, *, may_repeat: bool) -> None:
         self._operation = operation
         self._params = params
         self._may_repeat = may_repeat
         self._is_uncertain = False
+        self._is_sending = False
 
     def __enter__(self) -> t.Self:
+        self._is_sending = True
         self._token = _current.set(self)
         return self
 
@@ -130,8 +141,15 @@ class Write:
 
         :param error: What the call raises.
         """
-        is_certain = isinstance(error, ClientError) and _code(error) == _TRANSACTION_FAILED
-        setattr(error, OUTCOME_UNKNOWN, self._is_uncertain and not is_certain)
+        if isinstance(error, ClientError) and _code(error) == _TRANSACTION_FAILED:
+            is_unknown = False
+        elif isinstance(error, (BotoCoreError, ClientError, Unavailable)):
+            is_unknown = self._is_uncertain
+        else:
+            # Raised in the middle of anything, by a signal handler for instance.
+            is_unknown = self._is_sending
+
+        setattr(error, OUTCOME_UNKNOWN, is_unknown)
 
     @property
     def _has_condition(self) -> bool:
