@@ -31,7 +31,7 @@ _OPERATIONS = (
     "UpdateItem",
 )
 # The engines of the tests know no arithmetic in PartiQL: the relay makes it an update.
-COUNTING = 'UPDATE "{}" SET "count" = "count" + 1 WHERE id = \'a\''
+COUNTING = 'UPDATE "{}" SET "total" = "total" + 1 WHERE id = \'a\''
 _SENT_ON = ("Authorization", "Content-Type", "X-Amz-Date")
 _VERSION = "DynamoDB_20120810"
 
@@ -104,7 +104,7 @@ def _without_arithmetic(request: Request) -> Request:
         "TableName": statement.removeprefix(start).removesuffix(end),
         "Key": {"id": {"S": "a"}},
         "UpdateExpression": "ADD #0 :1",
-        "ExpressionAttributeNames": {"#0": "count"},
+        "ExpressionAttributeNames": {"#0": "total"},
         "ExpressionAttributeValues": {":1": {"N": "1"}},
     }
     content = json.dumps(body).encode()

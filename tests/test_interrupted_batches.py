@@ -54,7 +54,7 @@ def sent(request: Request) -> list[str]:
 
 def described(request: t.Any) -> str:
     if "DeleteRequest" in request:
-        return "-" + request["DeleteRequest"]["Key"]["number"]["N"]
+        return f"-{request['DeleteRequest']['Key']['number']['N']}"
 
     written = request["PutRequest"]["Item"]
     return t.cast(str, written["number"]["N"] + written.get("text", {}).get("S", ""))

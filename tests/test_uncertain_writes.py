@@ -56,7 +56,7 @@ class Item(Model):
 
     id = UnicodeAttribute(hash_key=True)
     text = UnicodeAttribute(null=True)
-    count = NumberAttribute(null=True)
+    total = NumberAttribute(null=True)
     tags = UnicodeSetAttribute(null=True)
 
 
@@ -66,7 +66,7 @@ class Versioned(Model):
 
     id = UnicodeAttribute(hash_key=True)
     text = UnicodeAttribute(null=True)
-    count = NumberAttribute(null=True)
+    total = NumberAttribute(null=True)
     version = VersionAttribute()
 
 
@@ -143,12 +143,12 @@ async def abatch(item: Item) -> None:
 
 def transact(item: Item) -> None:
     with db.transact_write() as transaction:
-        transaction.update(item, [Item.count.add(1)])
+        transaction.update(item, [Item.total.add(1)])
 
 
 async def atransact(item: Item) -> None:
     async with db.atransact_write() as transaction:
-        transaction.update(item, [Item.count.add(1)])
+        transaction.update(item, [Item.total.add(1)])
 
 
 STATEMENTS = {
@@ -212,18 +212,18 @@ ROWS = {
         answer_lost=done(),
     ),
     "`update` with `set` or `remove`": Row(
-        before={"text": "old", "count": 1},
+        before={"text": "old", "total": 1},
         operation="UpdateItem",
-        send=update(Item.text.set("new"), Item.count.remove()),
-        asend=aupdate(Item.text.set("new"), Item.count.remove()),
+        send=update(Item.text.set("new"), Item.total.remove()),
+        asend=aupdate(Item.text.set("new"), Item.total.remove()),
         request_lost=done(NEW),
         answer_lost=done(NEW),
     ),
     "the same with a condition": Row(
-        before={"text": "old", "count": 1},
+        before={"text": "old", "total": 1},
         operation="UpdateItem",
-        send=update(Item.text.set("new"), Item.count.remove(), condition=Item.count == 1),
-        asend=aupdate(Item.text.set("new"), Item.count.remove(), condition=Item.count == 1),
+        send=update(Item.text.set("new"), Item.total.remove(), condition=Item.total == 1),
+        asend=aupdate(Item.text.set("new"), Item.total.remove(), condition=Item.total == 1),
         request_lost=done(NEW),
         answer_lost=done(NEW),
     ),
@@ -238,21 +238,21 @@ ROWS = {
         answer_lost=done({**NEW, "version": 2}),
     ),
     "`update` with `add` of a number, `retry`": Row(
-        before={"count": 1},
+        before={"total": 1},
         operation="UpdateItem",
-        send=update(Item.count.add(1)),
-        asend=aupdate(Item.count.add(1)),
-        request_lost=done({**A, "count": 2}),
-        answer_lost=done({**A, "count": 3}),
+        send=update(Item.total.add(1)),
+        asend=aupdate(Item.total.add(1)),
+        request_lost=done({**A, "total": 2}),
+        answer_lost=done({**A, "total": 3}),
     ),
     "the same, `raise`": Row(
-        before={"count": 1},
+        before={"total": 1},
         settings=RAISE,
         operation="UpdateItem",
-        send=update(Item.count.add(1)),
-        asend=aupdate(Item.count.add(1)),
-        request_lost=failed(UpdateError, WriteOutcomeUnknown, {**A, "count": 1}, attempts=1),
-        answer_lost=failed(UpdateError, WriteOutcomeUnknown, {**A, "count": 2}, attempts=1),
+        send=update(Item.total.add(1)),
+        asend=aupdate(Item.total.add(1)),
+        request_lost=failed(UpdateError, WriteOutcomeUnknown, {**A, "total": 1}, attempts=1),
+        answer_lost=failed(UpdateError, WriteOutcomeUnknown, {**A, "total": 2}, attempts=1),
     ),
     "`update` with `add` to a set, `raise`": Row(
         settings=RAISE,
@@ -263,21 +263,21 @@ ROWS = {
         answer_lost=done({**A, "tags": ["x"]}),
     ),
     "`update` with `add` that its own condition stops": Row(
-        before={"count": 1},
+        before={"total": 1},
         settings=RAISE,
         operation="UpdateItem",
-        send=update(Item.count.add(1), condition=Item.count == 1),
-        asend=aupdate(Item.count.add(1), condition=Item.count == 1),
-        request_lost=done({**A, "count": 2}),
-        answer_lost=done({**A, "count": 2}),
+        send=update(Item.total.add(1), condition=Item.total == 1),
+        asend=aupdate(Item.total.add(1), condition=Item.total == 1),
+        request_lost=done({**A, "total": 2}),
+        answer_lost=done({**A, "total": 2}),
     ),
     "`update` with `add` and a condition that may hold again, `retry`": Row(
-        before={"count": 1},
+        before={"total": 1},
         operation="UpdateItem",
-        send=update(Item.count.add(1), condition=Item.count < 2),
-        asend=aupdate(Item.count.add(1), condition=Item.count < 2),
-        request_lost=done({**A, "count": 2}),
-        answer_lost=failed(UpdateError, CONDITION, {**A, "count": 2}),
+        send=update(Item.total.add(1), condition=Item.total < 2),
+        asend=aupdate(Item.total.add(1), condition=Item.total < 2),
+        request_lost=done({**A, "total": 2}),
+        answer_lost=failed(UpdateError, CONDITION, {**A, "total": 2}),
     ),
     "a batch": Row(
         operation="BatchWriteItem",
@@ -287,13 +287,13 @@ ROWS = {
         answer_lost=done(NEW),
     ),
     "a transaction": Row(
-        before={"count": 1},
+        before={"total": 1},
         settings=RAISE,
         operation="TransactWriteItems",
         send=transact,
         asend=atransact,
-        request_lost=done({**A, "count": 2}),
-        answer_lost=done({**A, "count": 2}),
+        request_lost=done({**A, "total": 2}),
+        answer_lost=done({**A, "total": 2}),
     ),
     "PartiQL with `SET a = ?`": Row(
         before={"text": "old"},
@@ -305,16 +305,16 @@ ROWS = {
         answer_lost=done(NEW),
     ),
     "PartiQL with `SET a = a + ?`, `raise`": Row(
-        before={"count": 1},
+        before={"total": 1},
         settings=RAISE,
         operation="ExecuteStatement",
         send=lambda item: execute("add"),
         asend=lambda item: aexecute("add"),
         request_lost=Seen(
-            error=WriteOutcomeUnknown, is_unknown=True, attempts=1, table=[{**A, "count": 1}]
+            error=WriteOutcomeUnknown, is_unknown=True, attempts=1, table=[{**A, "total": 1}]
         ),
         answer_lost=Seen(
-            error=WriteOutcomeUnknown, is_unknown=True, attempts=1, table=[{**A, "count": 2}]
+            error=WriteOutcomeUnknown, is_unknown=True, attempts=1, table=[{**A, "total": 2}]
         ),
     ),
 }
@@ -330,7 +330,8 @@ def prepare(row: Row) -> Model:
         item = row.model("a", **row.before)
         t.cast(t.Any, item)._get_connection().put_item("a", attributes=item.serialize())
 
-    version = {"version": row.before["version"]} if "version" in (row.before or {}) else {}
+    before = row.before or {}
+    version = {"version": before["version"]} if "version" in before else {}
     return row.model("a", text="new", **version)
 
 
@@ -356,18 +357,20 @@ def check(row: Row, lost: str, item: Model, error: Exception | None, stub: Stub)
         assert [values(item)] == list(seen.table)
 
 
-def failure_of(send: cabc.Callable[[], t.Any]) -> Exception | None:
+def failure_of(send: cabc.Callable[[t.Any], t.Any], item: Model) -> Exception | None:
     try:
-        send()
+        send(item)
     except Exception as error:
         return error
 
     return None
 
 
-async def afailure_of(send: cabc.Callable[[], cabc.Awaitable[t.Any]]) -> Exception | None:
+async def afailure_of(
+    send: cabc.Callable[[t.Any], cabc.Awaitable[t.Any]], item: Model
+) -> Exception | None:
     try:
-        await send()
+        await send(item)
     except Exception as error:
         return error
 
@@ -403,7 +406,7 @@ def test_a_write_that_is_lost(
         for row in rows(mode):
             item = prepare(row)
             lose(relay, lost, row.operation)
-            error = failure_of(lambda row=row, item=item: row.send(item))
+            error = failure_of(row.send, item)
             check(row, lost, item, error, stub)
 
 
@@ -425,7 +428,7 @@ async def test_an_awaited_write_that_is_lost(
         for row in rows(mode):
             item = prepare(row)
             lose(relay, lost, row.operation)
-            error = await afailure_of(lambda row=row, item=item: row.asend(item))
+            error = await afailure_of(row.asend, item)
             check(row, lost, item, error, stub)
 
 
@@ -464,7 +467,7 @@ def let_go(stub: Stub) -> cabc.Iterator[None]:
 
 def add_one() -> Item:
     item = Item("a")
-    item.update([Item.count.add(1)])
+    item.update([Item.total.add(1)])
     return item
 
 
@@ -616,7 +619,7 @@ class Undecided:
     error: type[pynamodb.exceptions.PynamoDBException]
 
 
-SOMEONES = {"id": {"S": "a"}, "text": {"S": "of someone else"}, "count": {"N": "5"}}
+SOMEONES = {"id": {"S": "a"}, "text": {"S": "of someone else"}, "total": {"N": "5"}}
 UNDECIDED = {
     "put, another item": Undecided(
         "PutItem",
@@ -634,30 +637,30 @@ UNDECIDED = {
         PutError,
     ),
     "delete, an item": Undecided(
-        "DeleteItem", lambda: Item("a").delete(Item.count == 1), SOMEONES, DeleteError
+        "DeleteItem", lambda: Item("a").delete(Item.total == 1), SOMEONES, DeleteError
     ),
     "update, another value": Undecided(
         "UpdateItem",
-        lambda: Item("a").update([Item.text.set("new")], condition=Item.count == 1),
+        lambda: Item("a").update([Item.text.set("new")], condition=Item.total == 1),
         SOMEONES,
         UpdateError,
     ),
     "update, no item": Undecided(
         "UpdateItem",
-        lambda: Item("a").update([Item.text.set("new")], condition=Item.count == 1),
+        lambda: Item("a").update([Item.text.set("new")], condition=Item.total == 1),
         None,
         UpdateError,
     ),
     "update, a sum of what is not known": Undecided(
         "UpdateItem",
-        lambda: Item("a").update([Item.count.add(1)], condition=Item.count < 5),
+        lambda: Item("a").update([Item.total.add(1)], condition=Item.total < 5),
         SOMEONES,
         UpdateError,
     ),
     "update, in part": Undecided(
         "UpdateItem",
         lambda: Item("a").update(
-            [Item.text.set("of someone else"), Item.tags.add({"x"})], condition=Item.count == 1
+            [Item.text.set("of someone else"), Item.tags.add({"x"})], condition=Item.total == 1
         ),
         SOMEONES,
         UpdateError,
@@ -749,7 +752,7 @@ def test_a_success_that_can_not_say_what_was_there_before_is_an_error(
 def test_an_update_that_was_applied_gives_what_is_stored(
     in_app: InApp, stub: Stub, stub_config: dict[str, t.Any]
 ) -> None:
-    new = {"id": {"S": "a"}, "text": {"S": "new"}, "count": {"N": "7"}, "version": {"N": "2"}}
+    new = {"id": {"S": "a"}, "text": {"S": "new"}, "total": {"N": "7"}, "version": {"N": "2"}}
     stub.next("UpdateItem", stubs.DROP, condition_failed(new))
 
     with in_app(stub_config, **SETTINGS):
@@ -759,7 +762,7 @@ def test_an_update_that_was_applied_gives_what_is_stored(
     assert reply["Attributes"] == new
     assert reply["ResponseMetadata"]["HTTPStatusCode"] == 200
     assert reply["ResponseMetadata"]["RetryAttempts"] == 1
-    assert (item.text, item.count, item.version) == ("new", 7, 2)
+    assert (item.text, item.total, item.version) == ("new", 7, 2)
 
 
 def test_a_version_that_someone_else_has_taken_is_not_ours(
@@ -802,7 +805,7 @@ def test_each_attempt_of_a_transaction_has_the_same_token(
     with in_app(stub_config, **SETTINGS, **RAISE) as app_db:
         for _ in range(2):
             with app_db.transact_write(client_request_token=given) as transaction:
-                transaction.update(Item("a"), [Item.count.add(1)])
+                transaction.update(Item("a"), [Item.total.add(1)])
 
     first, second, third, of_the_next = tokens(stub)
     assert first == second == third

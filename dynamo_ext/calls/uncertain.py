@@ -401,10 +401,10 @@ def _find(path: Path, stored: items.Item) -> _Known:
 
 def _has_elements(found: _Known, value: items.Value, *, wanted: bool) -> bool:
     """Whether a stored set has all elements of another one, or none."""
-    kind, elements = items.normal(value)
-    stored_kind, stored = (
-        items.normal(found) if isinstance(found, cabc.Mapping) else (kind, frozenset())
-    )
+    if not isinstance(found, cabc.Mapping):
+        return not wanted
+
+    (kind, elements), (stored_kind, stored) = items.normal(value), items.normal(found)
 
     if stored_kind != kind:
         return False

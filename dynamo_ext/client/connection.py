@@ -42,29 +42,20 @@ _announced: contextvars.ContextVar[tuple[str, uuid.UUID, str | None] | None] = (
 )
 
 
-P = t.ParamSpec("P")
-R = t.TypeVar("R")
+def _tells_outcome(name: str) -> t.Any:
+    """A method of PynamoDB that writes, whose errors say whether the write may have been applied.
 
-
-def _tells_outcome(method: cabc.Callable[P, R]) -> cabc.Callable[P, R]:
-    """A method of PynamoDB that makes one call, whose errors say whether it may have been applied.
-
-    :param method: The method, for its name and its signature.
+    :param name: The method's name.
     """
-    name = method.__name__
 
-    @functools.wraps(method)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        self: t.Any = args[0]
-
+    @functools.wraps(getattr(pynamodb.connection.Connection, name))
+    def call(self: Connection, *args: t.Any, **kwargs: t.Any) -> t.Any:
         try:
-            result: R = getattr(super(Connection, self), name)(*args[1:], **kwargs)
+            return getattr(super(Connection, self), name)(*args, **kwargs)
         except pynamodb.exceptions.PynamoDBException as error:
             is_unknown = getattr(error.cause, uncertain.OUTCOME_UNKNOWN, False)
             setattr(error, uncertain.OUTCOME_UNKNOWN, is_unknown)
             raise
-
-        return result
 
     return call
 
@@ -110,15 +101,16 @@ class Connection(pynamodb.connection.Connection):
         """The engine's botocore session."""
         return self.engine.session
 
-    put_item = _tells_outcome(pynamodb.connection.Connection.put_item)
-    update_item = _tells_outcome(pynamodb.connection.Connection.update_item)
-    delete_item = _tells_outcome(pynamodb.connection.Connection.delete_item)
-    batch_write_item = _tells_outcome(pynamodb.connection.Connection.batch_write_item)
-    transact_write_items = _tells_outcome(pynamodb.connection.Connection.transact_write_items)
-    create_table = _tells_outcome(pynamodb.connection.Connection.create_table)
-    update_table = _tells_outcome(pynamodb.connection.Connection.update_table)
-    delete_table = _tells_outcome(pynamodb.connection.Connection.delete_table)
-    update_time_to_live = _tells_outcome(pynamodb.connection.Connection.update_time_to_live)
+    if not t.TYPE_CHECKING:
+        put_item = _tells_outcome("put_item")
+        update_item = _tells_outcome("update_item")
+        delete_item = _tells_outcome("delete_item")
+        batch_write_item = _tells_outcome("batch_write_item")
+        transact_write_items = _tells_outcome("transact_write_items")
+        create_table = _tells_outcome("create_table")
+        update_table = _tells_outcome("update_table")
+        delete_table = _tells_outcome("delete_table")
+        update_time_to_live = _tells_outcome("update_time_to_live")
 
     def dispatch(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
         """Send one call.
