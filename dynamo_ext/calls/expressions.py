@@ -262,7 +262,7 @@ def _facts(parser: _Parser, tokens: cabc.Sequence[str]) -> cabc.Iterator[Fact]:
 def _conjunction(tokens: cabc.Sequence[str]) -> list[cabc.Sequence[str]]:
     """The parts that must all hold; none if that can't be said."""
     parts: list[cabc.Sequence[str]] = []
-    start = depth = betweens = 0
+    start = depth = 0
 
     for index, token in enumerate(tokens):
         depth += (token in _OPENING) - (token in _CLOSING)
@@ -274,11 +274,8 @@ def _conjunction(tokens: cabc.Sequence[str]) -> list[cabc.Sequence[str]]:
         if word == "OR":
             return []
 
-        if word == "BETWEEN":
-            betweens += 1
-        elif word == "AND" and betweens:
-            betweens -= 1
-        elif word == "AND":
+        # That of BETWEEN leaves parts that demand nothing of one attribute.
+        if word == "AND":
             parts.append(tokens[start:index])
             start = index + 1
 
