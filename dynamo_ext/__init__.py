@@ -16,6 +16,7 @@ from .errors import PoolTimeout
 from .errors import Unavailable
 from .errors import UnprocessedItems
 from .errors import UnprocessedKeys
+from .errors import WriteOutcomeUnknown
 from .flask import PynamoDB
 from .models.batch import BatchWrite
 from .models.model import Model
@@ -41,5 +42,6 @@ __all__ = [
     "Unavailable",
     "UnprocessedItems",
     "UnprocessedKeys",
+    "WriteOutcomeUnknown",
     "call_finished",
 ]

@@ -96,6 +96,23 @@ class DamagedReply(botocore.exceptions.HTTPClientError):
     fmt = "The reply to {operation} is damaged: {reason}."
 
 
+class WriteOutcomeUnknown(botocore.exceptions.BotoCoreError):
+    """The answer to a write was lost, and the write was not sent again: to apply it twice would not
+    be the same as once. It may have been applied.
+
+    Raised only with ``DYNAMODB_UNCERTAIN_WRITES = "raise"``. PynamoDB raises it as the ``cause`` of
+    its own exceptions.
+    """
+
+    fmt = (
+        "The answer to {operation} was lost ({reason}). The write may have been applied; it was not"
+        " sent again, because to apply it twice is not the same as once. Read what is stored before"
+        " you repeat it."
+    )
+
+    outcome_unknown = True
+
+
 class UnprocessedItems(pynamodb.exceptions.PutError):
     """DynamoDB left some items of a batch unwritten, though they were sent again and again.
 

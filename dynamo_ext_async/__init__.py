@@ -24,6 +24,7 @@ from dynamo_ext import Settings
 from dynamo_ext import Unavailable
 from dynamo_ext import UnprocessedItems
 from dynamo_ext import UnprocessedKeys
+from dynamo_ext import WriteOutcomeUnknown
 from dynamo_ext import call_finished
 
 from .extension import PynamoDB
@@ -63,5 +64,6 @@ __all__ = [
     "Unavailable",
     "UnprocessedItems",
     "UnprocessedKeys",
+    "WriteOutcomeUnknown",
     "call_finished",
 ]

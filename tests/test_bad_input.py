@@ -616,6 +616,7 @@ def test_prefix_that_no_table_can_have(value: str) -> None:
     ("key", "wanted"),
     [
         ("DYNAMODB_BLOCKING_CALLS", "'allow' or 'warn' or 'raise'"),
+        ("DYNAMODB_UNCERTAIN_WRITES", "'retry' or 'raise'"),
         ("DYNAMODB_BILLING_MODE", "'PAY_PER_REQUEST' or 'PROVISIONED'"),
         ("DYNAMODB_TRANSPORT", "'botocore' or 'direct'"),
     ],

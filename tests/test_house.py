@@ -73,7 +73,6 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.calls",
         "dynamo_ext.client",
         "dynamo_ext.concurrency",
-        "dynamo_ext.config",
         "dynamo_ext.errors",
         "dynamo_ext.printable",
     },

@@ -9,6 +9,7 @@ The rules are AWS's: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ret
 from __future__ import annotations
 
 import collections.abc as cabc
+import json
 import random
 import typing as t
 
@@ -18,12 +19,14 @@ from botocore.retries import standard
 from ..errors import DamagedReply
 from . import deadline
 from . import record
+from . import uncertain
 
 MAX_BACKOFF_SECONDS = 20
 MAX_EXTRA_SECONDS_OF_SERVER = 5
 _RETRY_AFTER = "x-amz-retry-after"
 _EVENT = "needs-retry.dynamodb"
 _UNIQUE_ID = "retry-config-dynamodb"
+_ON_CLIENT = "dynamo_ext_retry"
 
 
 class Damaged(dict[str, t.Any]):
@@ -56,7 +59,18 @@ def install(client: botocore.client.BaseClient, *, max_attempts: int, base_ms: i
     # The stubs say that handlers return nothing; this event is there for what they return.
     handler = t.cast("cabc.Callable[..., None]", retry.needs_retry)
     events.register(_EVENT, handler, unique_id=_UNIQUE_ID)
+    setattr(client, _ON_CLIENT, retry)
     return retry
+
+
+def forbid_repetition(client: botocore.client.BaseClient) -> None:
+    """Let a client raise :exc:`WriteOutcomeUnknown` also in calls that the app makes on it itself.
+
+    Apps share clients, and such a call does not say which app it is for: the strictest app counts.
+
+    :param client: A client that was given to :func:`install`.
+    """
+    t.cast(Retry, getattr(client, _ON_CLIENT)).may_repeat = False
 
 
 class Retry:
@@ -79,6 +93,9 @@ class Retry:
         self.release_quota: cabc.Callable[..., None] = _keep_no_quota
         """botocore's handler that restores, after a success, the quota that retries have used."""
 
+        self.may_repeat: bool = True
+        """Whether a write that is not the same twice is sent again, unless its call says so."""
+
     def needs_retry(
         self, *, attempts: int, response: tuple[t.Any, t.Any] | None, **event: t.Any
     ) -> float | t.Literal[False] | None:
@@ -89,12 +106,16 @@ class Retry:
         :return: Seconds to wait before the call is sent again; ``None`` or ``False`` for never.
         :raises CallTimeout: if the call's deadline comes before the end of the wait.
         :raises DamagedReply: if the reply is damaged and the call is not to be sent again.
+        :raises WriteOutcomeUnknown: if the call may have been applied and must not be twice.
         """
         record.attempted(attempts)
         damage = _damage(response, event)
 
         if damage is not None:
             response, event["caught_exception"] = None, damage
+
+        if uncertain.is_followed() or not self.may_repeat:
+            self._check_outcome(response, **event)
 
         decision = self._decide(attempts=attempts, response=response, **event)
 
@@ -111,6 +132,26 @@ class Retry:
             limit.check(wait)
 
         return wait
+
+    def _check_outcome(
+        self,
+        response: tuple[t.Any, t.Any] | None,
+        *,
+        operation: t.Any,
+        request_dict: dict[str, t.Any],
+        caught_exception: BaseException | None = None,
+        **event: t.Any,
+    ) -> None:
+        loss = uncertain.find_loss(response, caught_exception)
+
+        if loss is None or not uncertain.is_write(operation.name):
+            return
+
+        if (write := uncertain.current(operation.name)) is not None:
+            write.lose(loss, request_dict)
+        elif not self.may_repeat:
+            params = json.loads(request_dict["body"])
+            uncertain.check_repeatable(operation.name, params, loss)
 
 
 def full_jitter(

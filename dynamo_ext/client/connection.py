@@ -5,7 +5,9 @@ Every call to the server passes :meth:`Connection.dispatch`.
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import contextvars
+import functools
 import typing as t
 import uuid
 
@@ -13,16 +15,20 @@ import botocore.session
 import pynamodb.connection
 import pynamodb.connection.base
 import pynamodb.connection.table
+import pynamodb.exceptions
 import pynamodb.signals
 from pynamodb import constants
 
 from ..calls import blocking
 from ..calls import deadline
 from ..calls import record
+from ..calls import retry
+from ..calls import uncertain
 from ..calls.app_policy import AppPolicy
 from ..calls.pool import Pool
 from ..config.settings import PAY_PER_REQUEST
 from ..config.settings import PROVISIONED
+from ..config.settings import RETRY
 from ..errors import ConfigError
 from .engine import Engine
 
@@ -35,6 +41,24 @@ _signals: t.Any = pynamodb.signals
 _announced: contextvars.ContextVar[tuple[str, uuid.UUID, str | None] | None] = (
     contextvars.ContextVar("dynamo_ext.announced", default=None)
 )
+
+
+def _tells_outcome(name: str) -> t.Any:
+    """A method of PynamoDB that writes, whose errors say whether the write may have been applied.
+
+    :param name: The method's name.
+    """
+
+    @functools.wraps(getattr(pynamodb.connection.Connection, name))
+    def call(self: Connection, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        try:
+            return getattr(super(Connection, self), name)(*args, **kwargs)
+        except pynamodb.exceptions.PynamoDBException as error:
+            is_unknown = getattr(error.cause, uncertain.OUTCOME_UNKNOWN, False)
+            setattr(error, uncertain.OUTCOME_UNKNOWN, is_unknown)
+            raise
+
+    return call
 
 
 class Connection(pynamodb.connection.Connection):
@@ -66,12 +90,28 @@ class Connection(pynamodb.connection.Connection):
     @property
     def client(self) -> BotocoreBaseClientPrivate:
         """The engine's botocore client."""
-        return t.cast("BotocoreBaseClientPrivate", self.engine.client)
+        client = self.engine.client
+
+        if not self._may_repeat:
+            retry.forbid_repetition(client)
+
+        return t.cast("BotocoreBaseClientPrivate", client)
 
     @property
     def session(self) -> botocore.session.Session:
         """The engine's botocore session."""
         return self.engine.session
+
+    if not t.TYPE_CHECKING:
+        put_item = _tells_outcome("put_item")
+        update_item = _tells_outcome("update_item")
+        delete_item = _tells_outcome("delete_item")
+        batch_write_item = _tells_outcome("batch_write_item")
+        transact_write_items = _tells_outcome("transact_write_items")
+        create_table = _tells_outcome("create_table")
+        update_table = _tells_outcome("update_table")
+        delete_table = _tells_outcome("delete_table")
+        update_time_to_live = _tells_outcome("update_time_to_live")
 
     def dispatch(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
         """Send one call.
@@ -121,6 +161,7 @@ class Connection(pynamodb.connection.Connection):
 
     def _make_api_call(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
         settings, pool = self.policy.settings, self.engine.pool
+        write = self._begin_write(operation_name, operation_kwargs)
 
         with record.InProgress(operation_name, self._model_name) as progress:
             progress.table_name = operation_kwargs.get(constants.TABLE_NAME)
@@ -132,14 +173,44 @@ class Connection(pynamodb.connection.Connection):
                     pool.slot_for_call(settings.pool_timeout_seconds) as slot,
                 ):
                     progress.begin(slot.queue_seconds)
-                    send = t.cast(t.Any, super())._make_api_call
-                    reply: Kwargs = send(operation_name, operation_kwargs)
+                    reply = self._send(write, operation_name, operation_kwargs)
             except BaseException as error:
+                if write is not None:
+                    write.tell(error)
+
                 self._record(pool, progress.failed(error))
                 raise
 
         self._record(pool, progress.answered(reply))
         return reply
+
+    @property
+    def _may_repeat(self) -> bool:
+        return self.policy.settings.uncertain_writes == RETRY
+
+    def _begin_write(self, operation_name: str, params: Kwargs) -> uncertain.Write | None:
+        if not uncertain.is_write(operation_name):
+            return None
+
+        return uncertain.Write(operation_name, params, may_repeat=self._may_repeat)
+
+    def _send(self, write: uncertain.Write | None, operation_name: str, params: Kwargs) -> Kwargs:
+        send = t.cast("cabc.Callable[[str, Kwargs], Kwargs]", super()._make_api_call)
+
+        if write is None:
+            return send(operation_name, params)
+
+        try:
+            with write:
+                return send(operation_name, params)
+        except pynamodb.exceptions.VerboseClientError as error:
+            # PynamoDB's own exception lacks the stored item, which botocore's has.
+            reply = write.settle(t.cast(t.Any, error.__cause__))
+
+            if reply is None:
+                raise
+
+            return reply
 
     def _record(self, pool: Pool, call: record.Call) -> None:
         """Count, log and announce a call. Its slot is free: a receiver may make calls."""

@@ -31,8 +31,10 @@ PROVISIONED = "PROVISIONED"
 AUTO = "auto"
 BOTOCORE = "botocore"
 DIRECT = "direct"
+RETRY = "retry"
 
 BlockingCalls = t.Literal["allow", "warn", "raise"]
+UncertainWrites = t.Literal["retry", "raise"]
 BillingMode = t.Literal["PAY_PER_REQUEST", "PROVISIONED"]
 Transport = t.Literal["auto", "botocore", "direct"]
 
@@ -216,6 +218,12 @@ class Settings:
     )
     """What a blocking call on an event loop's thread does. ``None``: ``"warn"`` in debug and
     testing, else ``"allow"``."""
+
+    uncertain_writes: UncertainWrites = _setting(
+        validators.choice(*t.get_args(UncertainWrites)), RETRY, scope="app"
+    )
+    """What happens to a write that may have been applied, and is not the same if it is applied
+    twice: ``"retry"`` sends it again, ``"raise"`` raises :exc:`~dynamo_ext.WriteOutcomeUnknown`."""
 
     table_name_prefix: str = _setting(validators.table_name_prefix, "", scope="table")
     """Put before every table name."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import dataclasses
+import threading
 import types
 import typing as t
 
 import pynamodb.models
 from pynamodb import constants
 
+from ..calls.items import normal_item
 from ..calls.retry import full_jitter
 from ..client.connection import TableConnection
 from ..concurrency import decode_lock
@@ -43,6 +45,10 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
     def __init__(self, model: type[M], connection: TableConnection, auto_commit: bool) -> None:
         super().__init__(model, auto_commit)
         self.connection: TableConnection = connection
+        self.failed_operations: list[Raw]
+        self._key_types: dict[str, str] = _key_types(model)
+        # Reentrant: a signal handler may commit while this thread sends.
+        self._sending = threading.RLock()
 
     def __exit__(
         self,
@@ -59,44 +65,109 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
         return len(self.pending_operations) >= self.max_operations
 
     def commit(self) -> None:
-        """Write what is pending.
+        """Write what is pending, and what an earlier commit could not write.
 
-        :raises UnprocessedItems: if DynamoDB leaves every item unprocessed, time after time.
+        Whatever DynamoDB has not acknowledged stays in ``pending_operations``, also after an
+        exception: the next commit sends it. Of several operations on one key, only the last one is
+        sent.
+
+        :raises UnprocessedItems: if DynamoDB leaves every item unprocessed, time after time. They
+            are then in ``failed_operations``, in the form of the request.
         :raises pynamodb.exceptions.PutError: if a call fails.
         """
         generators.run(self.write_pending())
 
     def write_pending(self) -> Waits[None]:
-        """Write what is pending, as a generator of waits.
+        """Write what is there now, as a generator of waits.
 
         :raises UnprocessedItems: if DynamoDB leaves every item unprocessed, time after time.
         :raises pynamodb.exceptions.PutError: if a call fails.
         """
-        sent = list(self.pending_operations)
-
-        if not sent:
-            return
-
-        requests = [_write_request(operation) for operation in sent]
-        unprocessed = self._send(requests)
-        # Remove those that were sent, not all: the worker of a cancelled task goes on, and may come
-        # here after another task has added operations.
-        self.pending_operations: list[Raw] = [
-            operation
-            for operation in self.pending_operations
-            if not any(operation is one for one in sent)
-        ]
+        writes = [_Write(each, self._request(each)) for each in self._operations()]
         rounds = 0
 
-        while unprocessed:
-            rounds = rounds + 1 if len(unprocessed) == len(requests) else 0
+        while writes:
+            sent, unprocessed = self._send_some(writes)
+            writes = self._left(writes)
+
+            if not writes:
+                return
+
+            rounds = rounds + 1 if sent == len(unprocessed) else 0
 
             if rounds == ROUNDS_WITHOUT_PROGRESS:
-                self.failed_operations: list[t.Any] = unprocessed
+                self._give_up(writes, unprocessed)
                 raise UnprocessedItems(self.connection.table_name, unprocessed)
 
-            yield _back_off(self.connection, rounds)
-            requests, unprocessed = unprocessed, self._send(unprocessed)
+            yield _back_off(self.connection, rounds) if unprocessed else 0
+
+    def _operations(self) -> list[Raw]:
+        """What is not acknowledged, the oldest first."""
+        return [*self.failed_operations, *self.pending_operations]
+
+    def _left(self, writes: list[_Write]) -> list[_Write]:
+        left = set(map(id, self._operations()))
+        return [write for write in writes if id(write.operation) in left]
+
+    def _send_some(self, writes: list[_Write]) -> tuple[int, list[Raw]]:
+        """Send one request, and forget what it has written.
+
+        :param writes: The writes that are left, the oldest first.
+        :return: How many writes were sent, and those that DynamoDB left unprocessed.
+        """
+        # The worker of a cancelled task goes on. What it is sending must arrive before anything
+        # newer on the same key, and what it has written need not be sent again.
+        with self._sending:
+            latest = {self._key(write.request): write.request for write in self._left(writes)}
+            requests = list(latest.values())[: self.max_operations]
+
+            if not requests:
+                return 0, []
+
+            unprocessed = self._send(requests)
+            keys = {self._key(request) for request in requests}
+            keys -= {self._key(request) for request in unprocessed}
+
+            for write in writes:
+                if self._key(write.request) in keys:
+                    self._forget(write)
+
+            return len(requests), unprocessed
+
+    def _forget(self, write: _Write) -> None:
+        # In place, since another thread may append meanwhile.
+        for operations in (self.failed_operations, self.pending_operations):
+            for index, each in enumerate(operations):
+                if each is write.operation:
+                    del operations[index]
+                    return
+
+    def _give_up(self, writes: list[_Write], unprocessed: list[Raw]) -> None:
+        """Move what was sent in vain to ``failed_operations``."""
+        keys = {self._key(request) for request in unprocessed}
+        # First added, then removed: an interruption between the two loses nothing.
+        self.failed_operations[:0] = unprocessed
+
+        for write in writes:
+            if self._key(write.request) in keys:
+                self._forget(write)
+
+    def _request(self, operation: Raw) -> Raw:
+        if "action" not in operation:
+            return operation
+
+        item = operation["item"]
+
+        if operation["action"] == constants.PUT:
+            return {constants.PUT_REQUEST: {constants.ITEM: item.serialize()}}
+
+        key = {name: {self._key_types[name]: value} for name, value in item._get_keys().items()}
+        return {constants.DELETE_REQUEST: {constants.KEY: key}}
+
+    def _key(self, request: Raw) -> cabc.Hashable:
+        put = request.get(constants.PUT_REQUEST)
+        item = put[constants.ITEM] if put else request[constants.DELETE_REQUEST][constants.KEY]
+        return normal_item({name: item[name] for name in self._key_types if name in item})
 
     def _send(self, requests: list[Raw]) -> list[Raw]:
         reply: Raw = t.cast(t.Any, self.connection).batch_write_item(
@@ -115,13 +186,18 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
         return unprocessed.get(self.connection.table_name, [])
 
 
-def _write_request(operation: Raw) -> Raw:
-    item = operation["item"]
+def _key_types(kind: type[pynamodb.models.Model]) -> dict[str, str]:
+    """The types of a model's keys, by their names in the table."""
+    model = t.cast(t.Any, kind)
+    keys = model._hash_key_attribute(), model._range_key_attribute()
+    return {key.attr_name: key.attr_type for key in keys if key is not None}
 
-    if operation["action"] == constants.PUT:
-        return {constants.PUT_REQUEST: {constants.ITEM: item.serialize()}}
 
-    return {constants.DELETE_REQUEST: {constants.KEY: item._get_keys()}}
+class _Write(t.NamedTuple):
+    """An operation that is not acknowledged, and what is sent for it."""
+
+    operation: Raw
+    request: Raw
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ import typing as t
 import pynamodb.exceptions
 from pynamodb import constants
 
+from ..binding import meta
 from ..concurrency.generators import Waits
-from ..config.settings import PROVISIONED
 from ..errors import ConfigError
 from . import late_binding
 from .late_binding import AnyModel
@@ -51,8 +51,8 @@ def create(
     :param wait: Whether to wait until the table is active.
     :param read_capacity_units: Instead of the Meta's or the app's.
     :param write_capacity_units: Instead of the Meta's or the app's.
-    :param billing_mode: Instead of the Meta's or the app's. Where none is set, ``PROVISIONED`` if
-        capacity is, else ``PAY_PER_REQUEST``.
+    :param billing_mode: Instead of the Meta's or the app's. Where none of the three is set,
+        ``PROVISIONED`` if a capacity is set anywhere, else ``PAY_PER_REQUEST``.
     :param ignore_update_ttl_errors: Whether an engine may lack TTL.
     :return: Whether the table was created now.
     :raises ConfigError: if the mode is ``PROVISIONED`` and a capacity is missing, or if the models
@@ -152,15 +152,15 @@ def _request(
     billing_mode: str | None,
 ) -> dict[str, t.Any]:
     model_meta = t.cast(t.Any, models[0]).Meta
-
-    if billing_mode is None and (read is not None or write is not None):
-        billing_mode = PROVISIONED
-
+    read = model_meta.read_capacity_units if read is None else read
+    write = model_meta.write_capacity_units if write is None else write
     request = {
         **_schema(models),
-        "read_capacity_units": model_meta.read_capacity_units if read is None else read,
-        "write_capacity_units": model_meta.write_capacity_units if write is None else write,
-        "billing_mode": model_meta.billing_mode if billing_mode is None else billing_mode,
+        "read_capacity_units": read,
+        "write_capacity_units": write,
+        "billing_mode": billing_mode
+        or _declared_billing_mode(models[0])
+        or meta.billing_mode_for(read, write),
         "tags": getattr(model_meta, "tags", None),
     }
 
@@ -171,6 +171,14 @@ def _request(
         }
 
     return request
+
+
+def _declared_billing_mode(model: AnyModel) -> str | None:
+    """The billing mode that the model or the app sets; ``None`` where it follows from capacities,
+    which the effective ``Meta`` does not tell."""
+    declared: str | None = getattr(late_binding.declared_meta(model), "billing_mode", None)
+    settings = late_binding.connection(model).connection.policy.settings
+    return settings.billing_mode if declared is None else declared
 
 
 def _schema(models: cabc.Sequence[AnyModel]) -> dict[str, list[t.Any]]:

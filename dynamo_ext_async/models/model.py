@@ -414,8 +414,8 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         :param wait: Whether to wait until it is active.
         :param read_capacity_units: Instead of the Meta's or the app's.
         :param write_capacity_units: Instead of the Meta's or the app's.
-        :param billing_mode: Instead of the Meta's or the app's. Where none is set,
-            ``PROVISIONED`` if capacity is, else ``PAY_PER_REQUEST``.
+        :param billing_mode: Instead of the Meta's or the app's. Where none of the three is set,
+            ``PROVISIONED`` if a capacity is set anywhere, else ``PAY_PER_REQUEST``.
         :param ignore_update_ttl_errors: Whether an engine may lack TTL.
         :raises ConfigError: if the mode is ``PROVISIONED`` and a capacity is missing.
         :raises pynamodb.exceptions.TableError: if the server refuses.

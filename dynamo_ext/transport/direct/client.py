@@ -250,6 +250,8 @@ class DirectTransport:
         self, call: _Call, answer: Answer | None, error: Exception | None
     ) -> tuple[Answer | None, Exception | None]:
         """Send a call again until it succeeds, or botocore's rules end the attempts."""
+        request: dict[str, t.Any] = {"context": call.context, "body": call.body}
+
         while True:
             delay = self._retry.needs_retry(
                 attempts=call.attempt,
@@ -257,13 +259,14 @@ class DirectTransport:
                 endpoint=self._endpoint,
                 operation=call.operation.model,
                 caught_exception=error,
-                request_dict={"context": call.context},
+                request_dict=request,
             )
 
             if delay is None or delay is False:
                 return answer, error
 
             waiting.current.get().sleep(delay)
+            call.body = request["body"]
             call.attempt += 1
             self._endpoint._update_retries_context(call.context, call.attempt, answer)
             answer, error = self._attempt(call)
