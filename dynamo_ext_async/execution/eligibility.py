@@ -176,12 +176,12 @@ class _Decision:
 
     def __init__(self) -> None:
         self.is_plain: bool = False
-        self._noted: set[int] = set()
+        self._owners: set[int] = set()
         self._values: list[cabc.Iterable[t.Any]] = []
         """What namespaces hold, as it is at any time."""
 
-        self._values_then: list[tuple[t.Any, ...]] = []
-        """What they held when it was read."""
+        self._values_then: list[list[t.Any]] = []
+        """What they held when they were read."""
 
     def note(self, owner: object, names: cabc.Mapping[t.Any, t.Any]) -> None:
         """Note what a namespace holds now.
@@ -189,17 +189,17 @@ class _Decision:
         :param owner: What it belongs to.
         :param names: The namespace.
         """
-        if id(owner) not in self._noted:
-            self._noted.add(id(owner))
+        if id(owner) not in self._owners:
+            self._owners.add(id(owner))
             self._values.append(names.values())
-            self._values_then.append(tuple(names.values()))
+            self._values_then.append([*names.values()])
 
     def holds(self) -> bool:
         """Whether everything is still as it was."""
-        # Each call asks this of hundreds of values, so it must be quick. They are hardly ever
-        # compared, because Python first looks whether they are identical.
+        # Each call asks this of some two hundred values. They are hardly ever compared, because
+        # Python first looks whether they are identical.
         try:
-            return list(map(tuple, self._values)) == self._values_then
+            return [[*values] for values in self._values] == self._values_then
         except Exception:
             # A value of the app that can't be compared.
             return False
@@ -279,6 +279,9 @@ class _Reader:
         )
 
     def _is_plain_namespace(self, kind: type) -> bool:
+        if kind.__module__ in _OF_PYTHON:
+            return True
+
         self._decision.note(kind, vars(kind))
         return not any(
             hasattr(_class_of(value), "__get__") and _class_of(value).__module__ != "builtins"
