@@ -1,0 +1,360 @@
+"""Makes calls to the server, and reports what came of them. See ``python -m hostile --help``."""
+
+from __future__ import annotations
+
+import argparse
+import collections.abc as cabc
+import contextlib
+import dataclasses
+import faulthandler
+import json
+import logging
+import os
+import random
+import sys
+import threading
+import time
+import typing as t
+
+import flask
+
+from . import calls
+from . import figures
+from . import load
+from . import process
+from .misbehaviours import AT_REST
+from .misbehaviours import GOOD
+from .misbehaviours import REPLIES
+
+SCHEMES = ("tcp", "tls")
+STOCK = "stock"
+TRANSPORTS = ("botocore", "direct", STOCK)
+NAMES = [name for name in [*REPLIES, *AT_REST] if name != GOOD]
+
+POOL = 8
+_ROUND = 180
+_WARM_UP = 0.3
+# Seconds.
+_IDLE = 60
+_SETTLE = 0.02
+_GOOD_CALLS = 4
+_GOOD_TRIES = 30
+
+SETTINGS = {
+    "DYNAMODB_REGION": "us-east-1",
+    "DYNAMODB_AWS_ACCESS_KEY_ID": "AKIDOFTHEHOSTILE",
+    "DYNAMODB_AWS_SECRET_ACCESS_KEY": "secret-of-the-hostile",
+    "DYNAMODB_BASE_BACKOFF_MS": 1,
+    "DYNAMODB_MAX_RETRY_ATTEMPTS": 2,
+    "DYNAMODB_MAX_POOL_CONNECTIONS": POOL,
+    "DYNAMODB_POOL_TIMEOUT_SECONDS": 5,
+    "DYNAMODB_CALL_TIMEOUT_SECONDS": 1.5,
+    "DYNAMODB_CONNECT_TIMEOUT_SECONDS": 1,
+    # Shorter than the server stalls.
+    "DYNAMODB_READ_TIMEOUT_SECONDS": 0.35,
+}
+
+
+@dataclasses.dataclass
+class Report:
+    """What came of the calls over one scheme."""
+
+    callers: dict[str, load.Outcomes] = dataclasses.field(default_factory=dict[str, load.Outcomes])
+    after_warm_up: figures.Figures | None = None
+    at_end: figures.Figures | None = None
+    in_use: int = 0
+    waiting: int = 0
+    connections_after_close: int = 0
+    """How many connections are left when the client is closed."""
+
+    unanswered: list[str] = dataclasses.field(default_factory=list[str])
+    """Callers without an answer from the server when it behaves well."""
+
+    stuck: str | None = None
+
+    def as_json(self) -> dict[str, t.Any]:
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        measured = {
+            name: value and dataclasses.asdict(value)
+            for name, value in fields.items()
+            if name in {"after_warm_up", "at_end"}
+        }
+        callers = {name: outcomes.as_json() for name, outcomes in self.callers.items()}
+        return {**fields, **measured, "callers": callers}
+
+
+@dataclasses.dataclass
+class _Errors:
+    """Errors that nobody sees: of threads, and of objects that are collected."""
+
+    texts: list[str] = dataclasses.field(default_factory=list[str])
+
+    def note(self, unseen: t.Any) -> None:
+        where = getattr(unseen, "object", None) or getattr(unseen, "thread", None)
+        self.texts.append(f"{unseen.exc_type.__name__}: {unseen.exc_value} in {where!r}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m hostile",
+        description="Makes calls to a server that breaks the rules of HTTP, from threads and from"
+        " tasks of asyncio, uvloop and trio at once, and reports what came of them.",
+    )
+    parser.add_argument("--transport", choices=TRANSPORTS, default="direct")
+    parser.add_argument("--calls", type=int, default=10_000, help="default: 10000")
+    parser.add_argument("--seconds", type=float, help="end after this time")
+    parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**9)))
+    parser.add_argument("--scheme", choices=SCHEMES, nargs="+", default=list(SCHEMES))
+    parser.add_argument("--caller", choices=load.CALLERS, nargs="+")
+    parser.add_argument("--only", choices=NAMES, nargs="+", metavar="NAME", default=NAMES)
+    parser.add_argument("--without", choices=NAMES, nargs="+", metavar="NAME", default=())
+    parser.add_argument("--json", action="store_true", help="print nothing but the report")
+    options = parser.parse_args()
+    names = [name for name in options.only if name not in options.without]
+    # PynamoDB as it is has no calls to await.
+    callers = options.caller or (["threads"] if options.transport == STOCK else list(load.CALLERS))
+    report = run(
+        options.transport,
+        options.seed,
+        calls_=options.calls,
+        seconds=options.seconds,
+        schemes=options.scheme,
+        callers=callers,
+        names=names,
+    )
+
+    if options.json:
+        print(json.dumps(report), flush=True)
+    else:
+        show(report)
+
+    # Callers that are stuck would keep the process.
+    os._exit(0)
+
+
+def run(
+    transport: str,
+    seed: str,
+    *,
+    calls_: int,
+    seconds: float | None,
+    schemes: cabc.Sequence[str],
+    callers: cabc.Sequence[str],
+    names: cabc.Sequence[str],
+) -> dict[str, t.Any]:
+    """Make calls and report what came of them.
+
+    :return: The report, as JSON would have it.
+    """
+    # Hundreds of calls fail.
+    logging.getLogger("dynamo_ext").addHandler(logging.NullHandler())
+    errors = _Errors()
+    sys.unraisablehook = errors.note
+    threading.excepthook = errors.note
+    reports: dict[str, Report] = {}
+    share = None if seconds is None else seconds / len(schemes)
+
+    with process.running(seed) as server:
+        os.environ["AWS_CA_BUNDLE"] = server.bundle
+
+        for scheme in schemes:
+            reports[scheme] = _run_scheme(
+                server,
+                transport,
+                scheme,
+                seed=seed,
+                count=calls_ // len(schemes),
+                seconds=share,
+                callers=callers,
+                names=names,
+            )
+
+            if reports[scheme].stuck:
+                break
+
+        seen = server.report()
+
+    cpu = os.times()
+    return {
+        "transport": transport,
+        "seed": seed,
+        "names": list(names),
+        "schemes": {scheme: report.as_json() for scheme, report in reports.items()},
+        "server": seen,
+        "unseen": errors.texts,
+        "cpu_seconds": {
+            "callers": round(cpu.user + cpu.system, 1),
+            "server": round(cpu.children_user + cpu.children_system, 1),
+        },
+    }
+
+
+def _run_scheme(
+    server: process.Hostile,
+    transport: str,
+    scheme: str,
+    *,
+    seed: str,
+    count: int,
+    seconds: float | None,
+    callers: cabc.Sequence[str],
+    names: cabc.Sequence[str],
+) -> Report:
+    report = Report()
+
+    with contextlib.ExitStack() as stack:
+        if transport == STOCK:
+            app, side = None, calls.stock(**_stock_settings(server.urls[scheme]))
+        else:
+            app, side = _make_app(transport, server.urls[scheme]), calls.OURS
+            stack.enter_context(app.app_context())
+
+        calls.prepare(side)
+        groups = load.groups(callers, f"{seed}/{scheme}", side, app)
+        report.callers = {group.name: group.outcomes for group in groups}
+
+        with contextlib.ExitStack() as open_groups:
+            for group in groups:
+                open_groups.enter_context(group.open())
+
+            try:
+                server.misbehave(names)
+                _make_rounds(server, groups, int(count * _WARM_UP), _part(seconds, _WARM_UP))
+                report.after_warm_up = figures.measure()
+                _make_rounds(
+                    server, groups, count - int(count * _WARM_UP), _part(seconds, 1 - _WARM_UP)
+                )
+                server.behave()
+                _check_good_calls(groups, report)
+                _wait_until_idle(groups)
+                report.at_end = figures.measure()
+            except TimeoutError as error:
+                faulthandler.dump_traceback(all_threads=True)
+                report.stuck = str(error)
+                # What is stuck is not waited for.
+                open_groups.pop_all()
+
+            if app is not None:
+                report.in_use, report.waiting = calls.db.pool.in_use, calls.db.pool.waiting
+                calls.db.connection.client.close()
+                report.connections_after_close = _connections_left(server.ports[scheme])
+
+    return report
+
+
+def _make_app(transport: str, url: str) -> flask.Flask:
+    app = flask.Flask(f"hostile {url}")
+    app.config.from_mapping(SETTINGS, DYNAMODB_HOST=url, DYNAMODB_TRANSPORT=transport)
+    calls.db.init_app(app)
+    return app
+
+
+def _stock_settings(url: str) -> dict[str, t.Any]:
+    os.environ["AWS_ACCESS_KEY_ID"] = SETTINGS["DYNAMODB_AWS_ACCESS_KEY_ID"]
+    os.environ["AWS_SECRET_ACCESS_KEY"] = SETTINGS["DYNAMODB_AWS_SECRET_ACCESS_KEY"]
+    return {
+        "host": url,
+        "region": SETTINGS["DYNAMODB_REGION"],
+        "max_retry_attempts": SETTINGS["DYNAMODB_MAX_RETRY_ATTEMPTS"],
+        "max_pool_connections": POOL,
+        "connect_timeout_seconds": SETTINGS["DYNAMODB_CONNECT_TIMEOUT_SECONDS"],
+        "read_timeout_seconds": SETTINGS["DYNAMODB_READ_TIMEOUT_SECONDS"],
+    }
+
+
+def _part(seconds: float | None, share: float) -> float | None:
+    return None if seconds is None else seconds * share
+
+
+def _make_rounds(
+    server: process.Hostile, groups: list[load.Group], count: int, seconds: float | None
+) -> None:
+    """Make calls, and disturb what is idle between the rounds."""
+    end = None if seconds is None else time.monotonic() + seconds
+
+    while count > 0 and (end is None or time.monotonic() < end):
+        load.make_calls(groups, min(count, _ROUND))
+        count -= _ROUND
+        _wait_until_idle(groups)
+        server.disturb()
+        # Until what was sent has arrived, also where loopback is slower than Linux's.
+        time.sleep(_SETTLE)
+
+
+def _wait_until_idle(groups: list[load.Group]) -> None:
+    """Wait for the calls whose callers were cancelled.
+
+    :raises TimeoutError: if they do not end.
+    """
+    if not flask.has_app_context():
+        return
+
+    end = time.monotonic() + _IDLE
+
+    while calls.db.pool.in_use or calls.db.pool.waiting:
+        if time.monotonic() > end:
+            raise TimeoutError(f"the pool does not come to rest: {calls.db.pool!r}")
+
+        time.sleep(0.005)
+
+
+def _check_good_calls(groups: list[load.Group], report: Report) -> None:
+    """Every caller gets its answers from a server that behaves well.
+
+    On a busy machine a call may need several tries.
+    """
+    for group in groups:
+        for attempt in range(_GOOD_TRIES):
+            trial = group.again(f"good {attempt}")
+            load.make_calls([trial], load.CALLERS[group.name] * _GOOD_CALLS)
+
+            if set(trial.outcomes.counts) - {"cancelled"} == {"ok"}:
+                break
+        else:
+            report.unanswered.append(f"{group.name} in {_GOOD_TRIES} tries")
+
+
+def _connections_left(port: int) -> int:
+    """How many connections stay open."""
+    end = time.monotonic() + _IDLE
+
+    while (left := figures.connections(port)) and time.monotonic() < end:
+        time.sleep(0.01)
+
+    return left
+
+
+def show(report: dict[str, t.Any]) -> None:
+    """Print a report for people."""
+    transport = report["transport"]
+
+    for scheme, of_scheme in report["schemes"].items():
+        for caller, outcomes in of_scheme["callers"].items():
+            counts = sorted(outcomes["counts"].items(), key=lambda item: -item[1])
+            figures_ = ", ".join(f"{name} {count}" for name, count in counts)
+            total = sum(outcomes["counts"].values())
+            print(f"{transport} {scheme} {caller}: {total} calls: {figures_}")
+
+            for kind in ("foreign", "empty", "undocumented"):
+                for text in outcomes[kind]:
+                    print(f"  {kind}: {text}")
+
+        print(f"{transport} {scheme}: after the warm-up {of_scheme['after_warm_up']}")
+        print(f"{transport} {scheme}: at the end        {of_scheme['at_end']}")
+
+        for name in ("in_use", "waiting", "connections_after_close", "unanswered", "stuck"):
+            if of_scheme[name]:
+                print(f"{transport} {scheme}: {name}: {of_scheme[name]}")
+
+    server = report["server"]
+    print("met:", ", ".join(f"{name} {count}" for name, count in server["counts"].items()))
+    print("requests where none may come:", server["reused"])
+
+    for text in [*server["failures"], *report["unseen"]]:
+        print(f"  error: {text}")
+
+    print("CPU seconds:", report["cpu_seconds"], "seed:", report["seed"])
+
+
+if __name__ == "__main__":
+    main()
