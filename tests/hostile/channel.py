@@ -29,6 +29,8 @@ class Channel:
         self.is_closed: bool = False
         """Whether this end has closed or reset it. Half-closed, it is not."""
 
+        self._is_half_closed = False
+
     async def open(self) -> None:
         """Do what comes before the first request."""
 
@@ -41,7 +43,13 @@ class Channel:
         await self.send_sealed(self.seal(data))
 
     async def send_sealed(self, data: bytes) -> None:
-        """Send bytes that :meth:`seal` returned, or a part of them."""
+        """Send bytes that :meth:`seal` returned, or a part of them.
+
+        :raises BrokenPipeError: if this end has half-closed it.
+        """
+        if self._is_half_closed:
+            raise BrokenPipeError
+
         self._writer.write(data)
         await self._writer.drain()
 
@@ -71,6 +79,7 @@ class Channel:
 
     async def half_close(self) -> None:
         """Say that nothing more will be sent, and go on reading."""
+        self._is_half_closed = True
         self._writer.write_eof()
 
     async def end_encryption(self) -> None:

@@ -81,7 +81,8 @@ class Outcomes:
     def note_error(self, name: str, key: str, error: Exception) -> None:
         """Note a call that has failed."""
         cause = getattr(error, "cause", None)
-        kind = type(error).__name__ if cause is None else type(cause).__name__
+        is_of_dynamodb = isinstance(cause, botocore.exceptions.ClientError)
+        kind = "ClientError" if is_of_dynamodb else type(cause or error).__name__
 
         if isinstance(error, pynamodb.exceptions.DoesNotExist):
             self.counts["empty"] += 1
@@ -194,7 +195,7 @@ class Group:
         choose = random.Random(f"{self._seed}/{key}")
         weights = [WEIGHTS.get(name, 1) for name in CALLS]
         name = choose.choices(list(CALLS), weights)[0]
-        return key, choose, name, _LARGE if choose.random() < 0.02 else None
+        return key, choose, name, _LARGE if choose.random() < 0.008 else None
 
     def _context(self) -> contextlib.AbstractContextManager[t.Any]:
         return contextlib.nullcontext() if self.app is None else self.app.app_context()

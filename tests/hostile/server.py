@@ -31,7 +31,6 @@ from .misbehaviours import AT_REST
 from .misbehaviours import GOOD
 from .misbehaviours import REPLIES
 from .misbehaviours import Exchange
-from .misbehaviours import Misbehaviour
 
 HOST = "127.0.0.1"
 _BACKLOG = 512
@@ -78,13 +77,12 @@ class Server:
         self.failures: list[str] = []
         """What went wrong in this server itself."""
 
-        self.replies: dict[str, Misbehaviour] = {GOOD: REPLIES[GOOD]}
-        self.at_rest: list[str] = []
         self._seed = seed
         self._tls = tls
         self._numbers = itertools.count()
         self._rests = itertools.count()
         self._connections: set[_Connection] = set()
+        self.misbehave([], [])
 
     async def start(self) -> dict[str, int]:
         """Begin to listen.
@@ -106,6 +104,11 @@ class Server:
         :param at_rest: Of :data:`AT_REST`.
         """
         self.replies = {name: REPLIES[name] for name in (GOOD, *replies)}
+        others = sum(REPLIES[name].weight for name in replies)
+        self._weights = [
+            min(each.weight, others or 1) if name == GOOD else each.weight
+            for name, each in self.replies.items()
+        ]
         self.at_rest = at_rest
 
     async def disturb(self) -> None:
@@ -144,7 +147,8 @@ class Server:
 
                 if channel.is_closed:
                     break
-        except _GONE:
+        except (*_GONE, asyncio.CancelledError):
+            # The client has gone, or the server ends.
             pass
         except Exception:
             self.failures.append(traceback.format_exc())
@@ -164,8 +168,7 @@ class Server:
             self.reused[connection.soiled_by] += 1
 
         choose = random.Random(f"{self._seed}/{connection.number}/{number}")
-        weights = [each.weight for each in self.replies.values()]
-        name = choose.choices(list(self.replies), weights)[0]
+        name = choose.choices(list(self.replies), self._weights)[0]
         misbehaviour = self.replies[name]
         size = _length(head)
         body = await self._read_key(channel, size) if misbehaviour.is_early else b""
