@@ -22,6 +22,7 @@ from . import calls
 from . import figures
 from . import load
 from . import process
+from . import verdict
 from .misbehaviours import AT_REST
 from .misbehaviours import GOOD
 from .misbehaviours import REPLIES
@@ -31,6 +32,8 @@ STOCK = "stock"
 TRANSPORTS = ("botocore", "direct", STOCK)
 NAMES = [name for name in [*REPLIES, *AT_REST] if name != GOOD]
 
+HUB = "dynamo-ext hub"
+_MAIN = "MainThread"
 POOL = 8
 _ROUND = 180
 _WARM_UP = 0.3
@@ -60,12 +63,19 @@ class Report:
     """What came of the calls over one scheme."""
 
     callers: dict[str, load.Outcomes] = dataclasses.field(default_factory=dict[str, load.Outcomes])
+    before: figures.Figures | None = None
     after_warm_up: figures.Figures | None = None
     at_end: figures.Figures | None = None
+    after_close: figures.Figures | None = None
+    """When the event loops have ended and the client is closed."""
+
     in_use: int = 0
     waiting: int = 0
     connections_after_close: int = 0
     """How many connections are left when the client is closed."""
+
+    threads_after_close: list[str] = dataclasses.field(default_factory=list[str])
+    """The names of the threads that are left then."""
 
     unanswered: list[str] = dataclasses.field(default_factory=list[str])
     """Callers without an answer from the server when it behaves well."""
@@ -75,9 +85,9 @@ class Report:
     def as_json(self) -> dict[str, t.Any]:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         measured = {
-            name: value and dataclasses.asdict(value)
+            name: dataclasses.asdict(value)
             for name, value in fields.items()
-            if name in {"after_warm_up", "at_end"}
+            if isinstance(value, figures.Figures)
         }
         callers = {name: outcomes.as_json() for name, outcomes in self.callers.items()}
         return {**fields, **measured, "callers": callers}
@@ -213,20 +223,21 @@ def _run_scheme(
         groups = load.groups(callers, f"{seed}/{scheme}", side, app)
         report.callers = {group.name: group.outcomes for group in groups}
 
+        report.before = figures.measure()
+
         with contextlib.ExitStack() as open_groups:
             for group in groups:
                 open_groups.enter_context(group.open())
 
             try:
                 server.misbehave(names)
-                _make_rounds(server, groups, int(count * _WARM_UP), _part(seconds, _WARM_UP))
+                warm_up = int(count * _WARM_UP)
+                _make_rounds(server, groups, warm_up, _part(seconds, _WARM_UP))
                 report.after_warm_up = figures.measure()
-                _make_rounds(
-                    server, groups, count - int(count * _WARM_UP), _part(seconds, 1 - _WARM_UP)
-                )
+                _make_rounds(server, groups, count - warm_up, _part(seconds, 1 - _WARM_UP))
                 server.behave()
                 _check_good_calls(groups, report)
-                _wait_until_idle(groups)
+                _wait_until_idle()
                 report.at_end = figures.measure()
             except TimeoutError as error:
                 faulthandler.dump_traceback(all_threads=True)
@@ -234,11 +245,15 @@ def _run_scheme(
                 # What is stuck is not waited for.
                 open_groups.pop_all()
 
-            if app is not None:
-                report.in_use, report.waiting = calls.db.pool.in_use, calls.db.pool.waiting
-                calls.db.connection.client.close()
-                report.connections_after_close = _connections_left(server.ports[scheme])
+        if app is not None:
+            report.in_use, report.waiting = calls.db.pool.in_use, calls.db.pool.waiting
+            calls.db.connection.client.close()
+            _wait_for(lambda: figures.connections(server.ports[scheme]) == 0)
+            report.connections_after_close = figures.connections(server.ports[scheme])
 
+    _wait_for(lambda: not set(_threads()) - {_MAIN, HUB})
+    report.threads_after_close = _threads()
+    report.after_close = figures.measure()
     return report
 
 
@@ -275,13 +290,13 @@ def _make_rounds(
     while count > 0 and (end is None or time.monotonic() < end):
         load.make_calls(groups, min(count, _ROUND))
         count -= _ROUND
-        _wait_until_idle(groups)
+        _wait_until_idle()
         server.disturb()
         # Until what was sent has arrived, also where loopback is slower than Linux's.
         time.sleep(_SETTLE)
 
 
-def _wait_until_idle(groups: list[load.Group]) -> None:
+def _wait_until_idle() -> None:
     """Wait for the calls whose callers were cancelled.
 
     :raises TimeoutError: if they do not end.
@@ -289,13 +304,10 @@ def _wait_until_idle(groups: list[load.Group]) -> None:
     if not flask.has_app_context():
         return
 
-    end = time.monotonic() + _IDLE
+    pool = calls.db.pool
 
-    while calls.db.pool.in_use or calls.db.pool.waiting:
-        if time.monotonic() > end:
-            raise TimeoutError(f"the pool does not come to rest: {calls.db.pool!r}")
-
-        time.sleep(0.005)
+    if not _wait_for(lambda: not pool.in_use and not pool.waiting):
+        raise TimeoutError(f"the pool does not come to rest: {pool!r}")
 
 
 def _check_good_calls(groups: list[load.Group], report: Report) -> None:
@@ -314,14 +326,24 @@ def _check_good_calls(groups: list[load.Group], report: Report) -> None:
             report.unanswered.append(f"{group.name} in {_GOOD_TRIES} tries")
 
 
-def _connections_left(port: int) -> int:
-    """How many connections stay open."""
+def _wait_for(condition: cabc.Callable[[], bool]) -> bool:
+    """Wait for something that happens soon, if at all.
+
+    :return: Whether it has happened.
+    """
     end = time.monotonic() + _IDLE
 
-    while (left := figures.connections(port)) and time.monotonic() < end:
-        time.sleep(0.01)
+    while not condition():
+        if time.monotonic() > end:
+            return False
 
-    return left
+        time.sleep(0.005)
+
+    return True
+
+
+def _threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate()]
 
 
 def show(report: dict[str, t.Any]) -> None:
@@ -335,23 +357,18 @@ def show(report: dict[str, t.Any]) -> None:
             total = sum(outcomes["counts"].values())
             print(f"{transport} {scheme} {caller}: {total} calls: {figures_}")
 
-            for kind in ("foreign", "empty", "undocumented"):
-                for text in outcomes[kind]:
-                    print(f"  {kind}: {text}")
-
-        print(f"{transport} {scheme}: after the warm-up {of_scheme['after_warm_up']}")
-        print(f"{transport} {scheme}: at the end        {of_scheme['at_end']}")
-
-        for name in ("in_use", "waiting", "connections_after_close", "unanswered", "stuck"):
-            if of_scheme[name]:
-                print(f"{transport} {scheme}: {name}: {of_scheme[name]}")
+        for name in ("before", "after_warm_up", "at_end", "after_close"):
+            if of_scheme[name] is not None:
+                measured = ", ".join(f"{what} {n:.0f}" for what, n in of_scheme[name].items())
+                print(f"{transport} {scheme}: {name.replace('_', ' ')}: {measured}")
 
     server = report["server"]
     print("met:", ", ".join(f"{name} {count}" for name, count in server["counts"].items()))
     print("requests where none may come:", server["reused"])
 
-    for text in [*server["failures"], *report["unseen"]]:
-        print(f"  error: {text}")
+    for check, find in verdict.CHECKS.items():
+        for problem in find(report):
+            print(f"PROBLEM: {check}: {problem}")
 
     print("CPU seconds:", report["cpu_seconds"], "seed:", report["seed"])
 

@@ -17,7 +17,6 @@ import botocore.exceptions
 import flask
 import pynamodb.exceptions
 
-from dynamo_ext.errors import DamagedReply
 from dynamo_ext_async import CallTimeout
 from dynamo_ext_async import PoolTimeout
 
@@ -33,11 +32,11 @@ _SHOWN = 10
 # As documented: what PynamoDB's errors are caused by.
 _CAUSES = (
     botocore.exceptions.ClientError,
-    botocore.exceptions.ConnectionClosedError,
     botocore.exceptions.ConnectTimeoutError,
     botocore.exceptions.EndpointConnectionError,
-    botocore.exceptions.ReadTimeoutError,
-    DamagedReply,
+    # Of lost connections, timeouts and damaged replies; itself of what urllib3 can't parse.
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.SSLError,
 )
 
 Backend = tuple[t.Literal["asyncio", "trio"], dict[str, t.Any]]

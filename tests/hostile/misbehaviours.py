@@ -127,14 +127,12 @@ async def _late(x: Exchange) -> None:
 
 @_reply("late, when the caller has given up")
 async def _too_late(x: Exchange) -> None:
-    x.is_soiled = True
     await asyncio.sleep(_STALL)
     await x.channel.send(x.reply)
 
 
 @_reply("late in its middle, when the caller has given up", 0.5)
 async def _too_late_in_middle(x: Exchange) -> None:
-    x.is_soiled = True
     place = x.choose.randrange(1, len(x.reply))
     await x.channel.send(x.reply[:place])
     await asyncio.sleep(_STALL)
@@ -709,3 +707,6 @@ async def _send_after(x: Exchange, *interim: bytes) -> None:
         await x.channel.send(b"".join(interim) + x.reply)
     else:
         await x.send(*interim, x.reply)
+
+
+MISTAKES_OF_URLLIB3: dict[str, str] = {}

@@ -52,7 +52,9 @@ class _Connection:
         self.soiled_by: str | None = None
         """The misbehaviour after which no further request may come."""
 
-    def take_over(self, name: str, exchange: Exchange) -> None:
+        self.replies = 0
+
+    def note(self, name: str, exchange: Exchange) -> None:
         """Remember what was done."""
         self.last = exchange
 
@@ -165,7 +167,9 @@ class Server:
         connection.is_busy = True
 
         if connection.soiled_by is not None:
-            self.reused[connection.soiled_by] += 1
+            on = "the first reply" if connection.replies == 1 else "a later reply"
+            self.reused[f"{on} of a connection: {connection.soiled_by}"] += 1
+            connection.soiled_by = None
 
         choose = random.Random(f"{self._seed}/{connection.number}/{number}")
         name = choose.choices(list(self.replies), self._weights)[0]
@@ -186,6 +190,7 @@ class Server:
         content = contents.content(request, tag, padding)
         exchange = Exchange(channel, request, choose, content)
         await self._act(connection, name, misbehaviour.act, exchange)
+        connection.replies += 1
 
         if not channel.is_closed:
             await channel.read(size - len(body))
@@ -204,7 +209,7 @@ class Server:
         except _GONE:
             connection.channel.reset()
         finally:
-            connection.take_over(name, exchange)
+            connection.note(name, exchange)
 
 
 def _length(head: bytes) -> int:

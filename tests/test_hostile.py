@@ -1,0 +1,85 @@
+"""Thousands of calls, from all kinds of callers at once, to a server that breaks the rules.
+
+The server and the callers are in ``tests/hostile``; ``python -m hostile --help`` says how to run
+them by hand. What is checked here does not depend on how fast anything is: calls may fail, in the
+documented ways.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import typing as t
+
+import pytest
+
+import engines
+from hostile import verdict
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.once(reason="names its transports itself"),
+    # A busy machine takes longer, and calls that are stuck are reported first.
+    pytest.mark.timeout(900),
+]
+
+CALLS = "DYNAMO_EXT_TEST_HOSTILE_CALLS"
+SEED = "DYNAMO_EXT_TEST_HOSTILE_SEED"
+_DEFAULT_CALLS = 20_000
+# Fewer may miss one of the misbehaviours.
+_ENOUGH_TO_MEET_ALL = 5_000
+_SECONDS = 800
+
+Report = dict[str, t.Any]
+
+
+def run(*options: str) -> Report:
+    """Make the calls, in a process of their own."""
+    environment = engines.python_environment()
+    paths = [str(pathlib.Path(__file__).parent), environment["PYTHONPATH"]]
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-m", "hostile", "--json", *options],
+        capture_output=True,
+        text=True,
+        env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
+        timeout=_SECONDS,
+    )
+    assert done.returncode == 0, done.stderr
+    # Where calls are stuck, the stack of each thread.
+    print(done.stderr)
+    report: Report = json.loads(done.stdout)
+    return report
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.xdist_group(f"hostile {name}"))
+        for name in ("botocore", "direct")
+    ],
+)
+def report(request: pytest.FixtureRequest) -> cabc.Iterator[Report]:
+    """What came of the calls on one transport."""
+    calls = int(os.environ.get(CALLS, _DEFAULT_CALLS)) // 2
+    seed = os.environ.get(SEED, "11")
+    yield run("--transport", request.param, "--calls", str(calls), "--seed", seed)
+
+
+@pytest.mark.parametrize("check", verdict.CHECKS)
+def test_whatever_the_server_does(report: Report, check: str) -> None:
+    assert verdict.CHECKS[check](report) == []
+
+
+def test_the_calls_meet_every_misbehaviour(report: Report) -> None:
+    calls = sum(
+        sum(outcomes["counts"].values())
+        for of_scheme in report["schemes"].values()
+        for outcomes in of_scheme["callers"].values()
+    )
+
+    if calls >= _ENOUGH_TO_MEET_ALL:
+        assert verdict.not_met(report) == []
