@@ -22,9 +22,11 @@ from . import calls
 from . import figures
 from . import load
 from . import process
+from . import show
 from . import verdict
 from .misbehaviours import AT_REST
 from .misbehaviours import GOOD
+from .misbehaviours import MISTAKES_OF_URLLIB3
 from .misbehaviours import REPLIES
 
 SCHEMES = ("tcp", "tls")
@@ -116,11 +118,19 @@ def main() -> None:
     parser.add_argument("--seed", default=str(random.SystemRandom().randrange(10**9)))
     parser.add_argument("--scheme", choices=SCHEMES, nargs="+", default=list(SCHEMES))
     parser.add_argument("--caller", choices=load.CALLERS, nargs="+")
-    parser.add_argument("--only", choices=NAMES, nargs="+", metavar="NAME", default=NAMES)
+    parser.add_argument(
+        "--only",
+        choices=NAMES,
+        nargs="+",
+        metavar="NAME",
+        help="misbehaviours; by default all that the transport must withstand",
+    )
     parser.add_argument("--without", choices=NAMES, nargs="+", metavar="NAME", default=())
     parser.add_argument("--json", action="store_true", help="print nothing but the report")
     options = parser.parse_args()
-    names = [name for name in options.only if name not in options.without]
+    names = [
+        name for name in options.only or _names(options.transport) if name not in options.without
+    ]
     # PynamoDB as it is has no calls to await.
     callers = options.caller or (["threads"] if options.transport == STOCK else list(load.CALLERS))
     report = run(
@@ -136,10 +146,19 @@ def main() -> None:
     if options.json:
         print(json.dumps(report), flush=True)
     else:
-        show(report)
+        print("\n".join(show.lines(report)))
+
+        for check, find in verdict.CHECKS.items():
+            for problem in find(report):
+                print(f"PROBLEM: {check}: {problem}")
 
     # Callers that are stuck would keep the process.
     os._exit(0)
+
+
+def _names(transport: str) -> list[str]:
+    """All misbehaviours that a transport must withstand."""
+    return [name for name in NAMES if transport != "botocore" or name not in MISTAKES_OF_URLLIB3]
 
 
 def run(
@@ -343,34 +362,9 @@ def _wait_for(condition: cabc.Callable[[], bool]) -> bool:
 
 
 def _threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate()]
-
-
-def show(report: dict[str, t.Any]) -> None:
-    """Print a report for people."""
-    transport = report["transport"]
-
-    for scheme, of_scheme in report["schemes"].items():
-        for caller, outcomes in of_scheme["callers"].items():
-            counts = sorted(outcomes["counts"].items(), key=lambda item: -item[1])
-            figures_ = ", ".join(f"{name} {count}" for name, count in counts)
-            total = sum(outcomes["counts"].values())
-            print(f"{transport} {scheme} {caller}: {total} calls: {figures_}")
-
-        for name in ("before", "after_warm_up", "at_end", "after_close"):
-            if of_scheme[name] is not None:
-                measured = ", ".join(f"{what} {n:.0f}" for what, n in of_scheme[name].items())
-                print(f"{transport} {scheme}: {name.replace('_', ' ')}: {measured}")
-
-    server = report["server"]
-    print("met:", ", ".join(f"{name} {count}" for name, count in server["counts"].items()))
-    print("requests where none may come:", server["reused"])
-
-    for check, find in verdict.CHECKS.items():
-        for problem in find(report):
-            print(f"PROBLEM: {check}: {problem}")
-
-    print("CPU seconds:", report["cpu_seconds"], "seed:", report["seed"])
+    """The names of all threads, without those that trio keeps for ten more seconds."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if not name.startswith("Trio thread")]
 
 
 if __name__ == "__main__":

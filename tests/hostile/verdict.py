@@ -5,8 +5,6 @@ from __future__ import annotations
 import collections.abc as cabc
 import typing as t
 
-from .misbehaviours import MISTAKES_OF_URLLIB3
-
 Report = dict[str, t.Any]
 Check = cabc.Callable[[Report], list[str]]
 
@@ -29,11 +27,6 @@ def _check(name: str) -> cabc.Callable[[Check], Check]:
         return check
 
     return register
-
-
-def names_for(transport: str, names: cabc.Iterable[str]) -> list[str]:
-    """The misbehaviours that a transport must withstand."""
-    return [name for name in names if transport == "direct" or name not in MISTAKES_OF_URLLIB3]
 
 
 @_check("nobody gets the answer to another call")
