@@ -7,7 +7,6 @@ documented ways.
 
 from __future__ import annotations
 
-import collections.abc as cabc
 import json
 import os
 import pathlib
@@ -63,7 +62,7 @@ def run(*options: str) -> Report:
         pytest.param(name, marks=pytest.mark.xdist_group(f"hostile {name}")) for name in _SHARES
     ],
 )
-def report(request: pytest.FixtureRequest) -> cabc.Iterator[Report]:
+def report(request: pytest.FixtureRequest) -> Report:
     """What came of the calls on one transport."""
     calls = int(int(os.environ.get(CALLS, _DEFAULT_CALLS)) * _SHARES[request.param])
     seed = os.environ.get(SEED, "11")

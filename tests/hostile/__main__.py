@@ -45,7 +45,7 @@ _SETTLE = 0.02
 _GOOD_CALLS = 4
 _GOOD_TRIES = 30
 
-SETTINGS = {
+SETTINGS: dict[str, t.Any] = {
     "DYNAMODB_REGION": "us-east-1",
     "DYNAMODB_AWS_ACCESS_KEY_ID": "AKIDOFTHEHOSTILE",
     "DYNAMODB_AWS_SECRET_ACCESS_KEY": "secret-of-the-hostile",

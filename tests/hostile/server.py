@@ -242,11 +242,10 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 
 async def _obey(server: Server, command: dict[str, t.Any]) -> dict[str, t.Any]:
-    match command["do"]:
-        case "misbehave":
-            server.misbehave(command["replies"], command["at_rest"])
-        case "disturb":
-            await server.disturb()
+    if command["do"] == "misbehave":
+        server.misbehave(command["replies"], command["at_rest"])
+    elif command["do"] == "disturb":
+        await server.disturb()
 
     return {
         "counts": server.counts,
