@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import socket
 import ssl
 import sys
 import threading
@@ -26,6 +27,7 @@ from pynamodb.exceptions import GetError
 
 import engines
 import stub as stubs
+import threads
 from authority import Authority
 from conftest import InApp
 from conftest import RunPython
@@ -70,14 +72,41 @@ def client(in_app: InApp, settings: dict[str, t.Any]) -> cabc.Iterator[t.Any]:
         yield client
 
 
+class LeftToBotocore(logging.Handler):
+    """Notes the operations that botocore sends itself.
+
+    It can't be a handler of the client's events: with one, botocore sends every call.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lists: list[list[str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if str(record.msg).startswith("Making request for"):
+            for operations in self.lists:
+                operations.append(t.cast(t.Any, record.args)[0].name)
+
+
+_noted = LeftToBotocore()
+
+
+@pytest.fixture(autouse=True)
+def notes_what_is_left_to_botocore() -> cabc.Iterator[None]:
+    logger = logging.getLogger("botocore.endpoint")
+    logger.addHandler(_noted)
+    logger.setLevel(logging.DEBUG)
+    yield
+    logger.setLevel(logging.NOTSET)
+    logger.removeHandler(_noted)
+    _noted.lists.clear()
+
+
 def left_to_botocore(client: t.Any) -> list[str]:
-    """The operations that botocore will send itself."""
+    """The operations that botocore will send itself, of this client or another one."""
+    assert client
     operations: list[str] = []
-
-    def before_call(model: t.Any, **event: t.Any) -> None:
-        operations.append(model.name)
-
-    client.meta.events.register("before-call.dynamodb", before_call)
+    _noted.lists.append(operations)
     return operations
 
 
@@ -625,6 +654,97 @@ def test_a_server_that_trickles_is_left_at_the_deadline(
     assert stub.operations == ["GetItem"] * 3
 
 
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+
+
+def tagged_after_an_interim_reply(request: Request) -> Answer:
+    """Late, and the last one of its connection: so each call opens another one."""
+    content = json.dumps({"Item": request.body["Key"]}).encode()
+    return Answer(pieces=(INTERIM, reply(content, "Connection: close")), trickle=0.02, close=True)
+
+
+def test_an_interim_reply_to_the_first_request_of_a_connection_is_passed_over(
+    in_app: InApp, stub: Stub, settings: dict[str, t.Any]
+) -> None:
+    stub.always("GetItem", tagged_after_an_interim_reply)
+
+    with in_app(settings) as db:
+        client = db.connection.client
+        call = threads.in_same_app(lambda number: [get(client, f"{number}-{n}") for n in range(5)])
+        assert threads.at_once(call, 4) == [[f"{k}-{n}" for n in range(5)] for k in range(4)]
+
+    assert len(stub.requests) == 20
+    assert stub.total_connections == 20
+
+
+@pytest.mark.parametrize("size", [100, 3_000_000])
+def test_the_first_request_of_a_connection_may_be_answered_before_it_is_sent(
+    in_app: InApp, stub: Stub, settings: dict[str, t.Any], size: int
+) -> None:
+    """By a server that reads the head alone, answers, and closes."""
+    listener = socket.create_server((engines.HOST, 0))
+    too_large = b'{"__type": "x#RequestTooLarge", "message": "no"}'
+    head = f"HTTP/1.1 413 X\r\nContent-Length: {len(too_large)}\r\n\r\n".encode()
+
+    def serve() -> None:
+        connection, _ = listener.accept()
+
+        with connection:
+            connection.recv(100)
+            connection.sendall(head + too_large)
+
+    host = f"http://{engines.HOST}:{listener.getsockname()[1]}"
+
+    with listener, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        served = pool.submit(serve)
+
+        with (
+            in_app(settings, DYNAMODB_HOST=host) as db,
+            pytest.raises(botocore.exceptions.ClientError) as error,
+        ):
+            get(db.connection.client, "k" * size)
+
+        served.result()
+
+    assert error.value.response["Error"]["Code"] == "RequestTooLarge"
+
+
+# --- hosts
+
+
+def test_a_connection_to_one_account_s_host_is_not_used_for_another_one(
+    in_app: InApp, settings: dict[str, t.Any]
+) -> None:
+    """botocore puts the account of the credentials into the host's name."""
+    with Stub() as one, Stub() as other, in_app(settings, DYNAMODB_HOST=one.url) as db:
+        keys = Keys()
+        t.cast(t.Any, db.connection.engine.session)._credentials = keys.credentials()
+        client: t.Any = db.connection.client
+        resolve = client._resolve_endpoint_ruleset
+        hosts = {"token-one": one.url, "token-two": other.url}
+
+        def of_account(*arguments: t.Any, **more: t.Any) -> t.Any:
+            _, *rest = resolve(*arguments, **more)
+            return hosts[keys.next[2]], *rest
+
+        client._resolve_endpoint_ruleset = of_account
+        get(client, "a")
+        get(client, "b")
+        keys.next = ("AKIDTWO", "secret-two", "token-two")
+        keys.now += datetime.timedelta(minutes=59)
+        get(client, "c")
+        get(client, "d")
+
+        seen = [
+            [request.body["Key"]["id"]["S"] for request in stub.requests] for stub in (one, other)
+        ]
+        assert seen == [["a", "b"], ["c", "d"]]
+        assert [one.total_connections, other.total_connections] == [1, 1]
+        assert {request.header("Host") for request in other.requests} == {
+            other.url.removeprefix("http://")
+        }
+
+
 # --- TLS
 
 
@@ -968,7 +1088,7 @@ def shown(thing: t.Any) -> str:
 def test_no_repr_shows_a_secret(in_app: InApp, stub: Stub, settings: dict[str, t.Any]) -> None:
     with app_with_secrets(in_app, settings) as db:
         text = shown(db.connection.engine) + shown(db.connection.client)
-        transport = t.cast(t.Any, db.connection.engine._transport)
+        transport = t.cast(t.Any, db.connection.engine._mine.get().transport)
         text += repr(transport) + repr(flask.current_app.extensions)
         text += repr(transport._begin("GetItem", PARAMS["GetItem"]))
 

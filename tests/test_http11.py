@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from dynamo_ext.transport.direct import http11
 from dynamo_ext.transport.direct.http11 import ProtocolError
 from dynamo_ext.transport.direct.http11 import Reply
 from dynamo_ext.transport.direct.http11 import ReplyParser
@@ -56,6 +57,10 @@ INCOMPLETE = {
 NOT_HTTP = {
     "garbage": b"garbage" * 9,
     "two lengths": message(LENGTH, "Content-Length: 3"),
+    "two lengths in one header": message("Content-Length: 12, 13"),
+    "a negative length": message("Content-Length: -1"),
+    "a length with a sign": message("Content-Length: +12"),
+    "chunks and a length": message("Transfer-Encoding: chunked", LENGTH),
     "a length that is no number": message("Content-Length: many"),
     "a length and chunks": message(LENGTH, "Transfer-Encoding: chunked"),
     "a chunk of no size": message("Transfer-Encoding: chunked", body=b"z\r\n"),
@@ -123,7 +128,9 @@ def test_no_request_follows_a_reply_that_ends_its_connection(data: bytes) -> Non
 
 
 @in_pieces(COMPLETE)
-@pytest.mark.parametrize("surplus", [PLAIN, PLAIN[:20], b"garbage", CONTINUE], ids=range(4))
+@pytest.mark.parametrize(
+    "surplus", [PLAIN, PLAIN[:20], b"garbage", CONTINUE, b"\r\n", b"\n", b"\r"], ids=range(7)
+)
 def test_no_request_follows_a_reply_with_bytes_behind_it(data: bytes, surplus: bytes) -> None:
     parser = a_parser()
     reply = parser.receive_data(data + surplus)
@@ -165,6 +172,87 @@ def test_a_header_that_comes_twice_has_both_values() -> None:
     reply = received(a_parser(), message(LENGTH, "X-A: 1", "x-a: 2"))
     assert reply is not None
     assert reply.headers["x-a"] == "1, 2"
+
+
+ENDLESS = {
+    "a status": (b"HTTP/1.1 200 O", b"K"),
+    "a header": (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+    "the name of a header": (b"HTTP/1.1 200 OK\r\n", b"x"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X: 1\r\n"),
+    "interim replies": (b"", CONTINUE),
+    "interim replies with headers": (b"", HINTS),
+    "a header of an interim reply": (b"HTTP/1.1 103 Hints\r\nX: ", b"x"),
+    "white space before a value": (b"HTTP/1.1 200 OK\r\nX:", b" "),
+    "trailers": (CHUNKED + b"0\r\n", b"X: 1\r\n"),
+    "a trailer": (CHUNKED + b"0\r\nX: ", b"x"),
+    "an extension of a chunk": (CHUNKED + b"1;", b"x"),
+}
+
+
+@pytest.mark.parametrize("what", ENDLESS)
+@pytest.mark.parametrize("size", [1000, 128 * 1024])
+def test_what_never_ends_is_refused_soon(what: str, size: int) -> None:
+    start, more = ENDLESS[what]
+    parser = a_parser()
+    assert received(parser, start) is None
+    piece = (more * size)[: size - size % len(more)]
+    taken = 0
+
+    with pytest.raises(ProtocolError, match="limit"):
+        while True:
+            taken += len(piece)
+            assert taken <= http11.MAX_HEAD_BYTES + 2 * size
+            assert parser.receive_data(piece) is None
+
+    assert not parser.keep_alive
+
+
+@pytest.mark.parametrize("size", [None, 1, 4096])
+def test_headers_are_taken_up_to_the_limits(size: int | None) -> None:
+    names = [f"X-{number}" for number in range(http11.MAX_HEADERS - 1)]
+    left = http11.MAX_HEAD_BYTES - len(LENGTH) - len("".join(names)) - 1000
+    lines = [f"{names[0]}: {'v' * left}", *[f"{name}: 1" for name in names[1:]]]
+    data = message(LENGTH, *lines)
+    reply = received(a_parser(), data, size)
+    assert reply is not None
+    assert len(reply.headers) == http11.MAX_HEADERS
+
+    with pytest.raises(ProtocolError, match="number of headers"):
+        received(a_parser(), message(LENGTH, *lines, "One: more"), size)
+
+
+def test_a_header_that_comes_many_times_is_refused_before_it_costs_anything() -> None:
+    with pytest.raises(ProtocolError, match="number of headers"):
+        a_parser().receive_data(message(LENGTH, *["X-A: 1"] * 100_000))
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks", "end"])
+def test_a_body_has_a_limit(monkeypatch: pytest.MonkeyPatch, framing: str) -> None:
+    monkeypatch.setattr(http11, "MAX_BODY_BYTES", 1000)
+    header = {
+        "length": "Content-Length: 1000",
+        "chunks": "Transfer-Encoding: chunked",
+        "end": "X: y",
+    }[framing]
+    before, after = (b"3e8\r\n", b"\r\n0\r\n\r\n") if framing == "chunks" else (b"", b"")
+    parser = a_parser()
+    reply = parser.receive_data(message(header, body=before + b"b" * 1000 + after))
+    assert (reply or parser.receive_end()).body == b"b" * 1000
+
+    header = header.replace("1000", "1001")
+    before = before.replace(b"3e8", b"3e9")
+
+    with pytest.raises(ProtocolError, match="the body is over the limit"):
+        a_parser().receive_data(message(header, body=before + b"b" * 1001 + after))
+
+
+def test_many_small_chunks_are_no_endless_head() -> None:
+    chunk = b"1\r\nb\r\n"
+    count = http11.MAX_HEAD_BYTES
+    data = message("Transfer-Encoding: chunked", body=chunk * count + b"0\r\n\r\n")
+    reply = received(a_parser(), data)
+    assert reply is not None
+    assert reply.body == b"b" * count
 
 
 names = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True).map(lambda name: f"x-{name}")

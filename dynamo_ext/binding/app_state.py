@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import dataclasses
-import os
 import threading
 import typing as t
 import weakref
@@ -18,10 +17,9 @@ from ..client.connection import Connection
 from ..client.connection import TableConnection
 from ..client.endpoint import Endpoint
 from ..client.engine import Engine
+from ..concurrency.process_local import ProcessLocal
 from ..config.settings import Settings
 from . import meta
-
-_all_engines: weakref.WeakSet[Engines] = weakref.WeakSet()
 
 
 class Engines:
@@ -32,20 +30,14 @@ class Engines:
 
     def __init__(self) -> None:
         self._engines: weakref.WeakValueDictionary[Endpoint, Engine] = weakref.WeakValueDictionary()
-        self.reset()
-        _all_engines.add(self)
-
-    def reset(self) -> None:
-        """Replace the lock, after a fork in the child: a thread of the parent may hold the old one,
-        and the child has no such thread."""
-        self._lock = threading.RLock()
+        self._lock = ProcessLocal(threading.RLock)
 
     def get(self, endpoint: Endpoint) -> Engine:
         """The engine for an endpoint, created at the first request.
 
         :param endpoint: The endpoint.
         """
-        with self._lock:
+        with self._lock.get():
             engine = self._engines.get(endpoint)
 
             if engine is None:
@@ -148,12 +140,3 @@ def _describe_indexes(schemas: cabc.Iterable[t.Any]) -> list[dict[str, t.Any]]:
 
 def _is_alive(reference: weakref.ref[Engine]) -> bool:
     return reference() is not None
-
-
-def _after_fork_in_child() -> None:
-    for engines in list(_all_engines):
-        engines.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

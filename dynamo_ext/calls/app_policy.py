@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 import weakref
 
 from flask.sansio.app import App
 
+from ..concurrency.process_local import ProcessLocal
 from ..config.settings import BlockingCalls
 from ..config.settings import Settings
-
-_all_in_flight: weakref.WeakSet[InFlight] = weakref.WeakSet()
 
 
 class InFlight:
     """Counts an app's calls that are queued or running. The app waits for them when it stops."""
 
     def __init__(self) -> None:
-        self.reset()
-        _all_in_flight.add(self)
-
-    def reset(self) -> None:
-        """Start again at 0, as a forked child must: it has only one of its parent's threads."""
         self.count: int = 0
         self._lock = threading.RLock()
 
@@ -44,7 +37,14 @@ class AppPolicy:
     """The app, which is not kept alive."""
 
     settings: Settings
-    in_flight: InFlight = dataclasses.field(default_factory=InFlight)
+    _in_flight: ProcessLocal[InFlight] = dataclasses.field(
+        default_factory=lambda: ProcessLocal(InFlight), init=False, repr=False
+    )
+
+    @property
+    def in_flight(self) -> InFlight:
+        """The app's calls in this process. A forked child begins at 0: it makes none of them."""
+        return self._in_flight.get()
 
     @property
     def blocking_calls(self) -> BlockingCalls:
@@ -54,12 +54,3 @@ class AppPolicy:
 
         app = self.app()
         return "warn" if app is not None and (app.debug or app.testing) else "allow"
-
-
-def _after_fork_in_child() -> None:
-    for in_flight in list(_all_in_flight):
-        in_flight.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

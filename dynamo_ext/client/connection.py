@@ -20,6 +20,7 @@ from ..calls import blocking
 from ..calls import deadline
 from ..calls import record
 from ..calls.app_policy import AppPolicy
+from ..calls.pool import Pool
 from ..config.settings import PAY_PER_REQUEST
 from ..config.settings import PROVISIONED
 from ..errors import ConfigError
@@ -134,15 +135,15 @@ class Connection(pynamodb.connection.Connection):
                     send = t.cast(t.Any, super())._make_api_call
                     reply: Kwargs = send(operation_name, operation_kwargs)
             except BaseException as error:
-                self._record(progress.failed(error))
+                self._record(pool, progress.failed(error))
                 raise
 
-        self._record(progress.answered(reply))
+        self._record(pool, progress.answered(reply))
         return reply
 
-    def _record(self, call: record.Call) -> None:
+    def _record(self, pool: Pool, call: record.Call) -> None:
         """Count, log and announce a call. Its slot is free: a receiver may make calls."""
-        self.engine.pool.record(call)
+        pool.record(call)
         record.log(call, self.policy.settings.slow_call_ms)
 
         if record.call_finished.receivers:

@@ -19,6 +19,7 @@ from ..calls import deadline
 from ..calls import retry
 from ..calls.pool import Pool
 from ..calls.retry import Retry
+from ..concurrency.process_local import ProcessLocal
 from ..config.settings import BOTOCORE
 from ..config.settings import LOCAL
 from ..transport import by_botocore
@@ -29,11 +30,10 @@ from ..transport.user_agent import UserAgent
 from .endpoint import Endpoint
 
 _SERVICE = "dynamodb"
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 class Engine:
-    """The client and the slots of one endpoint, in one process.
+    """The client and the slots of one endpoint, in each process that uses it.
 
     The client is created at first use, once, however many threads ask for it.
 
@@ -42,25 +42,20 @@ class Engine:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self.reset()
-        _engines.add(self)
+        self._mine = ProcessLocal(
+            functools.partial(_InProcess, endpoint), abandon=_InProcess.abandon
+        )
 
         if endpoint.host == LOCAL:
             _local().start()
 
-    def reset(self) -> None:
-        """Drop client, slots and locks, as a forked child must."""
-        self.pool: Pool = Pool(self.endpoint.max_pool_connections)
-        # Reentrant: a handler of a signal, or of a log record, may make a call meanwhile.
-        self._lock = threading.RLock()
-        self._session: botocore.session.Session | None = None
-        self._client: botocore.client.BaseClient | None = None
-        self._client_is_lasting = False
-        self._transport: Transport | None = None
-        self._close_client: cabc.Callable[[], t.Any] = _nothing_to_close
-
     def __repr__(self) -> str:
         return f"<Engine {self.endpoint!r}>"
+
+    @property
+    def pool(self) -> Pool:
+        """The slots."""
+        return self._mine.get().pool
 
     @property
     def client(self) -> botocore.client.BaseClient:
@@ -69,6 +64,52 @@ class Engine:
         A client that was created while there were no credentials would never get any, so it is
         replaced as soon as they appear. So is the client of an embedded engine that has died.
         """
+        return self._mine.get().client
+
+    @property
+    def waits_cooperatively(self) -> bool:
+        """Whether a call made now would wait only by :mod:`dynamo_ext.concurrency.waiting`."""
+        return self._mine.get().waits_cooperatively
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether the endpoint is an embedded engine that ends with this process."""
+        return self.endpoint.host == LOCAL and bool(_local().ends_with_this_process())
+
+    def close(self) -> None:
+        """Close the idle connections. The next call creates a new client."""
+        self._mine.get().close()
+
+    @property
+    def session(self) -> botocore.session.Session:
+        """The botocore session that creates the client."""
+        return self._mine.get().session
+
+
+class _InProcess:
+    """What one process has of an engine. Its docstrings are those of :class:`Engine`.
+
+    :param endpoint: The endpoint.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.pool: Pool = Pool(endpoint.max_pool_connections)
+        # Reentrant: a handler of a signal, or of a log record, may make a call meanwhile.
+        self._lock = threading.RLock()
+        self._session: botocore.session.Session | None = None
+        self._client: botocore.client.BaseClient | None = None
+        self._client_is_lasting = False
+        self.transport: Transport | None = None
+        self._close_client: cabc.Callable[[], t.Any] = _nothing_to_close
+
+    def abandon(self) -> None:
+        """Close the sockets of the parent, in a forked child."""
+        if self.transport is not None:
+            self.transport.abandon()
+
+    @property
+    def client(self) -> botocore.client.BaseClient:
         if (client := self._client) is not None and self._client_is_lasting:
             return client
 
@@ -78,7 +119,7 @@ class Engine:
                 # Only now: a signal handler may have created one meanwhile.
                 self._close_client()
                 self._client = client
-                self._close_client = weakref.finalize(self, client.close)
+                self._close_client = weakref.finalize(self, _close_in_process, os.getpid(), client)
                 # Last: a thread that sees this flag takes the client without the lock.
                 self._client_is_lasting = self._has_credentials() and self.endpoint.host != LOCAL
 
@@ -86,24 +127,16 @@ class Engine:
 
     @property
     def waits_cooperatively(self) -> bool:
-        """Whether a call made now would wait only by :mod:`dynamo_ext.concurrency.waiting`."""
-        transport = self._transport
+        transport = self.transport
         return self._client_is_lasting and transport is not None and transport.waits_cooperatively
 
-    @property
-    def is_of_this_process(self) -> bool:
-        """Whether the endpoint is an embedded engine that ends with this process."""
-        return self.endpoint.host == LOCAL and bool(_local().ends_with_this_process())
-
     def close(self) -> None:
-        """Close the idle connections. The next call creates a new client."""
         with self._lock:
             self._close_client()
-            self._client = self._transport = None
+            self._client = self.transport = None
 
     @property
     def session(self) -> botocore.session.Session:
-        """The botocore session that creates the client."""
         with self._lock:
             return self._get_session()
 
@@ -170,8 +203,8 @@ class Engine:
             add_headers = _AddHeaders(extra_headers)
             client.meta.events.register_first(f"before-send.{_SERVICE}", add_headers)
 
-        self._transport = self._make_transport(client, retries)
-        by_botocore.install(client, self._transport)
+        self.transport = self._make_transport(client, retries)
+        by_botocore.install(client, self.transport)
         return client
 
     def _make_transport(self, client: botocore.client.BaseClient, retries: Retry) -> Transport:
@@ -225,12 +258,8 @@ def _nothing_to_close() -> None:
     pass
 
 
-def _after_fork_in_child() -> None:
-    # Locks may be held, and slots taken, by threads that do not exist in the child; the sockets
-    # are the parent's.
-    for engine in list(_engines):
-        engine.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+def _close_in_process(process: int, client: botocore.client.BaseClient) -> None:
+    """Close a client, unless this is a forked child of the process that has created it: a thread of
+    that process may hold a lock of the client's."""
+    if process == os.getpid():
+        client.close()

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
-import os
 import threading
 import time
 import typing as t
 
 from . import waiting
+from .process_local import ProcessLocal
 
 A = t.TypeVar("A")
 B = t.TypeVar("B")
@@ -26,7 +26,7 @@ _SECONDS_WITHOUT_PAUSE = 0.0003
 # which wants the lock, so no thread ever waits longer than this.
 _LONGEST_WAIT_SECONDS = 0.1
 
-_lock = threading.Lock()
+_lock = ProcessLocal(threading.Lock)
 
 
 class _OfThread(threading.local):
@@ -47,7 +47,7 @@ def held() -> cabc.Generator[None]:
         yield
         return
 
-    lock = _lock
+    lock = _lock.get()
     has_lock = lock.acquire(timeout=_LONGEST_WAIT_SECONDS)
 
     try:
@@ -113,13 +113,3 @@ def decode_each(function: cabc.Callable[[A], B], items: list[A]) -> list[B]:
                 start = time.perf_counter()
 
     return decoded
-
-
-def _after_fork_in_child() -> None:
-    global _lock
-    # The thread that held it does not exist in the child.
-    _lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

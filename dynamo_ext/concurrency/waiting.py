@@ -33,6 +33,11 @@ class Waiting(t.Protocol):
         """Wait until a socket can be written to. As :meth:`until_readable`."""
         ...
 
+    def until_either(self, sock: socket.socket, seconds: float) -> bool:
+        """Wait until a socket can be written to, or has something to read. As
+        :meth:`until_readable`."""
+        ...
+
     def sleep(self, seconds: float) -> None:
         """Wait for a time.
 
@@ -57,6 +62,9 @@ class InThread:
 
     def until_writable(self, sock: socket.socket, seconds: float) -> bool:
         return wait.wait_for_write(sock, seconds)
+
+    def until_either(self, sock: socket.socket, seconds: float) -> bool:
+        return bool(wait.wait_for_socket(sock, read=True, write=True, timeout=seconds))
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)

@@ -29,6 +29,7 @@ import threading
 import time
 import typing as t
 
+from ..concurrency.process_local import ProcessLocal
 from ..errors import ConfigError
 from . import server
 from .server import HOST
@@ -151,15 +152,22 @@ class _Engine:
 
 
 class _State:
-    """What this process knows of its engine. Hold the lock to read or change it."""
+    """What this process knows of its engine. Hold the lock to read or change it.
+
+    A forked child keeps what its parent knew: the two share the engine.
+    """
 
     def __init__(self) -> None:
         # Reentrant: a log handler may make calls to the engine while the lock is held.
-        self.lock = threading.RLock()
+        self._lock = ProcessLocal(threading.RLock)
         self.engine: _Engine | None = None
         self.has_answered = False
         # Addresses at which something else answered.
         self.impostors: set[_Engine] = set()
+
+    @property
+    def lock(self) -> threading.RLock:
+        return self._lock.get()
 
 
 _state = _State()
@@ -169,12 +177,10 @@ _state = _State()
 codecs.lookup("idna")
 
 if sys.platform != "win32":
-    # A fork waits while an engine is being started. Otherwise the child would inherit locks, of
-    # this module and of the standard library, that none of its threads can release.
+    # Where Python makes the fork, it waits while an engine is being started. Otherwise the child
+    # would inherit locks of the standard library that none of its threads can release.
     os.register_at_fork(
-        before=_state.lock.acquire,
-        after_in_parent=_state.lock.release,
-        after_in_child=_state.lock.release,
+        before=lambda: _state.lock.acquire(), after_in_parent=lambda: _state.lock.release()
     )
 
 

@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/boto3/latest/guide/events.html.
 
 from __future__ import annotations
 
+import threading
 import typing as t
 
 import botocore.client
@@ -43,6 +44,13 @@ class BotocoreTransport:
 
     def close(self) -> None:
         """Do nothing: the connections are the client's."""
+
+    def abandon(self) -> None:
+        """As :meth:`Transport.abandon`: for the connections of the client."""
+        session: t.Any = t.cast(t.Any, self._client)._endpoint.http_session
+
+        for manager in (session._manager, *session._proxy_managers.values()):
+            _abandon_pools(manager.pools)
 
 
 class _ClientWithTransport(botocore.client.BaseClient):
@@ -80,6 +88,24 @@ def install(client: botocore.client.BaseClient, transport: Transport) -> None:
     :param transport: The transport.
     """
     t.cast(_ClientWithTransport, client).dynamo_ext_transport = transport
+
+
+def _abandon_pools(pools: t.Any) -> None:
+    """Close the idle connections in urllib3's pools without their locks, which are replaced:
+    urllib3 takes them once more when a pool is garbage, or at the end of the process."""
+    pools.lock = threading.RLock()
+
+    for key in pools.keys():  # noqa: SIM118 - it is no mapping that can be iterated over
+        idle = pools.get(key).pool
+
+        if idle is None:
+            continue
+
+        opened = [connection for connection in list(idle.queue) if connection is not None]
+        idle.__init__(idle.maxsize)
+
+        for connection in opened:
+            connection.close()
 
 
 def _add_base_class(base_classes: list[type], **event: t.Any) -> None:

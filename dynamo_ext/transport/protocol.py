@@ -34,3 +34,11 @@ class Transport(t.Protocol):
     def close(self) -> None:
         """Close all idle connections of the transport's own."""
         ...
+
+    def abandon(self) -> None:
+        """Close, in a forked child, the sockets that were idle in its parent.
+
+        Nothing is written to them: the parent still uses them. No lock is taken: a thread of the
+        parent may have held it, and the child has no such thread.
+        """
+        ...

@@ -242,6 +242,9 @@ class Hub(waiting.Waiting):
     def until_writable(self, sock: socket.socket, seconds: float) -> bool:
         return self._park_at(sock, seconds)
 
+    def until_either(self, sock: socket.socket, seconds: float) -> bool:
+        return self._park_at(sock, seconds)
+
     def sleep(self, seconds: float) -> None:
         parked = self._parked(seconds)
         self._asleep.add(parked)

@@ -1,8 +1,8 @@
 """``DYNAMODB_TRANSPORT = "direct"``: from a call's parameters to its reply, past most of botocore.
 
 botocore builds each request from scratch, through its events. Here a template is kept for each
-operation. botocore opens each connection, with the first request on it; the following requests go
-over that connection directly. Retries, errors, credentials and endpoints are botocore's. Calls that
+operation. urllib3 opens each connection, with botocore's settings; requests go over it directly.
+Retries, errors, credentials and endpoints are botocore's. Calls that
 a template can't describe go by botocore altogether.
 """
 
@@ -33,6 +33,7 @@ from ...calls import record
 from ...calls.retry import Damaged
 from ...calls.retry import Retry
 from ...concurrency import waiting
+from ...concurrency.process_local import ProcessLocal
 from .. import parser
 from ..by_botocore import BotocoreTransport
 from ..protocol import Params
@@ -42,6 +43,7 @@ from .connections import BrokenConnection
 from .connections import IdleConnections
 from .connections import NoReplyInTime
 from .http11 import Reply
+from .opening import open_connection
 from .response import Response
 from .template import Operation
 from .template import Request
@@ -162,6 +164,11 @@ class DirectTransport:
         """Close all idle connections."""
         self._connections.close()
 
+    def abandon(self) -> None:
+        """As :meth:`Transport.abandon`."""
+        self._connections.close()
+        self._by_botocore.abandon()
+
     def _begin(self, operation_name: str, params: Params) -> _Call | None:
         if self._credentials is None or _names_an_arn(params):
             return None
@@ -172,7 +179,7 @@ class DirectTransport:
         if found is None:
             return None
 
-        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _invocation_ids.next()}
+        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _invocation_ids.get().next()}
 
         if found.names_max_attempts:
             retries["max"] = self._max_attempts
@@ -274,10 +281,17 @@ class DirectTransport:
         return request
 
     def _send(self, request: Request) -> Response:
-        connection = self._connections.take()
+        origin = request.template.origin
+        home = self._connections.home(origin)
+        connection = self._connections.take(home)
+        in_other_thread = waiting.current.get().in_other_thread
 
         if connection is None:
-            return waiting.current.get().in_other_thread(lambda: self._send_by_botocore(request))
+            url, session = request.template.url, self._endpoint.http_session
+            connection = in_other_thread(lambda: open_connection(session, url))
+
+        if connection is None:
+            return in_other_thread(lambda: self._send_by_botocore(request))
 
         failure: Exception
 
@@ -290,7 +304,7 @@ class DirectTransport:
         else:
             return Response(request.template.url, answer)
         finally:
-            self._connections.give(connection)
+            self._connections.give(connection, origin, home)
 
         raise failure
 
@@ -298,17 +312,8 @@ class DirectTransport:
         session, url = self._endpoint.http_session, request.template.url
         headers = t.cast(t.Any, HeadersDict(request.headers))
         response = session.send(AWSPreparedRequest("POST", url, headers, request.body, False))
-        self._adopt_connections(session, url)
         received = {name.lower(): value for name, value in response.headers.items()}
         return Response(url, Reply(response.status_code, received, response.content))
-
-    def _adopt_connections(self, session: t.Any, url: str) -> None:
-        proxy_url = session._proxy_config.proxy_url_for(url)
-
-        # A forwarding proxy wants another request line, which only urllib3 writes.
-        if session._get_request_target(url, proxy_url) == session._path_url(url):
-            manager = session._get_connection_manager(url, proxy_url)
-            self._connections.adopt(manager.connection_from_url(url))
 
     def _patience(self) -> float:
         limit = deadline.current()
@@ -358,10 +363,6 @@ class _InvocationIds:
     """Identifiers in the form of UUIDs: random once, then counted in their last digits."""
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Draw a new start, as a forked child must: it would go on counting like its parent."""
         self._start = str(uuid.uuid4())[:24]
         self._numbers = itertools.count()
 
@@ -369,7 +370,8 @@ class _InvocationIds:
         return f"{self._start}{next(self._numbers):012x}"
 
 
-_invocation_ids = _InvocationIds()
+# A forked child would go on counting like its parent.
+_invocation_ids = ProcessLocal(_InvocationIds)
 
 
 def _names_an_arn(params: Params) -> bool:
@@ -392,7 +394,3 @@ def _table_names(params: Params) -> cabc.Iterator[t.Any]:
 
 def _is_arn(name: t.Any) -> bool:
     return isinstance(name, str) and name.startswith(_ARN)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_invocation_ids.reset)

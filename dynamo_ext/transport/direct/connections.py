@@ -1,8 +1,7 @@
-"""Connections that urllib3 has opened, and HTTP/1.1 on them.
+"""HTTP/1.1 on connections that urllib3 has opened, and which of them may be used again.
 
-urllib3 opens them, as for botocore: TLS, proxies, timeouts and names are its own. A request on an
-open connection is then written and read here in as few system calls as possible: each time a thread
-releases the interpreter's lock, it may have to queue for it.
+A request is written and read in as few system calls as possible: each time a thread releases the
+interpreter's lock, it may have to queue for it.
 """
 
 from __future__ import annotations
@@ -10,16 +9,16 @@ from __future__ import annotations
 import collections
 import collections.abc as cabc
 import contextlib
-import queue
 import socket
 import ssl
 import sys
 import typing as t
+import urllib.parse
 
-import urllib3
 import urllib3.connection
 
 from ...concurrency import waiting
+from ...concurrency.process_local import ProcessLocal
 from .http11 import ProtocolError
 from .http11 import Reply
 from .http11 import ReplyParser
@@ -31,6 +30,9 @@ _TCP_INFO_SIZE = 136
 _BYTES_RECEIVED = slice(128, 136)
 _ESTABLISHED = 1
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+# A client has one endpoint for items, and at most a few more for other operations.
+_MOST_ORIGINS = 4
 
 
 class BrokenConnection(Exception):
@@ -41,18 +43,32 @@ class NoReplyInTime(Exception):
     """The server accepted or sent no bytes in time."""
 
 
+class Origin(t.NamedTuple):
+    """Whom a connection is for: requests to another host must never go over it."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """The origin of a URL.
+
+        :param url: The URL, of the scheme ``http`` or ``https``.
+        """
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port or _DEFAULT_PORTS[parts.scheme]
+        return cls(parts.scheme, parts.hostname or "", port)
+
+
 class HTTP11Connection:
-    """An open connection on which at least one reply was read.
+    """An open connection that has carried no request, or whole ones with whole replies.
 
     :param opened: urllib3's connection.
     :param sock: Its socket. From now on, it never blocks.
-    :param home: The idle connections that it belongs to.
     """
 
-    def __init__(
-        self, opened: urllib3.connection.HTTPConnection, sock: socket.socket, home: object
-    ) -> None:
-        self.home = home
+    def __init__(self, opened: urllib3.connection.HTTPConnection, sock: socket.socket) -> None:
         self._opened = opened
         self._sock = sock
         self._buffer = bytearray(_BUFFER_SIZE)
@@ -60,11 +76,12 @@ class HTTP11Connection:
         self._parser = ReplyParser()
         self._is_encrypted = isinstance(sock, ssl.SSLSocket)
         self._received = 0
-        # Some kernels and sandboxes leave this counter at 0.
-        self._has_tcp_info = _HAS_TCP_INFO and self._tcp_info()[1] > 0
+        self._has_tcp_info = False
+        self._has_waited = False
         sock.settimeout(0)
-        self.is_reusable: bool = self._is_drained()
-        """Whether another request may follow the last reply."""
+        self.is_reusable: bool = False
+        """Whether another request may follow the last reply: it is complete and final, its request
+        was sent to the end, nothing has come after it, and the server keeps the connection open."""
 
     @property
     def is_idle(self) -> bool:
@@ -75,11 +92,11 @@ class HTTP11Connection:
         return not waiting.IN_THREAD.until_readable(self._sock, 0)
 
     def close(self) -> None:
-        """Close it."""
+        """Close it. Nothing is written: a process that has inherited it leaves it to its parent."""
         self._opened.close()
 
     def exchange(self, request: bytes, seconds: cabc.Callable[[], float]) -> Reply:
-        """Send a request and read its reply.
+        """Send a request and read its reply, which may come before the request is wholly sent.
 
         :param request: The whole request.
         :param seconds: Returns the longest time to wait for the next bytes, in seconds.
@@ -92,14 +109,14 @@ class HTTP11Connection:
         waits = waiting.current.get()
 
         try:
-            self._send(request, waits, seconds)
-            reply = self._receive(waits, seconds)
+            reply = self._send(request, waits, seconds)
+
+            if reply is None:
+                reply = self._receive(waits, seconds)
+                self.is_reusable = self._parser.keep_alive and self._is_drained()
         except (OSError, ProtocolError) as error:
             raise BrokenConnection(str(error)) from error
 
-        self.is_reusable = self._parser.keep_alive and (
-            not self._is_encrypted or self._is_drained()
-        )
         return reply
 
     def _tcp_info(self) -> tuple[int, int]:
@@ -111,45 +128,76 @@ class HTTP11Connection:
     def _is_drained(self) -> bool:
         """Whether nothing is left to read that would be taken for the next reply.
 
-        Without TLS the parser has seen every byte that was received, so it knows.
+        Without TLS the parser has seen every byte that was received, and :attr:`is_idle` compares
+        their number. With TLS the socket does not show what is decrypted already.
         """
-        if self._has_tcp_info:
-            # Before the read: bytes that arrive in between are not counted yet.
-            _, self._received = self._tcp_info()
+        if self._is_encrypted:
+            if _HAS_TCP_INFO:
+                # Before the read: bytes that arrive in between are not counted yet.
+                _, self._received = self._tcp_info()
 
-        try:
-            self._sock.recv_into(self._buffer)
-        except _WOULD_BLOCK:
-            return True
-        except OSError:
-            pass
+            try:
+                self._sock.recv_into(self._buffer)
+            except _WOULD_BLOCK:
+                pass
+            else:
+                return False
 
-        return False
+        # Some kernels and sandboxes leave this counter at 0.
+        self._has_tcp_info = _HAS_TCP_INFO and self._tcp_info()[1] > 0
+        return True
 
     def _send(
         self, request: bytes, waits: waiting.Waiting, seconds: cabc.Callable[[], float]
-    ) -> None:
+    ) -> Reply | None:
+        """Send a request.
+
+        :return: The reply, if it has come before the request is wholly sent.
+        """
         left = memoryview(request)
+        self._has_waited = False
 
         while left:
             try:
                 left = left[self._sock.send(left) :]
+                continue
             except _WOULD_BLOCK:
-                if not waits.until_writable(self._sock, seconds()):
-                    raise NoReplyInTime from None
+                self._has_waited = True
+                reply = self._received_so_far()
+            except OSError as error:
+                # The server may have closed the connection because it has answered.
+                return self._last_reply(error)
 
-    def _receive(self, waits: waiting.Waiting, seconds: cabc.Callable[[], float]) -> Reply:
-        may_read = False
+            if reply is not None:
+                return reply
 
-        while True:
-            if not may_read and not waits.until_readable(self._sock, seconds()):
+            if not waits.until_either(self._sock, seconds()):
                 raise NoReplyInTime
 
+        return None
+
+    def _receive(self, waits: waiting.Waiting, seconds: cabc.Callable[[], float]) -> Reply:
+        # While the last bytes were sent, the first ones may have arrived unseen. Otherwise that is
+        # too unlikely for a system call.
+        if self._has_waited and (reply := self._received_so_far()) is not None:
+            return reply
+
+        while waits.until_readable(self._sock, seconds()):
+            if (reply := self._received_so_far()) is not None:
+                return reply
+
+        raise NoReplyInTime
+
+    def _received_so_far(self) -> Reply | None:
+        """Read what there is.
+
+        :return: The reply, if it is complete now.
+        """
+        while True:
             try:
                 size = self._sock.recv_into(self._buffer)
             except _WOULD_BLOCK:
-                may_read = False
-                continue
+                return None
 
             if not size:
                 return self._parser.receive_end()
@@ -159,25 +207,60 @@ class HTTP11Connection:
             if (reply := self._parser.receive_data(self._view[:size])) is not None:
                 return reply
 
-            # What TLS has decrypted already does not show at the socket.
-            may_read = True
+    def _last_reply(self, error: OSError) -> Reply:
+        """What a server has sent before it closed the connection.
+
+        :param error: What is raised if there is no complete reply.
+        """
+        try:
+            reply = self._received_so_far()
+        except (OSError, ProtocolError):
+            reply = None
+
+        if reply is None:
+            raise error
+
+        return reply
+
+
+Home = collections.deque[HTTP11Connection]
+"""The idle connections of one origin, in one process."""
 
 
 class IdleConnections:
     """The open connections of one client that no call uses now."""
 
     def __init__(self) -> None:
-        # The one used last is the first to be used again: it is the least likely to be closed.
-        self._idle: collections.deque[HTTP11Connection] = collections.deque()
+        self._mine = _homes()
 
-    def take(self) -> HTTP11Connection | None:
+    def home(self, origin: Origin) -> Home:
+        """Where the connections of an origin belong now.
+
+        :param origin: The origin.
+        """
+        homes = self._mine.get()
+
+        if (home := homes.get(origin)) is not None:
+            return home
+
+        while len(homes) >= _MOST_ORIGINS:
+            # After credentials of another account, endpoints have other hosts: the oldest is of
+            # no use any more.
+            with contextlib.suppress(StopIteration, RuntimeError):
+                _close_all(homes.pop(next(iter(homes)), Home()))
+
+        return homes.setdefault(origin, Home())
+
+    def take(self, home: Home) -> HTTP11Connection | None:
         """Take one on which nothing has happened since its last reply.
 
+        :param home: The result of :meth:`home`.
         :return: The connection; ``None`` if there is none.
         """
-        while True:
+        # The one used last is the first to be used again: it is the least likely to be closed.
+        while home:
             try:
-                connection = self._idle.pop()
+                connection = home.pop()
             except IndexError:
                 return None
 
@@ -186,51 +269,43 @@ class IdleConnections:
 
             connection.close()
 
-    def give(self, connection: HTTP11Connection) -> None:
+        return None
+
+    def give(self, connection: HTTP11Connection, origin: Origin, home: Home) -> None:
         """Keep a connection for later, or close it if it can't carry another request.
 
         :param connection: A connection that no call uses any more.
+        :param origin: Its origin.
+        :param home: What was its home when it was taken or opened.
         """
-        idle = self._idle
+        if connection.is_reusable and self.home(origin) is home:
+            home.append(connection)
 
-        if connection.is_reusable and connection.home is idle:
-            idle.append(connection)
-
-            # Otherwise close() ran meanwhile.
-            if idle is self._idle:
+            # Otherwise the home was closed meanwhile.
+            if self.home(origin) is home:
                 return
 
         connection.close()
 
-    def adopt(self, pool: urllib3.HTTPConnectionPool) -> None:
-        """Take over a connection that urllib3 has opened and does not use now.
-
-        :param pool: Its pool for one host.
-        """
-        # It is None once it is closed.
-        opened_by_urllib3 = pool.pool
-
-        if opened_by_urllib3 is None:
-            return
-
-        try:
-            opened = t.cast(
-                "urllib3.connection.HTTPConnection | None", opened_by_urllib3.get(block=False)
-            )
-        except queue.Empty:
-            return
-
-        sock = None if opened is None else opened.sock
-
-        if opened is not None and type(sock) in {socket.socket, ssl.SSLSocket}:
-            self.give(HTTP11Connection(opened, t.cast(socket.socket, sock), self._idle))
-        else:
-            t.cast(t.Any, pool)._put_conn(opened)
-
     def close(self) -> None:
-        """Close all idle connections; those in use are closed when they come back."""
-        idle, self._idle = self._idle, collections.deque()
+        """Close all idle connections; those in use are closed when they come back.
 
-        while idle:
-            with contextlib.suppress(IndexError):
-                idle.pop().close()
+        In a forked child: close those of the parent.
+        """
+        mine, self._mine = self._mine, _homes()
+        _close_homes(mine.get())
+
+
+def _homes() -> ProcessLocal[dict[Origin, Home]]:
+    return ProcessLocal(dict, abandon=_close_homes)
+
+
+def _close_homes(homes: dict[Origin, Home]) -> None:
+    for home in list(homes.values()):
+        _close_all(home)
+
+
+def _close_all(home: Home) -> None:
+    while home:
+        with contextlib.suppress(IndexError):
+            home.pop().close()

@@ -13,7 +13,18 @@ import typing as t
 import httptools
 
 _FIRST_FINAL_STATUS = 200
+_LINE_END = b"\r\n"
 _LENGTH_HEADERS = frozenset({"content-length", "transfer-encoding"})
+
+MAX_HEADERS = 100
+"""How many headers a reply may have, with trailers and interim replies; as in ``http.client``."""
+
+MAX_HEAD_BYTES = 64 * 1024
+"""How large they may be together; and how many bytes in a row may be no part of a body."""
+
+MAX_BODY_BYTES = 256 * 1024 * 1024
+"""How large the body of a reply may be. DynamoDB's replies hold at most 16 MB of items, as DynamoDB
+counts, and JSON takes at most 15 times that: ``{"BOOL":false},`` counts as one byte."""
 
 Buffer = bytes | bytearray | memoryview
 
@@ -46,6 +57,10 @@ class ReplyParser:
         self._status_code = 0
         self._body: list[bytes] = []
         self._is_complete = False
+        self._header_count = 0
+        self._head_size = 0
+        self._body_size = 0
+        self._size_without_body = 0
         self.keep_alive: bool = True
         """Whether another request may follow: the last reply is complete, nothing has come after
         it, and the server keeps the connection open."""
@@ -55,6 +70,7 @@ class ReplyParser:
         self.keep_alive = False
         self._is_complete = False
         self._reply_headers = None
+        self._header_count = self._head_size = self._body_size = self._size_without_body = 0
 
     def receive_data(self, data: Buffer) -> Reply | None:
         """Take the next bytes of the connection.
@@ -64,14 +80,29 @@ class ReplyParser:
 
         :param data: What was read, at least one byte.
         :return: The reply, once it is complete.
-        :raises ProtocolError: if the bytes are not HTTP/1.1.
+        :raises ProtocolError: if the bytes are not HTTP/1.1, or the reply is too large.
         """
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._handle(error)
+        self._size_without_body += len(data)
 
-        return self._reply() if self._is_complete else None
+        if data[-1] in _LINE_END:
+            # httptools ignores empty lines between replies. They are told from the end of this one
+            # by the last byte: it must be what completes the reply.
+            self._feed(data[:-1])
+
+            if self._is_complete:
+                self.keep_alive = False
+                return self._reply()
+
+            data = data[-1:]
+
+        self._feed(data)
+
+        if self._is_complete:
+            return self._reply()
+
+        # httptools keeps what is not complete, such as a header without an end.
+        _check_size(self._size_without_body, MAX_HEAD_BYTES, "the head of the reply")
+        return None
 
     def receive_end(self) -> Reply:
         """Take the end of the connection, which also ends a reply that names no length.
@@ -86,6 +117,12 @@ class ReplyParser:
 
         return self._reply()
 
+    def _feed(self, data: Buffer) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._handle(error)
+
     def _handle(self, error: Exception) -> None:
         """
         :raises ProtocolError: if there is no complete reply before what is wrong.
@@ -98,11 +135,15 @@ class ReplyParser:
             raise raised from None
 
         if not self._is_complete:
-            raise ProtocolError(str(error)) from error
+            raise raised or ProtocolError(str(error)) from error
 
     def _reply(self) -> Reply:
         headers = t.cast("dict[str, str]", self._reply_headers)
         return Reply(self._status_code, headers, b"".join(self._body))
+
+    def _add_to_head(self, *parts: bytes) -> None:
+        self._head_size += sum(map(len, parts))
+        _check_size(self._head_size, MAX_HEAD_BYTES, "the head of the reply")
 
     def on_message_begin(self) -> None:
         """Called by httptools."""
@@ -114,6 +155,9 @@ class ReplyParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by httptools."""
+        self._header_count += 1
+        _check_size(self._header_count, MAX_HEADERS, "the number of headers")
+        self._add_to_head(name, value)
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         before = self._headers.get(key)
         self._headers[key] = text if before is None else f"{before}, {text}"
@@ -125,8 +169,19 @@ class ReplyParser:
         # The trailers of a chunked reply are not among its headers.
         self._headers = {}
 
+    def on_status(self, reason: bytes) -> None:
+        """Called by httptools."""
+        self._add_to_head(reason)
+
+    def on_chunk_header(self) -> None:
+        """Called by httptools."""
+        self._size_without_body = 0
+
     def on_body(self, body: bytes) -> None:
         """Called by httptools."""
+        self._size_without_body = 0
+        self._body_size += len(body)
+        _check_size(self._body_size, MAX_BODY_BYTES, "the body")
         self._body.append(body)
 
     def on_message_complete(self) -> None:
@@ -136,3 +191,11 @@ class ReplyParser:
         else:
             self._is_complete = True
             self.keep_alive = self._parser.should_keep_alive()
+
+
+def _check_size(size: int, limit: int, what: str) -> None:
+    """
+    :raises ProtocolError: if something is too large.
+    """
+    if size > limit:
+        raise ProtocolError(f"{what} is over the limit of {limit:,}")

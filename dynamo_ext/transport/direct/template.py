@@ -23,6 +23,7 @@ from botocore.credentials import ReadOnlyCredentials
 from ..protocol import Params
 from ..sigv4 import ALGORITHM
 from ..sigv4 import authorization
+from .connections import Origin
 
 try:
     from botocore import context as botocore_context
@@ -135,6 +136,7 @@ class Template:
     ) -> None:
         self.operation = operation
         self.url = url
+        self.origin: Origin = Origin.of(url)
         parts = urllib.parse.urlsplit(url)
         path, host = parts.path or "/", _host(parts)
         values = {name.lower(): value for name, value in headers.items()} | {"host": host}
