@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import collections.abc as cabc
 import sys
-import typing as t
 
 from ..call_site import called_by_user
 from ..call_site import warn
@@ -68,5 +68,7 @@ def on_event_loop() -> bool:
     if asyncio._get_running_loop() is not None:
         return True
 
-    trio = t.cast(t.Any, sys.modules.get("trio"))
-    return trio is not None and bool(trio.lowlevel.in_trio_run())
+    # Another thread may be importing trio: as long as it has no such function, it runs nowhere.
+    lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)
+    in_trio_run: cabc.Callable[[], bool] | None = getattr(lowlevel, "in_trio_run", None)
+    return in_trio_run is not None and in_trio_run()

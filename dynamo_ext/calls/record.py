@@ -119,12 +119,18 @@ _in_progress: contextvars.ContextVar[Progress | None] = contextvars.ContextVar(
 def announce(app: App | None, call: Call) -> None:
     """Send :data:`call_finished`. What its receivers raise is logged: the call has ended already.
 
+    Receivers are code of the app, and so are handlers of log records: they run in a thread that may
+    block.
+
     :param app: The sender of the signal.
     :param call: The record.
     """
+    waiting.current.get().in_other_thread(lambda: _announce(app, call))
+
+
+def _announce(app: App | None, call: Call) -> None:
     try:
-        with waiting.in_thread():
-            call_finished.send(app, call=call)
+        call_finished.send(app, call=call)
     except Exception:
         _logger.exception("A receiver of 'call_finished' raised an exception.")
 
@@ -143,20 +149,24 @@ def log(call: Call, slow_call_ms: float | None) -> None:
 
 
 def _write(level: int, what: str, call: Call) -> None:
-    with waiting.in_thread():
-        _logger.log(
-            level,
-            "%s call: %s of %s, attempts=%d queue_ms=%.1f ms=%.1f capacity=%s error=%s",
-            what,
-            call.operation,
-            call.model or call.table_name,
-            call.attempts,
-            call.queue_seconds * 1000,
-            call.seconds * 1000,
-            call.consumed_capacity,
-            call.error,
-            extra={"dynamodb_call": call},
-        )
+    if _logger.isEnabledFor(level):
+        waiting.current.get().in_other_thread(lambda: _write_here(level, what, call))
+
+
+def _write_here(level: int, what: str, call: Call) -> None:
+    _logger.log(
+        level,
+        "%s call: %s of %s, attempts=%d queue_ms=%.1f ms=%.1f capacity=%s error=%s",
+        what,
+        call.operation,
+        call.model or call.table_name,
+        call.attempts,
+        call.queue_seconds * 1000,
+        call.seconds * 1000,
+        call.consumed_capacity,
+        call.error,
+        extra={"dynamodb_call": call},
+    )
 
 
 def _consumed_capacity(reply: dict[str, t.Any]) -> float | None:

@@ -6,7 +6,6 @@ The direct transport waits by a :class:`Waiting` and in no other way.
 from __future__ import annotations
 
 import collections.abc as cabc
-import contextlib
 import contextvars
 import socket
 import time
@@ -54,14 +53,18 @@ class Waiting(t.Protocol):
         ...
 
 
+# Some 11 days. poll() takes milliseconds in an int, which a setting may exceed.
+_LONGEST_WAIT_SECONDS = 1e6
+
+
 class InThread:
     """The thread blocks."""
 
     def until_readable(self, sock: socket.socket, seconds: float) -> bool:
-        return wait.wait_for_read(sock, seconds)
+        return wait.wait_for_read(sock, min(seconds, _LONGEST_WAIT_SECONDS))
 
     def until_writable(self, sock: socket.socket, seconds: float) -> bool:
-        return wait.wait_for_write(sock, seconds)
+        return wait.wait_for_write(sock, min(seconds, _LONGEST_WAIT_SECONDS))
 
     def until_either(self, sock: socket.socket, seconds: float) -> bool:
         return bool(wait.wait_for_socket(sock, read=True, write=True, timeout=seconds))
@@ -79,17 +82,6 @@ IN_THREAD: t.Final = InThread()
 current: contextvars.ContextVar[Waiting] = contextvars.ContextVar(
     "dynamo_ext.waiting", default=IN_THREAD
 )
-
-
-@contextlib.contextmanager
-def in_thread() -> cabc.Generator[None]:
-    """Make the calls in the block wait in their thread, as code of the app expects."""
-    token = current.set(IN_THREAD)
-
-    try:
-        yield
-    finally:
-        current.reset(token)
 
 
 def is_shared() -> bool:

@@ -75,11 +75,16 @@ def of(kind: type[AttributeContainer]) -> Deserializer:
     :param kind: The model.
     """
     deserializer: Deserializer | None = kind.__dict__.get(_DESERIALIZER)
+    return renew(kind) if deserializer is None else deserializer
 
-    if deserializer is None:
-        deserializer = Deserializer(kind)
-        setattr(kind, _DESERIALIZER, deserializer)
 
+def renew(kind: type[AttributeContainer]) -> Deserializer:
+    """A new deserializer of a model or map, for example because it has changed.
+
+    :param kind: The model or map. Its next items are read with this deserializer.
+    """
+    deserializer = Deserializer(kind)
+    setattr(kind, _DESERIALIZER, deserializer)
     return deserializer
 
 
@@ -117,6 +122,15 @@ class Deserializer:
                 plan = self._plan(stored) if issubclass(stored, kind) else None
 
         return t.cast(t.Any, kind)._instantiate(item) if plan is None else plan.read(item)
+
+    def calls(self, kind: type[AttributeContainer]) -> cabc.Iterable[t.Any]:
+        """What is called to read an instance of a class, without the classes of its values.
+
+        :param kind: The class, that of the model or of a value in it.
+        :return: Functions, methods and classes. They may be code of the app.
+        """
+        plan = self._plan(kind)
+        return (kind, t.cast(t.Any, kind)._instantiate) if plan is None else plan.calls
 
     def read_plain_map(self, values: Item) -> dict[str, t.Any]:
         """Make a dictionary of a map without declared attributes.
@@ -178,6 +192,19 @@ class _Step:
         attribute_type = self.attribute.attr_type
         return None if self.is_left_to_pynamodb or attribute_type == NULL else attribute_type
 
+    @property
+    def calls(self) -> cabc.Iterable[t.Any]:
+        """What is called to read the attribute and to set its default."""
+        attribute = t.cast(t.Any, self.attribute)
+
+        if self.is_left_to_pynamodb:
+            yield from (attribute.get_value, attribute.deserialize)
+        elif self.read is not None:
+            yield self.read
+
+        if callable(attribute.default):
+            yield attribute.default
+
 
 class _Plan:
     """How an item becomes an instance of one class."""
@@ -195,6 +222,12 @@ class _Plan:
         ]
         # With a discriminator, PynamoDB sets the defaults, after the discriminator.
         self._defaults = None if self.has_discriminator else _constant_defaults(steps)
+        self.calls: list[t.Any] = [
+            *([] if self._is_created_here else [kind]),
+            *(function for step in steps for function in step.calls),
+        ]
+        """What :meth:`read` calls, apart from PynamoDB's base classes."""
+
         # Plain tuples, because the loop over them takes most of the time.
         self._steps = [
             (

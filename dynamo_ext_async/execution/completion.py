@@ -15,6 +15,8 @@ import threading
 import typing as t
 import weakref
 
+from dynamo_ext.calls import blocking
+
 R = t.TypeVar("R")
 
 CallSoon = cabc.Callable[[cabc.Callable[[], None]], t.Any]
@@ -34,14 +36,25 @@ class Completion(t.Generic[R]):
         self._event: _Event = inbox.new_event()
         self._result: R | None = None
         self._error: BaseException | None = None
+        self._is_set = False
 
     def set_result(self, result: R) -> None:
         """Store the result, in any thread."""
         self._result = result
+        self._is_set = True
 
     def set_error(self, error: BaseException) -> None:
         """Store an error instead, in any thread."""
         self._error = error
+        self._is_set = True
+
+    def abort(self, error: BaseException) -> None:
+        """Store an error, unless there is a result already, and deliver either, in any thread."""
+        if not self._is_set:
+            self.set_error(error)
+
+        self.inbox.add(self)
+        self.inbox.wake_loop()
 
     def wake_task(self) -> None:
         """Wake the task, in the thread of its event loop."""
@@ -145,8 +158,15 @@ class Inbox:
 
 
 def current_inbox() -> Inbox:
-    """The inbox of the event loop that is running in this thread."""
+    """The inbox of the event loop that is running in this thread.
+
+    :raises RuntimeError: if none is running.
+    """
     loop = asyncio._get_running_loop()
+
+    if loop is None and not blocking.on_event_loop():
+        raise RuntimeError("No event loop is running in this thread.")
+
     key = _trio().lowlevel.current_trio_token() if loop is None else loop
     found = _inboxes.get(key)
 

@@ -1,26 +1,90 @@
-"""Which models' calls run no code of the app, and so may be made in the hub.
+"""Which calls run no code of the app, and so may be made in the hub.
 
-A method that an app overrides may block the hub's thread, or hold a lock while a call is in flight.
+Code of the app may block the hub's thread, or hold a lock while a call is in flight. It is wherever
+an app can put it: in a class, in a function set on one attribute, in a default, in a patch, in the
+values that it stores. So nothing is trusted because of its name: a decision follows what PynamoDB
+and the plans of :mod:`dynamo_ext.models.deserializer` would call, and holds only as long as all of
+that is as it was.
 """
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import datetime
+import decimal
+import functools
+import logging
+import types
 import typing as t
-import weakref
+import uuid
+import zoneinfo
 
 import pynamodb.models
 import pynamodb.signals
 from pynamodb.attributes import Attribute
 from pynamodb.attributes import AttributeContainer
+from pynamodb.attributes import DiscriminatorAttribute
+from pynamodb.attributes import DynamicMapAttribute
 from pynamodb.attributes import MapAttribute
 from pynamodb.attributes import UnicodeAttribute
 
+from dynamo_ext.binding import meta
+from dynamo_ext.models import deserializer
+from dynamo_ext.models import late_binding
 from dynamo_ext.models.model import Model
 
+_DECISION = "_dynamo_ext_eligibility"
 _OF_PYNAMODB = ("pynamodb.", "dynamo_ext.", "dynamo_ext_async.")
-_HARMLESS = frozenset({"__annotate__", "__eq__", "__hash__", "__repr__", "__str__"})
+_BUILTIN_FUNCTIONS = (
+    types.BuiltinFunctionType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+)
+# An app may define these: no call uses them.
+_HARMLESS = frozenset(
+    {
+        "__annotate__",
+        "__annotate_func__",
+        "__class_getitem__",
+        "__dict__",
+        "__dir__",
+        "__eq__",
+        "__format__",
+        "__hash__",
+        "__init_subclass__",
+        "__ne__",
+        "__repr__",
+        "__rich_repr__",
+        "__str__",
+        "__weakref__",
+    }
+)
+# What reads and writes a value of each class runs no code of the app.
+_SCALARS = frozenset(
+    {
+        *(bool, bytes, bytearray, complex, float, int, str, types.NoneType, uuid.UUID),
+        *(datetime.date, datetime.timedelta, datetime.timezone, decimal.Decimal),
+    }
+)
+_TIME_ZONES = frozenset({types.NoneType, datetime.timezone, zoneinfo.ZoneInfo})
+_SEQUENCES = frozenset({list, tuple, set, frozenset})
+# The search for values of the app takes the event loop's time: a worker thread makes larger calls.
+_MOST_VALUES = 10_000
 
-_known: weakref.WeakKeyDictionary[type[t.Any], bool] = weakref.WeakKeyDictionary()
+# In a call, these libraries write debug records, which the app's handlers would get in the hub.
+_botocore_logger = logging.getLogger("botocore")
+_pynamodb_logger = logging.getLogger("pynamodb")
+
+
+_OF_PYTHON = frozenset({"abc", "builtins", "collections.abc", "typing"})
+
+# What PynamoDB keeps on an instance of a model or map.
+_OWN_NAMES = frozenset({"attribute_kwargs", "attribute_values"})
+
+Namespace = cabc.Mapping[t.Any, t.Any]
 
 
 class _Declared(Model):
@@ -33,60 +97,302 @@ class _DeclaredMap(MapAttribute[t.Any, t.Any]):
 
 
 def is_stock(kind: type[t.Any]) -> bool:
-    """Whether a call of a model runs no code of the app.
+    """Whether a call of a model runs no code of the app, as far as the model tells.
 
     :param kind: The model.
     """
-    return _is_plain(kind) and not _someone_listens()
+    return not _someone_listens() and _is_plain(kind)
+
+
+def are_plain(*values: t.Any) -> bool:
+    """Whether a call that is given these runs no code of the app because of them.
+
+    :param values: The method, bound to its model or instance, and its arguments.
+    """
+    search = _Search()
+    left = list(values)
+
+    for _ in range(_MOST_VALUES):
+        if not left:
+            return True
+
+        parts = search.parts(left.pop())
+
+        if parts is None:
+            return False
+
+        left.extend(parts)
+
+    return False
 
 
 def _someone_listens() -> bool:
     signals: t.Any = pynamodb.signals
-    return bool(signals.pre_dynamodb_send.receivers or signals.post_dynamodb_send.receivers)
-
-
-def _is_plain(kind: type[t.Any]) -> bool:
-    is_plain = _known.get(kind)
-
-    if is_plain is None:
-        is_plain = _known[kind] = _looks_plain(kind, frozenset())
-
-    return is_plain
-
-
-def _looks_plain(kind: type[t.Any], outer: frozenset[type[t.Any]]) -> bool:
-    is_map = issubclass(kind, MapAttribute)
-    known = _names(_DeclaredMap if is_map else _Declared) | _HARMLESS
-    inherited = frozenset(dir(MapAttribute if is_map else pynamodb.models.Model))
-    own = {
-        name
-        for base in kind.__mro__
-        if not _is_of_pynamodb(base)
-        for name, value in vars(base).items()
-        if callable(value) or hasattr(value, "__get__")
-    }
-
-    if own & inherited - known:
-        return False
-
-    # A map may hold itself.
-    return all(_has_plain_values(each, outer | {kind}) for each in kind.get_attributes().values())
-
-
-def _has_plain_values(attribute: Attribute[t.Any], outer: frozenset[type[t.Any]]) -> bool:
-    kind: type[t.Any] = attribute.__class__
-    kinds: list[type[t.Any]] = [kind, getattr(attribute, "element_type", None) or kind]
-    return all(
-        _is_of_pynamodb(kind)
-        or kind in outer
-        or (issubclass(kind, AttributeContainer) and _looks_plain(kind, outer))
-        for kind in kinds
+    return bool(
+        signals.pre_dynamodb_send.receivers
+        or signals.post_dynamodb_send.receivers
+        or _botocore_logger.isEnabledFor(logging.DEBUG)
+        or _pynamodb_logger.isEnabledFor(logging.DEBUG)
     )
 
 
-def _names(kind: type) -> frozenset[str]:
-    return frozenset(vars(kind))
+def _is_plain(kind: type[t.Any]) -> bool:
+    decision: _Decision | None = kind.__dict__.get(_DECISION)
+
+    if decision is None or not decision.holds():
+        # What is stored on the class comes first: it must not look like a change of it.
+        plans = deserializer.renew(kind)
+        decision = _Decision()
+        setattr(kind, _DECISION, decision)
+        decision.is_plain = _Reader(decision, plans).is_plain(kind)
+
+    return decision.is_plain
+
+
+class _Decision:
+    """Whether a class is plain, and all that this was read from."""
+
+    def __init__(self) -> None:
+        self.is_plain: bool = False
+        self._seen: dict[int, tuple[Namespace, tuple[t.Any, ...]]] = {}
+
+    def note(self, names: Namespace) -> None:
+        """Note what a namespace holds now."""
+        self._seen[id(names)] = names, tuple(names.values())
+
+    def note_class(self, kind: type) -> None:
+        """Note what a class holds now."""
+        # vars() of a class is a new object each time.
+        self._seen[id(kind)] = vars(kind), tuple(vars(kind).values())
+
+    def holds(self) -> bool:
+        """Whether everything is still as it was."""
+        # Each call asks this, and thousands of values are compared in no time this way.
+        for names, values in self._seen.values():
+            if tuple(names.values()) != values:
+                return False
+
+        return True
+
+
+class _Reader:
+    """Reads a class, and all others whose instances a call of it may read or write.
+
+    :param decision: Where to note what was read.
+    :param plans: How their instances are read.
+    """
+
+    def __init__(self, decision: _Decision, plans: deserializer.Deserializer) -> None:
+        self._decision = decision
+        self._plans = plans
+        self._containers: set[type] = set()
+
+    def is_plain(self, kind: type[t.Any]) -> bool:
+        """Whether neither a model or map nor anything in it is code of the app."""
+        # A map may hold itself.
+        if kind in self._containers:
+            return True
+
+        self._containers.add(kind)
+        is_map = issubclass(kind, MapAttribute)
+        attributes: cabc.Mapping[str, t.Any] = kind.get_attributes()
+        self._decision.note(attributes)
+        return (
+            self._is_plain_class(kind, type(kind), is_map=is_map)
+            and (is_map or self._is_plain_meta(kind))
+            and all(
+                self._is_plain_attribute(attribute, kind, is_in_map=is_map)
+                for attribute in attributes.values()
+            )
+            and all(map(_is_of_libraries, self._plans.calls(kind)))
+        )
+
+    def _is_plain_class(self, kind: type, type_of_kind: type, *, is_map: bool) -> bool:
+        if not all(map(_is_of_pynamodb, type_of_kind.__mro__)):
+            return False
+
+        inherited = frozenset(dir(MapAttribute if is_map else pynamodb.models.Model))
+        declared = frozenset(vars(_DeclaredMap if is_map else _Declared))
+        return all(
+            self._is_plain_base(base)
+            if _is_of_pynamodb(base)
+            else self._adds_only_names(base, inherited - declared)
+            for base in kind.__mro__
+        )
+
+    def _is_plain_base(self, kind: type) -> bool:
+        """Whether a class of PynamoDB, or of this project, is as it was written."""
+        if kind.__module__ in _OF_PYTHON:
+            return True
+
+        self._decision.note_class(kind)
+        return _is_of_pynamodb(kind) and all(map(_is_of_libraries, vars(kind).values()))
+
+    def _adds_only_names(self, kind: type, used: frozenset[str]) -> bool:
+        """Whether a class of the app defines nothing that a call would use."""
+        self._decision.note_class(kind)
+        own = {name for name, value in vars(kind).items() if _is_callable(value)}
+        # Python itself uses special names.
+        return not own & used and not {name for name in own if _is_special(name)}
+
+    def _is_plain_meta(self, kind: type) -> bool:
+        """Whether to read a model's ``Meta``, and to raise its ``DoesNotExist``, is not code of the
+        app."""
+        declared: t.Any = getattr(kind, late_binding.DECLARED_META, None)
+        error: type = t.cast(t.Any, kind).DoesNotExist
+        return all(
+            self._adds_only_names(base, frozenset())
+            for base in error.__mro__
+            if not _is_of_pynamodb(base) and base.__module__ != "builtins"
+        ) and (
+            declared is None
+            or isinstance(declared, meta.Meta)
+            or (type(declared) is type and all(map(self._is_plain_namespace, declared.__mro__)))
+        )
+
+    def _is_plain_namespace(self, kind: type) -> bool:
+        self._decision.note_class(kind)
+        return not any(
+            hasattr(type(value), "__get__") and type(value).__module__ != "builtins"
+            for value in vars(kind).values()
+        )
+
+    def _is_plain_attribute(
+        self, attribute: Attribute[t.Any], owner: type, *, is_in_map: bool
+    ) -> bool:
+        own = t.cast("dict[str, t.Any]", vars(attribute))
+        self._decision.note(own)
+
+        # A discriminator's classes.
+        for value in own.values():
+            if type(value) is dict:
+                self._decision.note(value)
+
+        default: t.Any = attribute.default
+        # Only an instance that the app creates has these; in a map, PynamoDB may do it for the app.
+        default_for_new: t.Any = attribute.default_for_new if is_in_map else None
+        kinds: list[type] = [type(attribute)]
+
+        if (element_type := getattr(attribute, "element_type", None)) is not None:
+            kinds.append(element_type)
+
+        return (
+            not _shadows(attribute)
+            and all(map(_is_plain_default, (default, default_for_new)))
+            and all(map(self._is_plain_attribute_class, kinds))
+            and (
+                not isinstance(attribute, DiscriminatorAttribute)
+                or self._is_plain_discriminator(attribute, owner)
+            )
+        )
+
+    def _is_plain_attribute_class(self, kind: type) -> bool:
+        if issubclass(kind, AttributeContainer):
+            return self.is_plain(kind)
+
+        return all(map(self._is_plain_base, kind.__mro__))
+
+    def _is_plain_discriminator(self, attribute: DiscriminatorAttribute, owner: type) -> bool:
+        heirs = attribute.get_registered_subclasses(owner)
+        return all(
+            type(attribute.get_discriminator(heir)) in _SCALARS and self.is_plain(heir)
+            for heir in heirs
+        )
+
+
+class _Search:
+    """Finds code of the app in values."""
+
+    def __init__(self) -> None:
+        self._plain_maps: set[type] = {MapAttribute, DynamicMapAttribute}
+
+    def parts(self, value: t.Any) -> cabc.Iterable[t.Any] | None:
+        """What a value is made of; ``None`` if using it may run code of the app."""
+        kind: type = type(value)
+
+        if kind in _SCALARS or isinstance(value, type):
+            return ()
+
+        if kind in _SEQUENCES:
+            return t.cast("cabc.Iterable[t.Any]", value)
+
+        if kind is dict:
+            return (*value, *value.values())
+
+        if kind is datetime.datetime:
+            return () if type(value.tzinfo) in _TIME_ZONES else None
+
+        if kind is types.MethodType:
+            if not _is_of_libraries(value):
+                return None
+
+            return (value.__self__,) if isinstance(value.__self__, AttributeContainer) else ()
+
+        if isinstance(value, (Attribute, AttributeContainer)):
+            return self._parts_of_container(value, kind)
+
+        # Conditions, updates and pages.
+        return tuple(vars(value).values()) if _is_of_pynamodb(kind) else None
+
+    def _parts_of_container(self, value: t.Any, kind: type) -> cabc.Iterable[t.Any] | None:
+        values: dict[t.Any, t.Any] | None = vars(value).get("attribute_values")
+
+        # An attribute, in a condition. What it is compared with was serialised when the condition
+        # was created.
+        if values is None:
+            return ()
+
+        if issubclass(kind, MapAttribute) and kind not in self._plain_maps:
+            if not _is_plain(kind):
+                return None
+
+            self._plain_maps.add(kind)
+
+        return None if _shadows(value) else (*values, *values.values())
+
+
+def _shadows(instance: t.Any) -> bool:
+    """Whether something on an instance hides a method of its class."""
+    kind: type = type(instance)
+    own = t.cast("dict[str, t.Any]", vars(instance))
+
+    if own.keys() <= _OWN_NAMES:
+        return False
+
+    hidden = [getattr(kind, name, None) for name in own]
+    return any(_is_callable(value) and not isinstance(value, Attribute) for value in hidden)
+
+
+def _is_plain_default(default: t.Any) -> bool:
+    return not callable(default) or (isinstance(default, type) and default.__module__ == "builtins")
+
+
+def _is_special(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__") and name not in _HARMLESS
+
+
+def _is_callable(value: t.Any) -> bool:
+    return callable(value) or hasattr(type(value), "__get__")
+
+
+def _is_of_libraries(value: t.Any) -> bool:
+    """Whether something is not callable, or is code of PynamoDB, this project or Python itself."""
+    match value:
+        case types.FunctionType():
+            return f"{value.__globals__.get('__name__')}.".startswith(_OF_PYNAMODB)
+        case types.MethodType() | staticmethod() | classmethod():
+            return _is_of_libraries(t.cast(t.Any, value).__func__)
+        case property():
+            return all(map(_is_of_libraries, (value.fget, value.fset, value.fdel)))
+        case functools.partial():
+            parts = (value.func, *value.args, *value.keywords.values())
+            return all(map(_is_of_libraries, t.cast("tuple[t.Any, ...]", parts)))
+        case type() | Attribute():
+            # Looked at where they are used.
+            return True
+        case _:
+            return isinstance(value, _BUILTIN_FUNCTIONS) or not _is_callable(value)
 
 
 def _is_of_pynamodb(kind: type) -> bool:
-    return f"{kind.__module__}.".startswith(_OF_PYNAMODB) or kind in {object, t.Generic}
+    return f"{kind.__module__}.".startswith(_OF_PYNAMODB) or kind.__module__ in _OF_PYTHON

@@ -8,16 +8,22 @@ greenlet where it would wait. A call holds a slot here as anywhere else.
 Only code of PynamoDB, botocore and this project runs here. Code of the app could block the thread,
 or hold a lock while its call waits: worker threads make such calls, see
 :mod:`dynamo_ext_async.execution.eligibility`.
+
+An exception in a call ends that call. If the thread itself ends, all calls that it has fail, and
+the next call starts another hub.
 """
 
 from __future__ import annotations
 
 import collections
 import collections.abc as cabc
+import contextlib
 import contextvars
+import errno
 import functools
 import heapq
 import itertools
+import logging
 import math
 import os
 import select
@@ -43,11 +49,38 @@ from .completion import current_inbox
 
 R = t.TypeVar("R")
 
+_logger = logging.getLogger("dynamo_ext.hub")
+
 _SECONDS_BETWEEN_DELIVERIES = 0.001
 _LONGEST_DELIVERY_SECONDS = 0.001
+# epoll takes milliseconds in an int, which a setting may exceed.
+_LONGEST_POLL_SECONDS = 3600.0
 
 IS_SUPPORTED: bool = hasattr(select, "epoll") and hasattr(os, "eventfd")
 """Whether the system has edge-triggered polling and event descriptors (Linux)."""
+
+if IS_SUPPORTED:
+    _CHANGES: int = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
+    # What concerns a call that waits to read, or to write.
+    _READABLE: int = select.EPOLLIN | select.EPOLLERR | select.EPOLLHUP
+    _WRITABLE: int = select.EPOLLOUT | select.EPOLLERR | select.EPOLLHUP
+
+
+def _clock() -> float:
+    """Seconds of a clock that only goes forward.
+
+    Not :func:`time.monotonic`: tests that freeze the time replace it.
+    """
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+class HubUnavailable(RuntimeError):
+    """The hub's thread has ended, or could not be started."""
+
+
+class _NoSlotInTime(Exception):
+    """Ends the wait of a task, which then makes the error itself: the pool logs it, and handlers of
+    log records are code of the app."""
 
 
 class Job(t.Generic[R]):
@@ -64,6 +97,9 @@ class Job(t.Generic[R]):
     ) -> None:
         self._timeout = timeout
         self._start: float = time.monotonic()
+        self.due: float = _clock() + timeout
+        """When the wait for a slot times out, by the hub's clock."""
+
         self.context: contextvars.Context = contextvars.copy_context()
         self._pool = pool
         self._in_flight = in_flight
@@ -81,15 +117,20 @@ class Job(t.Generic[R]):
 
         :return: What the function returned.
         :raises PoolTimeout: if no slot became free in time.
+        :raises CallTimeout: if the call's deadline came first.
+        :raises HubUnavailable: if the hub's thread can't be started, or ended meanwhile.
         """
         await anyio.lowlevel.checkpoint_if_cancelled()
-        self._pool.stand_in_line(self)
-
-        if self.is_waiting:
-            shared().watch_queue(self)
 
         try:
+            self._pool.stand_in_line(self)
+
+            if self.is_waiting:
+                shared().watch_queue(self)
+
             return await self._completion.wait()
+        except _NoSlotInTime:
+            raise self.refused() from None
         except BaseException:
             self._give_up()
             raise
@@ -104,10 +145,13 @@ class Job(t.Generic[R]):
 
         self._slot = self._pool.slot(self._start)
 
-        if self._claim.locked():
-            self._slot.release()
-        else:
-            shared().start(self)
+        try:
+            self._begin()
+        except BaseException:
+            # A signal handler raised. Again, because it is not known how far the first one came:
+            # the hub makes a call once, however often it is told.
+            self._begin()
+            raise
 
         return True
 
@@ -117,12 +161,14 @@ class Job(t.Generic[R]):
             return
 
         slot = t.cast(Slot, self._slot)
-        waiting.current.set(hub)
 
         try:
+            waiting.current.set(hub)
+
             with slot, self._in_flight:
                 result = self._function()
         except BaseException as error:
+            slot.release()
             self._completion.set_error(error)
         else:
             self._completion.set_result(result)
@@ -139,18 +185,11 @@ class Job(t.Generic[R]):
         """Whether the call has, or has had, a slot."""
         return self._slot is not None
 
-    @property
-    def due(self) -> float:
-        """When the wait for a slot times out, by :func:`time.monotonic`."""
-        return self._start + self._timeout
-
-    def refuse(self) -> None:
+    def refuse(self, hub: Hub) -> None:
         """End a wait for a slot that has timed out."""
-        if not self.is_waiting or not self._give_up():
-            return
-
-        self._completion.set_error(self.context.run(self.refused))
-        shared().deliver(self._completion)
+        if self.is_waiting and self._give_up():
+            self._completion.set_error(_NoSlotInTime())
+            hub.deliver(self._completion)
 
     def refused(self) -> PoolTimeout | CallTimeout:
         """The error of a wait for a slot that has timed out. The pool counts it."""
@@ -159,58 +198,132 @@ class Job(t.Generic[R]):
         except CallTimeout as error:
             return error
 
+    def abort(self, error: BaseException) -> None:
+        """End a call that the hub can't make or continue, in any thread.
+
+        :param error: What the call's task gets, unless there is a result already.
+        """
+        self._claim.acquire(blocking=False)
+
+        try:
+            self._leave()
+        finally:
+            self._completion.abort(error)
+
+    def _begin(self) -> None:
+        try:
+            if self._claim.locked():
+                self._leave()
+            else:
+                shared().start(self)
+        except HubUnavailable as error:
+            self.abort(error)
+
     def _give_up(self) -> bool:
         if not self._claim.acquire(blocking=False):
             return False
 
+        self._leave()
+        return True
+
+    def _leave(self) -> None:
         self._pool.leave_line(self)
 
         # A slot may have arrived at this very moment. Releasing one twice is harmless.
         if self._slot is not None:
             self._slot.release()
 
-        return True
+
+class _Parked:
+    """A greenlet that waits.
+
+    :param greenlet: The greenlet.
+    :param due: When its wait times out, by the hub's clock.
+    :param watched: The socket that it waits for; ``None`` if it sleeps.
+    """
+
+    __slots__ = ("due", "greenlet", "watched")
+
+    def __init__(self, greenlet: greenlet.greenlet, due: float, watched: _Watched | None) -> None:
+        self.greenlet = greenlet
+        self.due = due
+        self.watched = watched
 
 
-class _Parked(t.NamedTuple):
-    """A greenlet that waits, and when its wait times out."""
+class _Watched:
+    """A socket of which epoll reports the changes.
 
-    greenlet: greenlet.greenlet
-    due: float
+    :param sock: The socket.
+    """
+
+    __slots__ = ("events", "parked", "sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = weakref.ref(sock)
+        self.events: int = 0
+        """What was reported and not used yet. Each change is reported once: readable and writable
+        may come together while a call waits for only one of them."""
+
+        self.parked: _Parked | None = None
+        """Who waits for it."""
 
 
 class Hub(waiting.Waiting):
-    """The thread, and the calls that it is making."""
+    """The thread, and the calls that it is making.
+
+    :raises HubUnavailable: if the system has no thread or descriptor left.
+    """
 
     def __init__(self) -> None:
         self._ready: collections.deque[cabc.Callable[[], t.Any]] = collections.deque()
         self._idle: list[greenlet.greenlet] = []
-        self._at_sockets: dict[int, _Parked] = {}
-        self._asleep: set[_Parked] = set()
+        # The jobs that have their slot, and the greenlet of each that has begun.
+        self._jobs: dict[Job[t.Any], greenlet.greenlet | None] = {}
+        self._parked: set[_Parked] = set()
         # A heap of queued jobs, by the time at which each times out.
         self._queued: list[tuple[float, int, Job[t.Any]]] = []
         self._numbers = itertools.count()
         self._wakes_at = math.inf
-        self._registered: dict[int, weakref.ref[socket.socket]] = {}
+        self._watched: dict[int, _Watched] = {}
         self._next_due = math.inf
         self._inboxes: set[Inbox] = set()
         """The inboxes with completions for which their event loops were not woken yet."""
 
         self._last_delivery = 0.0
-        self._poll = select.epoll()
-        self._edges: int = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
-        self._wakeup: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._poll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
         self._is_polling = False
-        self._thread = threading.Thread(target=self._run, name="dynamo-ext hub", daemon=True)
-        self._thread.start()
+        self._has_ended = False
+        self._process = os.getpid()
+        # Reentrant, because a signal handler may interrupt its holder and end a call.
+        self._wakeup_lock = threading.RLock()
+        self._open()
+        thread = threading.Thread(target=self._run, name="dynamo-ext hub", daemon=True)
+
+        try:
+            thread.start()
+        except BaseException as error:
+            self._close()
+
+            if isinstance(error, (MemoryError, RuntimeError)):
+                raise HubUnavailable(f"The hub's thread could not be started: {error}") from error
+
+            raise
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether its thread runs, in this process."""
+        return not self._has_ended and self._process == os.getpid()
 
     def start(self, job: Job[t.Any]) -> None:
         """Make the call of a job that has its slot.
 
         :param job: The job. May be called in any thread, like the next two methods.
         """
+        self._jobs[job] = None
         self._call_soon(functools.partial(self._start, job))
+
+        if self._has_ended:
+            self._jobs.pop(job, None)
+            job.abort(_ended())
 
     def watch_queue(self, job: Job[t.Any]) -> None:
         """End a job's wait for a slot when it times out.
@@ -221,6 +334,9 @@ class Hub(waiting.Waiting):
 
         if self._is_polling and job.due < self._wakes_at:
             self._wake()
+
+        if self._has_ended:
+            job.abort(_ended())
 
     def deliver(self, completion: Completion[t.Any]) -> None:
         """Deliver what a job has completed with, in the hub's thread.
@@ -233,22 +349,35 @@ class Hub(waiting.Waiting):
         completion.inbox.add(completion)
         self._inboxes.add(completion.inbox)
 
-        if time.monotonic() - self._last_delivery > _SECONDS_BETWEEN_DELIVERIES:
+        if _clock() - self._last_delivery > _SECONDS_BETWEEN_DELIVERIES:
             self._let_loops_run()
 
     def until_readable(self, sock: socket.socket, seconds: float) -> bool:
-        return self._park_at(sock, seconds)
+        watched = self._watch(sock)
+
+        if not watched.events & _READABLE and not self._park_at(watched, seconds):
+            return False
+
+        # Who reads until it would block is told of what arrives later.
+        watched.events &= ~_READABLE
+        return True
 
     def until_writable(self, sock: socket.socket, seconds: float) -> bool:
-        return self._park_at(sock, seconds)
+        watched = self._watch(sock)
+
+        if not watched.events & _WRITABLE and not self._park_at(watched, seconds):
+            return False
+
+        # An error or the end stays noted for whoever reads next.
+        watched.events &= ~select.EPOLLOUT
+        return True
 
     def until_either(self, sock: socket.socket, seconds: float) -> bool:
         return self._park_at(sock, seconds)
 
     def sleep(self, seconds: float) -> None:
-        parked = self._parked(seconds)
-        self._asleep.add(parked)
-        self._greenlet.switch()
+        self._park(seconds, None)
+        self._pause()
 
     def in_other_thread(self, function: cabc.Callable[[], R]) -> R:
         outcome: list[tuple[t.Any, BaseException | None]] = []
@@ -261,17 +390,41 @@ class Hub(waiting.Waiting):
                 outcome.append((context.run(function), None))
             except BaseException as error:
                 outcome.append((None, error))
-
-            self._call_soon(here.switch)
+            finally:
+                self._call_soon(here.switch)
 
         threading.Thread(target=work, name="dynamo-ext", daemon=True).start()
-        self._greenlet.switch()
+        self._pause()
         [(result, error)] = outcome
 
         if error is not None:
             raise error
 
         return t.cast(R, result)
+
+    def abandon(self) -> None:
+        """Close the descriptors that a forked child has inherited of its parent's hub."""
+        # Without the lock, which a thread of the parent may have held.
+        if self._process != os.getpid() and not self._has_ended:
+            self._close()
+
+    def _open(self) -> None:
+        try:
+            self._poll = select.epoll()
+
+            try:
+                self._wakeup: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            except BaseException:
+                self._poll.close()
+                raise
+
+            self._poll.register(self._wakeup, select.EPOLLIN | select.EPOLLET)
+        except (MemoryError, OSError) as error:
+            raise HubUnavailable(f"The hub's thread could not be started: {error}") from error
+
+    def _close(self) -> None:
+        self._poll.close()
+        os.close(self._wakeup)
 
     def _call_soon(self, function: cabc.Callable[[], t.Any]) -> None:
         """Have a function called in the hub's thread, from any thread."""
@@ -281,26 +434,78 @@ class Hub(waiting.Waiting):
             self._wake()
 
     def _wake(self) -> None:
-        self._is_polling = False
-        os.eventfd_write(self._wakeup, 1)
+        with self._wakeup_lock:
+            if self._has_ended:
+                return
+
+            self._is_polling = False
+
+            try:
+                os.eventfd_write(self._wakeup, 1)
+            except BaseException:
+                # A signal handler raised, perhaps before the write: the next one tries again.
+                self._is_polling = True
+                raise
 
     def _run(self) -> None:
-        self._greenlet = greenlet.getcurrent()
+        cause: BaseException | None = None
 
-        while True:
-            while self._ready:
-                self._ready.popleft()()
+        try:
+            self._greenlet = greenlet.getcurrent()
 
-            self._wait()
-            now = time.monotonic()
-            self._refuse_overdue(now)
+            while True:
+                self._take_turn()
+        except BaseException as error:
+            cause = error
+        finally:
+            self._end(cause)
 
-            if now >= self._next_due:
-                self._end_waits(now)
+    def _take_turn(self) -> None:
+        while self._ready:
+            self._call(self._ready.popleft())
+
+        self._wait()
+        now = _clock()
+        self._refuse_overdue(now)
+
+        if now >= self._next_due:
+            self._end_waits(now)
+
+    def _call(self, function: cabc.Callable[..., t.Any], *arguments: t.Any) -> None:
+        """Call a function, which may continue a greenlet. An exception ends only what it does."""
+        try:
+            function(*arguments)
+        except BaseException as error:
+            _report("An exception in the hub.", error)
+
+    def _end(self, cause: BaseException | None) -> None:
+        """Fail all calls: the thread is about to end."""
+        with self._wakeup_lock:
+            self._has_ended = True
+
+        error = _ended(cause)
+
+        while self._jobs:
+            job, running = self._jobs.popitem()
+
+            if running is not None:
+                self._call(running.throw, _ended(cause))
+
+            self._call(job.abort, error)
+
+        while self._queued:
+            _, _, job = self._queued.pop()
+            self._call(job.abort, error)
+
+        self._call(self._wake_loops)
+        self._ready.clear()
+        self._idle.clear()
+        self._call(self._close)
+        _report("The hub has ended. The next call starts another one.", cause)
 
     def _wake_loops(self) -> None:
         for inbox in self._inboxes:
-            inbox.wake_loop()
+            self._call(inbox.wake_loop)
 
     def _let_loops_run(self) -> None:
         """Wake the event loops, and let them have the interpreter until they have run."""
@@ -310,7 +515,7 @@ class Hub(waiting.Waiting):
             inbox.wait_for_delivery(_LONGEST_DELIVERY_SECONDS)
 
         self._inboxes.clear()
-        self._last_delivery = time.monotonic()
+        self._last_delivery = _clock()
 
     def _wait(self) -> None:
         """Wait until a socket is ready, another thread wakes the hub, or a wait times out."""
@@ -322,13 +527,16 @@ class Hub(waiting.Waiting):
             self._is_polling = True
             events = self._poll.poll(self._seconds_to_wait())
             self._is_polling = False
-            self._last_delivery = time.monotonic()
+            self._last_delivery = _clock()
 
-        for descriptor, _ in events:
-            parked = self._at_sockets.pop(descriptor, None)
+        for descriptor, changes in events:
+            watched = self._watched.get(descriptor)
 
-            if parked is not None:
-                parked.greenlet.switch(True)
+            if watched is not None:
+                watched.events |= changes
+
+                if watched.parked is not None:
+                    self._call(self._resume, watched.parked, True)
 
     def _seconds_to_wait(self) -> float | None:
         # From here on a job that is queued wakes the hub, unless it times out after the time below.
@@ -338,7 +546,10 @@ class Hub(waiting.Waiting):
         if self._ready:
             return 0
 
-        return None if self._wakes_at == math.inf else max(0.0, self._wakes_at - time.monotonic())
+        if self._wakes_at == math.inf:
+            return None
+
+        return min(max(0.0, self._wakes_at - _clock()), _LONGEST_POLL_SECONDS)
 
     def _start(self, job: Job[t.Any]) -> None:
         if not self._idle:
@@ -355,75 +566,144 @@ class Hub(waiting.Waiting):
         while True:
             self._idle.append(here)
             job: Job[t.Any] = self._greenlet.switch()
-            job.context.run(job.run, self)
+
+            # Otherwise it was started twice, or the hub is ending.
+            if self._jobs.get(job, here) is None:
+                self._make_call(job, here)
+
             # Drop the reference, or the job's app stays alive until the next job arrives.
             del job
 
-    def _parked(self, seconds: float) -> _Parked:
-        parked = _Parked(greenlet.getcurrent(), time.monotonic() + seconds)
+    def _make_call(self, job: Job[t.Any], here: greenlet.greenlet) -> None:
+        self._jobs[job] = here
+
+        try:
+            job.context.run(job.run, self)
+        except BaseException as error:
+            job.abort(error)
+            _report("An exception in the hub.", error)
+        finally:
+            self._jobs.pop(job, None)
+
+    def _watch(self, sock: socket.socket) -> _Watched:
+        descriptor = sock.fileno()
+        watched = self._watched.get(descriptor)
+
+        if watched is None or watched.sock() is not sock:
+            watched = self._register(descriptor, sock)
+
+        return watched
+
+    def _register(self, descriptor: int, sock: socket.socket) -> _Watched:
+        if descriptor < 0:
+            raise OSError(errno.EBADF, "the socket was closed")
+
+        try:
+            self._poll.register(descriptor, _CHANGES)
+        except FileExistsError:
+            self._poll.modify(descriptor, _CHANGES)
+
+        before = self._watched.get(descriptor)
+        watched = self._watched[descriptor] = _Watched(sock)
+
+        if before is not None and before.parked is not None:
+            # Its socket was closed, and nothing else would tell it so.
+            self._ready.append(functools.partial(self._resume, before.parked, True))
+
+        return watched
+
+    def _park(self, seconds: float, watched: _Watched | None) -> _Parked:
+        parked = _Parked(greenlet.getcurrent(), _clock() + seconds, watched)
+        self._parked.add(parked)
         self._next_due = min(self._next_due, parked.due)
         return parked
 
-    def _park_at(self, sock: socket.socket, seconds: float) -> bool:
-        descriptor = sock.fileno()
-        known = self._registered.get(descriptor)
+    def _park_at(self, watched: _Watched, seconds: float) -> bool:
+        watched.parked = self._park(seconds, watched)
+        return bool(self._pause())
 
-        if known is None or known() is not sock:
-            self._register(descriptor, sock)
+    def _pause(self) -> t.Any:
+        """Let the hub make other calls until this one's wait ends."""
+        if self._has_ended:
+            raise _ended()
 
-        self._at_sockets[descriptor] = self._parked(seconds)
-        return bool(self._greenlet.switch())
+        return self._greenlet.switch()
 
-    def _register(self, descriptor: int, sock: socket.socket) -> None:
-        try:
-            self._poll.register(descriptor, self._edges)
-        except FileExistsError:
-            self._poll.modify(descriptor, self._edges)
+    def _resume(self, parked: _Parked, value: bool) -> None:
+        """Continue a greenlet, if it still waits."""
+        if parked not in self._parked:
+            return
 
-        self._registered[descriptor] = weakref.ref(sock)
+        self._parked.remove(parked)
+
+        if parked.watched is not None:
+            parked.watched.parked = None
+
+        parked.greenlet.switch(value)
 
     def _refuse_overdue(self, now: float) -> None:
         """End the waits for a slot that have timed out, and forget those that have ended."""
         while self._queued and (self._queued[0][0] <= now or not self._queued[0][2].is_waiting):
             _, _, job = heapq.heappop(self._queued)
-            job.refuse()
+            self._call(job.refuse, self)
 
     def _end_waits(self, now: float) -> None:
         """End all other waits that have timed out, and note when the next one will."""
-        for descriptor, parked in list(self._at_sockets.items()):
-            if parked.due <= now:
-                del self._at_sockets[descriptor]
-                self._ready.append(functools.partial(parked.greenlet.switch, False))
+        for parked in [parked for parked in self._parked if parked.due <= now]:
+            self._call(self._resume, parked, False)
 
-        for parked in [parked for parked in self._asleep if parked.due <= now]:
-            self._asleep.remove(parked)
-            self._ready.append(parked.greenlet.switch)
-
-        waiting = [*self._at_sockets.values(), *self._asleep]
-        self._next_due = min((parked.due for parked in waiting), default=math.inf)
+        self._next_due = min((parked.due for parked in self._parked), default=math.inf)
 
 
-_creation_lock = threading.Lock()
+def _ended(cause: BaseException | None = None) -> HubUnavailable:
+    error = HubUnavailable("The hub's thread has ended while this call was in it.")
+    error.__cause__ = cause
+    return error
+
+
+def _report(message: str, error: BaseException | None) -> None:
+    """Log an error, in another thread: handlers of log records are code of the app."""
+
+    def write() -> None:
+        # A handler or filter that raises has the last word.
+        with contextlib.suppress(BaseException):
+            _logger.error(message, exc_info=error)
+
+    try:
+        threading.Thread(target=write, name="dynamo-ext", daemon=True).start()
+    except BaseException:
+        write()
+
+
+# By process, because a fork copies a lock that no thread of the child will release.
+_creation_locks: dict[int, threading.RLock] = {}
 _shared: Hub | None = None
 
 
 def shared() -> Hub:
-    """The hub of this process, created at the first call that wants one."""
+    """The hub of this process. It is created by the first call that wants one, and again if its
+    thread has ended.
+
+    :raises HubUnavailable: if the system has no thread or descriptor left.
+    """
+    hub = _shared
+    return hub if hub is not None and hub.is_usable else _create()
+
+
+def _create() -> Hub:
     global _shared
 
-    if _shared is None:
-        with _creation_lock:
-            if _shared is None:
-                _shared = Hub()
+    # Reentrant, because a signal handler may interrupt its holder and end a call.
+    with _creation_locks.setdefault(os.getpid(), threading.RLock()):
+        before = _shared
 
-    return _shared
+        if before is not None and before.is_usable:
+            return before
 
+        _shared = None
 
-def _after_fork_in_child() -> None:
-    global _creation_lock, _shared
-    _creation_lock = threading.Lock()
-    _shared = None
+        if before is not None:
+            before.abandon()
 
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+        _shared = hub = Hub()
+        return hub

@@ -11,6 +11,7 @@ import pynamodb.models
 
 import dynamo_ext.models.batch
 
+from ..execution import eligibility
 from ..execution import workers
 
 M = t.TypeVar("M", bound=pynamodb.models.Model)
@@ -100,7 +101,8 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
 
     def __init__(self, batch: dynamo_ext.models.batch.BatchGet[T], model: type[T]) -> None:
         self._batch = batch
-        self._model = model
+        has_plain_values = eligibility.are_plain(batch.keys, batch.attributes_to_get)
+        self._model = model if has_plain_values else None
         self._items: list[T] = []
         self._total_count = 0
         self._lock = anyio.Lock()

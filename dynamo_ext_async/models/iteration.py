@@ -17,6 +17,7 @@ from pynamodb.pagination import ResultIterator as SyncResultIterator
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency import decode_lock
 
+from ..execution import eligibility
 from ..execution import workers
 
 T = t.TypeVar("T", bound=pynamodb.models.Model)
@@ -70,6 +71,7 @@ class Pages(t.Generic[T]):
         self._connection = connection
         self._model = model
         self._rate_limit = rate_limit
+        self._has_plain_values = eligibility.are_plain(pages)
         self._consumed = 0.0
         self._last_request = 0.0
         self._are_exhausted = False
@@ -89,7 +91,7 @@ class Pages(t.Generic[T]):
         await self._keep_rate()
         # A copy, because the worker of a cancelled fetch goes on and changes its iterator.
         pages = copy.copy(self.pages)
-        page = await workers.call(self._connection, self._model, self._fetch, pages, limit)
+        page = await self._run(pages, limit)
         self._go_on(page)
         return page
 
@@ -104,6 +106,12 @@ class Pages(t.Generic[T]):
         page = self._fetch(copy.copy(self.pages), None)
         self._go_on(page)
         return page
+
+    async def _run(self, pages: PageIterator[t.Any], limit: int | None) -> Page[T] | None:
+        if not self._has_plain_values:
+            return await workers.run(self._connection, self._fetch, pages, limit)
+
+        return await workers.call(self._connection, self._model, self._fetch, pages, limit)
 
     def _go_on(self, page: Page[T] | None) -> None:
         if page is not None:

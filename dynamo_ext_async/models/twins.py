@@ -14,8 +14,10 @@ import typing as t
 import pynamodb.indexes
 import pynamodb.models
 
+from dynamo_ext.client.connection import Connection
 from dynamo_ext.models import late_binding
 
+from ..execution import eligibility
 from ..execution import workers
 from .iteration import ResultIterator
 
@@ -41,6 +43,10 @@ def calls(name: str) -> Twin:
             # be the app's own and enter another app's context.
             model, method = _model_of(owner), getattr(owner, name)
             connection = late_binding.connection(model).connection
+
+            if not _may_share_thread(connection, method, args, kwargs):
+                return await workers.run(connection, method, *args, **kwargs)
+
             return await workers.call(connection, model, method, *args, **kwargs)
 
         return t.cast(F, twin)
@@ -80,6 +86,18 @@ def iterates(name: str) -> Twin:
         return t.cast(F, twin)
 
     return decorate
+
+
+def _may_share_thread(
+    connection: Connection,
+    method: cabc.Callable[..., t.Any],
+    args: tuple[t.Any, ...],
+    kwargs: dict[str, t.Any],
+) -> bool:
+    """Whether what is stored or asked for is no code of the app, as far as that matters."""
+    return not connection.engine.waits_cooperatively or eligibility.are_plain(
+        method, *args, *kwargs.values()
+    )
 
 
 def _model_of(owner: t.Any) -> type[pynamodb.models.Model]:
