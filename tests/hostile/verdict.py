@@ -34,7 +34,7 @@ def _foreign(report: Report) -> list[str]:
     return _of_callers(report, "foreign")
 
 
-@_check("nobody gets an empty answer")
+@_check("no answer lacks what was asked for, like that to another operation")
 def _empty(report: Report) -> list[str]:
     return _of_callers(report, "empty")
 
