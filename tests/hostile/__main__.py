@@ -53,7 +53,8 @@ SETTINGS: dict[str, t.Any] = {
     "DYNAMODB_MAX_RETRY_ATTEMPTS": 2,
     "DYNAMODB_MAX_POOL_CONNECTIONS": POOL,
     "DYNAMODB_POOL_TIMEOUT_SECONDS": 5,
-    "DYNAMODB_CALL_TIMEOUT_SECONDS": 1.5,
+    # Two attempts that stall are too much.
+    "DYNAMODB_CALL_TIMEOUT_SECONDS": 0.6,
     "DYNAMODB_CONNECT_TIMEOUT_SECONDS": 1,
     # Shorter than the server stalls.
     "DYNAMODB_READ_TIMEOUT_SECONDS": 0.35,
