@@ -15,10 +15,7 @@ from conftest import InApp
 from stub import Answer
 from stub import Stub
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.botocore(reason="the direct transport emits no events of botocore"),
-]
+pytestmark = pytest.mark.anyio
 
 
 class Todo(dynamo_ext_async.Model):

@@ -1121,3 +1121,56 @@ def test_neither_an_error_nor_a_log_shows_a_secret(
     assert "sentinel" not in f"{raised.value!r} {raised.value} {error}"
     assert "sentinel" not in caplog.text
     assert "failed call: GetItem" in caplog.text
+
+
+LONG_LIVED = {"Connection", "DirectTransport", "Endpoint", "Engine", "Settings", "_InProcess"}
+"""What has secrets for as long as the app lives, and does not show them."""
+
+
+def reachable(value: t.Any, seen: set[int]) -> cabc.Iterator[str]:
+    """What those see who report the local variables of a traceback, with what is in them."""
+    if id(value) in seen:
+        return
+
+    seen.add(id(value))
+    yield repr(value)
+    content: t.Any = ()
+
+    if isinstance(value, dict):
+        content = [*t.cast(t.Any, value), *t.cast(t.Any, value).values()]
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        content = value
+    elif type(value).__module__.startswith("dynamo_ext") and type(value).__name__ not in LONG_LIVED:
+        names = [*getattr(value, "__dict__", ()), *getattr(type(value), "__slots__", ())]
+        content = [getattr(value, name, None) for name in names]
+
+    for part in content:
+        yield from reachable(part, seen)
+
+
+@pytest.mark.parametrize("transport", ["botocore", "direct"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["first call", "later call"])
+@pytest.mark.parametrize("value", [{"S": object()}, {"L": 5}, {"B": 5}], ids=str)
+def test_no_variable_holds_a_secret_while_a_value_is_serialised(
+    in_app: InApp,
+    stub: Stub,
+    settings: dict[str, t.Any],
+    transport: str,
+    is_first: bool,
+    value: t.Any,
+) -> None:
+    with in_app(settings, **SECRETS, DYNAMODB_TRANSPORT=transport) as db:
+        assert db.connection.client
+
+        if not is_first:
+            Item.get("a")
+
+        with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever botocore says
+            db.connection.dispatch("GetItem", {"TableName": "item", "Key": {"id": value}})
+
+    frames = [entry.frame for entry in raised.traceback]
+    ours = [frame for frame in frames if str(frame.code.path).count("/dynamo_ext/")]
+    assert ours
+    texts = [text for frame in ours for text in reachable(dict(frame.f_locals), set())]
+    assert len(texts) > 10
+    assert [text for text in texts if "sentinel" in text] == []

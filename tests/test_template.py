@@ -212,7 +212,8 @@ NO_HEADERS: dict[str, str] = {}
 
 def learn(client: t.Any, extra_headers: dict[str, str] = NO_HEADERS) -> template.Template | None:
     operation = template.Operation(client, "GetItem")
-    return template.make_template(client, operation, PARAMS_OF_GET, frozen(client), extra_headers)
+    request = template.build_request(client, operation, PARAMS_OF_GET)
+    return template.make_template(operation, request, frozen(client), extra_headers)
 
 
 def frozen(client: t.Any) -> ReadOnlyCredentials:

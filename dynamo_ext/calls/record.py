@@ -36,6 +36,9 @@ _CALLER_S_OWN = frozenset(
 )
 
 
+Sender = t.Literal["botocore", "direct"]
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Call:
     """One call to the server, from its slot to its answer, with all attempts."""
@@ -64,6 +67,9 @@ class Call:
     error: str | None
     """DynamoDB's error code, or else the name of the exception; ``None`` for a success."""
 
+    transport: Sender | None = None
+    """What sent the call: ``"botocore"``, or ``"direct"``; ``None`` if it was not sent."""
+
 
 @dataclasses.dataclass(kw_only=True)
 class Progress:
@@ -73,6 +79,7 @@ class Progress:
     model: str | None
     table_name: str | None = None
     attempts: int = 0
+    transport: Sender | None = None
     queue_seconds: float = 0
     start: float = dataclasses.field(default_factory=time.monotonic)
 
@@ -108,6 +115,7 @@ class Progress:
             seconds=time.monotonic() - self.start,
             consumed_capacity=consumed_capacity,
             error=error,
+            transport=self.transport,
         )
 
 
@@ -189,6 +197,15 @@ def attempted(number: int) -> None:
     """
     if (progress := _in_progress.get()) is not None:
         progress.attempts = number
+
+
+def sent_by(transport: Sender) -> None:
+    """Note what sends the current call.
+
+    :param transport: The name of the transport.
+    """
+    if (progress := _in_progress.get()) is not None:
+        progress.transport = transport
 
 
 class InProgress:

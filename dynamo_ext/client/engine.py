@@ -20,11 +20,13 @@ from ..calls import retry
 from ..calls.pool import Pool
 from ..calls.retry import Retry
 from ..concurrency.process_local import ProcessLocal
-from ..config.settings import BOTOCORE
+from ..config.settings import AUTO
+from ..config.settings import DIRECT
 from ..config.settings import LOCAL
 from ..transport import by_botocore
 from ..transport import parser
 from ..transport import sigv4
+from ..transport.hooks import Hooks
 from ..transport.protocol import Transport
 from ..transport.user_agent import UserAgent
 from .endpoint import Endpoint
@@ -68,7 +70,8 @@ class Engine:
 
     @property
     def waits_cooperatively(self) -> bool:
-        """Whether a call made now would wait only by :mod:`dynamo_ext.concurrency.waiting`."""
+        """Whether a call made now would wait only by :mod:`dynamo_ext.concurrency.waiting`, and the
+        app wants its thread to make other calls meanwhile: only if it asks for ``direct``."""
         return self._mine.get().waits_cooperatively
 
     @property
@@ -128,7 +131,12 @@ class _InProcess:
     @property
     def waits_cooperatively(self) -> bool:
         transport = self.transport
-        return self._client_is_lasting and transport is not None and transport.waits_cooperatively
+        return (
+            self._client_is_lasting
+            and self.endpoint.transport == DIRECT
+            and transport is not None
+            and transport.waits_cooperatively
+        )
 
     def close(self) -> None:
         with self._lock:
@@ -203,26 +211,28 @@ class _InProcess:
             add_headers = _AddHeaders(extra_headers)
             client.meta.events.register_first(f"before-send.{_SERVICE}", add_headers)
 
-        self.transport = self._make_transport(client, retries)
+        self.transport = self._make_transport(client, retries, Hooks(client))
         by_botocore.install(client, self.transport)
         return client
 
-    def _make_transport(self, client: botocore.client.BaseClient, retries: Retry) -> Transport:
+    def _make_transport(
+        self, client: botocore.client.BaseClient, retries: Retry, hooks: Hooks
+    ) -> Transport:
         endpoint = self.endpoint
+        direct = _direct() if endpoint.transport in {AUTO, DIRECT} else None
 
-        if endpoint.transport == BOTOCORE:
-            return by_botocore.BotocoreTransport(client)
+        if direct is None:
+            return by_botocore.BotocoreTransport(client, hooks)
 
-        # Imported here: an extra has to be installed for it.
-        from ..transport.direct.client import DirectTransport
-
-        return DirectTransport(
+        transport: Transport = direct.DirectTransport(
             client,
             retries,
+            hooks,
             read_timeout_seconds=endpoint.read_timeout_seconds,
             max_attempts=1 + endpoint.max_retry_attempts,
             extra_headers=dict(endpoint.extra_headers),
         )
+        return transport
 
 
 class _AddHeaders:
@@ -252,6 +262,16 @@ def _local() -> types.ModuleType:
     from ..local import launcher
 
     return launcher
+
+
+def _direct() -> types.ModuleType | None:
+    """The transport ``direct``; ``None`` if the extra that it needs is not installed."""
+    try:
+        from ..transport.direct import client
+    except ImportError:
+        return None
+
+    return client
 
 
 def _nothing_to_close() -> None:

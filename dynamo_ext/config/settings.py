@@ -25,12 +25,13 @@ PREFIX = "DYNAMODB_"
 LOCAL = "local://"
 PAY_PER_REQUEST = "PAY_PER_REQUEST"
 PROVISIONED = "PROVISIONED"
+AUTO = "auto"
 BOTOCORE = "botocore"
 DIRECT = "direct"
 
 BlockingCalls = t.Literal["allow", "warn", "raise"]
 BillingMode = t.Literal["PAY_PER_REQUEST", "PROVISIONED"]
-Transport = t.Literal["botocore", "direct"]
+Transport = t.Literal["auto", "botocore", "direct"]
 
 Scope = t.Literal["app", "endpoint", "table"]
 """What the value of a setting belongs to: the app as a whole, one endpoint (and so one client and
@@ -214,7 +215,8 @@ class Settings:
         scope="endpoint",
         meta=False,
     )
-    """How requests travel: through botocore, or past most of it."""
+    """How requests travel: through botocore, or past most of it. ``"auto"``: past most of it where
+    the extra ``direct`` is installed, but never by the hub."""
 
     def __post_init__(self) -> None:
         check_needs(vars(self), lambda name: f"'{SETTINGS[name].key}'")

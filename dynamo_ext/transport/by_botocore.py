@@ -14,6 +14,8 @@ import typing as t
 import botocore.client
 import botocore.session
 
+from ..calls import record
+from .hooks import Hooks
 from .protocol import Params
 from .protocol import Parsed
 from .protocol import Transport
@@ -25,10 +27,12 @@ class BotocoreTransport:
     """Calls go through botocore and urllib3 as they are: events, HTTP session, connections.
 
     :param client: A botocore client.
+    :param hooks: What is hooked into it.
     """
 
-    def __init__(self, client: botocore.client.BaseClient) -> None:
+    def __init__(self, client: botocore.client.BaseClient, hooks: Hooks) -> None:
         self._client = client
+        self._hooks = hooks
 
     @property
     def waits_cooperatively(self) -> bool:
@@ -37,10 +41,9 @@ class BotocoreTransport:
 
     def send(self, operation_name: str, params: Params) -> Parsed:
         """Send one call. As :meth:`Transport.send`."""
-        # Looked up at each call: tools that trace or mock replace it on the class.
-        send: t.Any = t.cast(t.Any, botocore.client.BaseClient)._make_api_call
-        parsed: Parsed = send(self._client, operation_name, params)
-        return parsed
+        record.sent_by("botocore")
+        self._hooks.add_builtin_handlers()
+        return _send(self._client, operation_name, params)
 
     def close(self) -> None:
         """Do nothing: the connections are the client's."""
@@ -53,6 +56,13 @@ class BotocoreTransport:
             _abandon_pools(manager.pools)
 
 
+def _send(client: botocore.client.BaseClient, operation_name: str, params: Params) -> Parsed:
+    # Looked up at each call: tools that trace or mock replace it on the class.
+    send: t.Any = t.cast(t.Any, botocore.client.BaseClient)._make_api_call
+    parsed: Parsed = send(client, operation_name, params)
+    return parsed
+
+
 class _ClientWithTransport(botocore.client.BaseClient):
     """What botocore adds to the client classes of a session that :func:`prepare` has seen."""
 
@@ -63,7 +73,7 @@ class _ClientWithTransport(botocore.client.BaseClient):
         if self.dynamo_ext_transport is not None:
             return self.dynamo_ext_transport.send(operation_name, api_params)
 
-        return BotocoreTransport(self).send(operation_name, api_params)
+        return _send(self, operation_name, api_params)
 
     def close(self) -> None:
         """Close the idle connections, those of the transport too."""

@@ -26,6 +26,7 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.credentials import RefreshableCredentials
 from botocore.endpoint import convert_to_response_dict
 from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import HTTPClientError
 from botocore.exceptions import ReadTimeoutError
 
 from ...calls import deadline
@@ -36,6 +37,7 @@ from ...concurrency import waiting
 from ...concurrency.process_local import ProcessLocal
 from .. import parser
 from ..by_botocore import BotocoreTransport
+from ..hooks import Hooks
 from ..protocol import Params
 from ..protocol import Parsed
 from . import template
@@ -58,14 +60,17 @@ _IN_LAMBDA = "AWS_LAMBDA_FUNCTION_NAME"
 _TRACE = "x-amzn-trace-id"
 
 
-# Without a repr, which would show the credentials.
+# Without a repr, which would show the items.
 @dataclasses.dataclass(slots=True, repr=False)
 class _Call:
-    """One call, with all its attempts."""
+    """One call, with all its attempts.
 
+    It has no credentials: they are taken when an attempt is signed, and dropped before it is sent.
+    What reports the variables of a traceback must not find them.
+    """
+
+    operation: Operation
     params: Params
-    template: Template
-    credentials: ReadOnlyCredentials
     body: bytes
     retries: dict[str, t.Any]
     """What botocore's retries keep of the call, and tell the server."""
@@ -91,6 +96,7 @@ class DirectTransport:
 
     :param client: A botocore client.
     :param retry: Its retries.
+    :param hooks: What is hooked into it.
     :param read_timeout_seconds: Longest wait for the next bytes of a reply, in seconds.
     :param max_attempts: How often a call is sent at most.
     :param extra_headers: Added to each request after it was signed.
@@ -100,6 +106,7 @@ class DirectTransport:
         self,
         client: t.Any,
         retry: Retry,
+        hooks: Hooks,
         *,
         read_timeout_seconds: float,
         max_attempts: int,
@@ -107,12 +114,13 @@ class DirectTransport:
     ) -> None:
         self._client = client
         self._retry = retry
+        self._hooks = hooks
         self._read_timeout_seconds = read_timeout_seconds
         self._max_attempts = max_attempts
         self._extra_headers = extra_headers
         self._credentials: t.Any = client._request_signer._credentials
         self._endpoint: t.Any = client._endpoint
-        self._by_botocore = BotocoreTransport(client)
+        self._by_botocore = BotocoreTransport(client, hooks)
         self._context = {
             "client_region": client.meta.region_name,
             "client_config": client.meta.config,
@@ -126,16 +134,24 @@ class DirectTransport:
 
     @property
     def waits_cooperatively(self) -> bool:
-        """Whether a call made now would not first wait for credentials, which botocore fetches."""
-        return self._credentials is not None and not _must_be_renewed(self._credentials)
+        """Whether a call made now would neither first wait for credentials, which botocore fetches,
+        nor go by botocore, because something is hooked into it."""
+        return (
+            self._credentials is not None
+            and not _must_be_renewed(self._credentials)
+            and not self._hooks.are_there
+        )
 
     def send(self, operation_name: str, params: Params) -> Parsed:
         """Send one call. As :meth:`Transport.send`."""
         call = self._begin(operation_name, params)
 
         if call is None:
-            return self._by_botocore.send(operation_name, params)
+            return waiting.current.get().in_other_thread(
+                lambda: self._by_botocore.send(operation_name, params)
+            )
 
+        record.sent_by("direct")
         answer, error = self._attempt(call)
 
         if answer is None or not _is_success(answer):
@@ -170,11 +186,13 @@ class DirectTransport:
         self._by_botocore.abandon()
 
     def _begin(self, operation_name: str, params: Params) -> _Call | None:
-        if self._credentials is None or _names_an_arn(params):
+        if self._credentials is None or _names_an_arn(params) or self._hooks.are_in(operation_name):
             return None
 
-        credentials = self._freeze(self._credentials)
-        found = self._template(operation_name, params, credentials)
+        operation = self._operation(operation_name)
+        # Fails before there is a template if a value can't be serialised.
+        body = operation.body(params)
+        found = self._template(operation, params)
 
         if found is None:
             return None
@@ -185,40 +203,48 @@ class DirectTransport:
             retries["max"] = self._max_attempts
 
         context = {**self._context, "retries": retries}
-        body = found.operation.body(params)
-        return _Call(params, found, credentials, body, retries, context)
+        return _Call(operation, params, body, retries, context)
 
-    def _freeze(self, credentials: t.Any) -> ReadOnlyCredentials:
-        freeze: cabc.Callable[[], ReadOnlyCredentials] = credentials.get_frozen_credentials
+    def _operation(self, name: str) -> Operation:
+        operation = self._operations.get(name)
 
-        if _must_be_renewed(credentials):
+        if operation is None:
+            operation = self._operations[name] = Operation(self._client, name)
+
+        return operation
+
+    def _freeze(self) -> ReadOnlyCredentials:
+        freeze: cabc.Callable[[], ReadOnlyCredentials] = self._credentials.get_frozen_credentials
+
+        if _must_be_renewed(self._credentials):
             return waiting.current.get().in_other_thread(freeze)
 
         return freeze()
 
-    def _template(
-        self, operation_name: str, params: Params, credentials: ReadOnlyCredentials
-    ) -> Template | None:
+    def _template(self, operation: Operation, params: Params) -> Template | None:
+        """The template of an operation for the current credentials; ``None`` if botocore must send
+        it."""
+        try:
+            return self._templates_for(self._freeze()).by_operation[operation.name]
+        except KeyError:
+            pass
+
+        request = template.build_request(self._client, operation, params)
+        return self._keep_template(operation, request)
+
+    def _keep_template(self, operation: Operation, request: t.Any) -> Template | None:
+        credentials = self._freeze()
+        made = template.make_template(operation, request, credentials, self._extra_headers)
+        self._templates_for(credentials).by_operation[operation.name] = made
+        return made
+
+    def _templates_for(self, credentials: ReadOnlyCredentials) -> _Templates:
         kept = self._templates
 
         if (kept.access_key, kept.token) != (credentials.access_key, credentials.token):
             kept = self._templates = _Templates(credentials.access_key, credentials.token)
 
-        try:
-            return kept.by_operation[operation_name]
-        except KeyError:
-            pass
-
-        operation = self._operations.get(operation_name)
-
-        if operation is None:
-            operation = self._operations[operation_name] = Operation(self._client, operation_name)
-
-        made = template.make_template(
-            self._client, operation, params, credentials, self._extra_headers
-        )
-        kept.by_operation[operation_name] = made
-        return made
+        return kept
 
     def _try_again(
         self, call: _Call, answer: Answer | None, error: Exception | None
@@ -229,7 +255,7 @@ class DirectTransport:
                 attempts=call.attempt,
                 response=answer,
                 endpoint=self._endpoint,
-                operation=call.template.operation.model,
+                operation=call.operation.model,
                 caught_exception=error,
                 request_dict={"context": call.context},
             )
@@ -238,47 +264,54 @@ class DirectTransport:
                 return answer, error
 
             waiting.current.get().sleep(delay)
-            self._renew(call)
             call.attempt += 1
             self._endpoint._update_retries_context(call.context, call.attempt, answer)
             answer, error = self._attempt(call)
-
-    def _renew(self, call: _Call) -> None:
-        """Sign the next attempt with the current credentials, as botocore does."""
-        credentials = self._freeze(self._credentials)
-
-        if credentials == call.credentials:
-            return
-
-        found = self._template(call.template.operation.name, call.params, credentials)
-
-        if found is not None:
-            call.template, call.credentials = found, credentials
 
     def _attempt(self, call: _Call) -> tuple[Answer | None, Exception | None]:
         record.attempted(call.attempt)
 
         try:
             response = self._send(self._request(call))
-            return (response, self._parse(call.template.operation, response)), None
+            return (response, self._parse(call.operation, response)), None
         except Exception as error:
             return None, error
 
     def _request(self, call: _Call) -> Request:
         retries = call.retries
         attempt = "; ".join([f"{key}={retries[key]}" for key in _ATTEMPT_FIELDS if key in retries])
-        request = call.template.fill(
-            call.credentials,
-            time=_timestamp(int(time.time())),
-            invocation=retries["invocation-id"],
-            attempt=attempt,
-            body=call.body,
-        )
+        request = self._sign(call, attempt)
 
         if self._adds_trace:
             handlers.add_recursion_detection_header({"headers": request.more_headers})
 
         return request
+
+    def _sign(self, call: _Call, attempt: str) -> Request:
+        """Fill a template, with the credentials that are current now.
+
+        :raises botocore.exceptions.HTTPClientError: if they were renewed since the call began, and
+            its requests can't be signed in the same way any more.
+        """
+        while True:
+            credentials = self._freeze()
+            found = self._templates_for(credentials).by_operation.get(call.operation.name)
+
+            if found is not None:
+                break
+
+            del credentials
+
+            if self._template(call.operation, call.params) is None:
+                raise HTTPClientError(error="the credentials have changed")
+
+        return found.fill(
+            credentials,
+            time=_timestamp(int(time.time())),
+            invocation=call.retries["invocation-id"],
+            attempt=attempt,
+            body=call.body,
+        )
 
     def _send(self, request: Request) -> Response:
         origin = request.template.origin

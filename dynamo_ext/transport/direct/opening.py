@@ -60,12 +60,13 @@ def open_connection(session: t.Any, url: str) -> HTTP11Connection | None:
     try:
         _connect(pool, opened)
     except BaseException as error:
+        has_proxy = proxy_url is None or getattr(opened, "has_connected_to_proxy", False)
         opened.close()
 
         if not isinstance(error, Exception):
             raise
 
-        raise _as_of_botocore(error, opened, url, proxy_url) from error
+        raise _as_of_botocore(error, url, None if has_proxy else proxy_url) from error
 
     if type(opened.sock) in {socket.socket, ssl.SSLSocket}:
         return HTTP11Connection(opened, opened.sock)
@@ -81,9 +82,9 @@ def _connect(pool: t.Any, opened: t.Any) -> None:
         opened.connect()
 
 
-def _as_of_botocore(error: Exception, opened: t.Any, url: str, proxy_url: str | None) -> Exception:
-    if proxy_url is not None and not getattr(opened, "has_connected_to_proxy", False):
-        masked = t.cast(t.Any, httpsession).mask_proxy_url(proxy_url)
+def _as_of_botocore(error: Exception, url: str, failed_proxy_url: str | None) -> Exception:
+    if failed_proxy_url is not None:
+        masked = t.cast(t.Any, httpsession).mask_proxy_url(failed_proxy_url)
         return botocore.exceptions.ProxyConnectionError(proxy_url=masked, error=error)
 
     for raised, of_botocore in _ERRORS:

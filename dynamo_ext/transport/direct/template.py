@@ -207,49 +207,14 @@ class Template:
         )
 
 
-def make_template(
-    client: t.Any,
-    operation: Operation,
-    params: Params,
-    credentials: ReadOnlyCredentials,
-    extra_headers: cabc.Mapping[str, str],
-) -> Template | None:
-    """Have botocore build a request, and make a template of it.
+def build_request(client: t.Any, operation: Operation, params: Params) -> t.Any:
+    """Have botocore build and sign a request, as in a call.
 
     :param client: A botocore client.
     :param operation: The operation.
     :param params: Parameters of a call of that operation.
-    :param credentials: The credentials that the client signs with.
-    :param extra_headers: Added to each request after it was signed.
-    :return: The template; ``None`` if filling it does not give botocore's request.
+    :return: botocore's request.
     """
-    if _ENCODED_IN_TRANSFER in map(str.lower, extra_headers):
-        return None
-
-    request = _made_by_botocore(client, operation, params)
-    headers = {name: _text(value) for name, value in request.headers.items()}
-    values = {name.lower(): value for name, value in headers.items()}
-
-    try:
-        template = Template(operation, request.url, headers, {})
-        made_here = template.fill(
-            credentials,
-            time=values[_TIME],
-            invocation=values[_INVOCATION],
-            attempt=values[_ATTEMPT],
-            body=request.body,
-        )
-    except (KeyError, ValueError):
-        return None
-
-    if made_here.headers != headers or request.method != "POST":
-        return None
-
-    return Template(operation, request.url, headers, extra_headers)
-
-
-def _made_by_botocore(client: t.Any, operation: Operation, params: Params) -> t.Any:
-    """Build and sign a request as botocore does in a call."""
     model, endpoint = operation.model, client._endpoint
 
     with _new_context():
@@ -273,6 +238,44 @@ def _made_by_botocore(client: t.Any, operation: Operation, params: Params) -> t.
         )
         endpoint._update_retries_context(context, 1)
         return endpoint.create_request(request, model)
+
+
+def make_template(
+    operation: Operation,
+    request: t.Any,
+    credentials: ReadOnlyCredentials,
+    extra_headers: cabc.Mapping[str, str],
+) -> Template | None:
+    """Make a template of a request.
+
+    :param operation: The operation.
+    :param request: What :func:`build_request` has built.
+    :param credentials: The credentials that the client signs with.
+    :param extra_headers: Added to each request after it was signed.
+    :return: The template; ``None`` if filling it does not give botocore's request.
+    """
+    if _ENCODED_IN_TRANSFER in map(str.lower, extra_headers):
+        return None
+
+    headers = {name: _text(value) for name, value in request.headers.items()}
+    values = {name.lower(): value for name, value in headers.items()}
+
+    try:
+        template = Template(operation, request.url, headers, {})
+        made_here = template.fill(
+            credentials,
+            time=values[_TIME],
+            invocation=values[_INVOCATION],
+            attempt=values[_ATTEMPT],
+            body=request.body,
+        )
+    except (KeyError, ValueError):
+        return None
+
+    if made_here.headers != headers or request.method != "POST":
+        return None
+
+    return Template(operation, request.url, headers, extra_headers)
 
 
 def _as_json(params: Params) -> str | None:
