@@ -56,6 +56,8 @@ _LONGEST_DELIVERY_SECONDS = 0.001
 # epoll takes milliseconds in an int, which a setting may exceed.
 _LONGEST_POLL_SECONDS = 3600.0
 
+_TRIES_TO_END = 100
+
 IS_SUPPORTED: bool = hasattr(select, "epoll") and hasattr(os, "eventfd")
 """Whether the system has edge-triggered polling and event descriptors (Linux)."""
 
@@ -471,41 +473,57 @@ class Hub(waiting.Waiting):
         if now >= self._next_due:
             self._end_waits(now)
 
-    def _call(self, function: cabc.Callable[..., t.Any], *arguments: t.Any) -> None:
-        """Call a function, which may continue a greenlet. An exception ends only what it does."""
+    def _call(self, function: cabc.Callable[..., t.Any], *arguments: t.Any) -> bool:
+        """Call a function, which may continue a greenlet. An exception ends only what it does.
+
+        :return: Whether the function returned.
+        """
         try:
             function(*arguments)
         except BaseException as error:
             _report("An exception in the hub.", error)
+            return False
+
+        return True
 
     def _end(self, cause: BaseException | None) -> None:
         """Fail all calls: the thread is about to end."""
-        with self._wakeup_lock:
-            self._has_ended = True
-
-        error = _ended(cause)
-
-        while self._jobs:
-            job, running = self._jobs.popitem()
-
-            if running is not None:
-                self._call(running.throw, _ended(cause))
-
-            self._call(job.abort, error)
-
-        while self._queued:
-            _, _, job = self._queued.pop()
-            self._call(job.abort, error)
+        for _ in range(_TRIES_TO_END):
+            try:
+                self._fail_calls(cause)
+                break
+            except BaseException as error:
+                # Go on where it was interrupted: a call that is left would wait for ever.
+                cause = error
 
         self._call(self._wake_loops)
         self._ready.clear()
         self._idle.clear()
+        self._parked.clear()
+        self._watched.clear()
         self._call(self._close)
         _report("The hub has ended. The next call starts another one.", cause)
 
+    def _fail_calls(self, cause: BaseException | None) -> None:
+        with self._wakeup_lock:
+            self._has_ended = True
+
+        for job, running in list(self._jobs.items()):
+            if running is not None:
+                self._call(running.throw, _ended(cause))
+
+            job.abort(_ended(cause))
+            self._jobs.pop(job, None)
+
+        while self._queued:
+            _, _, job = self._queued[-1]
+            job.abort(_ended(cause))
+            self._queued.pop()
+
     def _wake_loops(self) -> None:
         for inbox in self._inboxes:
-            self._call(inbox.wake_loop)
+            # Again, if it was interrupted: its tasks would wait for ever.
+            self._call(inbox.wake_loop) or self._call(inbox.wake_loop)
 
     def _let_loops_run(self) -> None:
         """Wake the event loops, and let them have the interpreter until they have run."""
