@@ -221,7 +221,7 @@ def make_calls(groups: list[Group], count: int) -> None:
     done = concurrent.futures.wait(futures, STUCK_SECONDS)
 
     if done.not_done:
-        raise TimeoutError(f"{len(done.not_done)} callers are stuck")
+        raise TimeoutError(f"callers whose calls do not end: {len(done.not_done)}")
 
     for future in futures:
         future.result()
