@@ -40,7 +40,7 @@ _CALL_TIMEOUTS = {"tcp": None, "tls": 0.6}
 HUB = "dynamo-ext hub"
 _MAIN = "MainThread"
 POOL = 8
-_ROUND = 180
+_ROUND = 120
 _WARM_UP = 0.3
 # Seconds.
 _IDLE = 60

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import collections
+import collections.abc as cabc
 import ipaddress
 import itertools
 import json
@@ -84,7 +85,7 @@ class Server:
         self._numbers = itertools.count()
         self._rests = itertools.count()
         self._connections: set[_Connection] = set()
-        self.misbehave([], [])
+        self.misbehave([], list(AT_REST)[:1])
 
     async def start(self) -> dict[str, int]:
         """Begin to listen.
@@ -111,7 +112,7 @@ class Server:
             min(each.weight, others or 1) if name == GOOD else each.weight
             for name, each in self.replies.items()
         ]
-        self.at_rest = at_rest
+        self._deck = self._shuffled(at_rest)
 
     async def disturb(self) -> None:
         """Do something to all connections on which nothing is under way.
@@ -127,9 +128,14 @@ class Server:
                 continue
 
             choose = random.Random(f"{self._seed}/{connection.number}/at rest/{rest}")
-            name = choose.choice(self.at_rest)
+            name = next(self._deck)
             exchange.choose, exchange.is_soiled = choose, False
             await self._act(connection, name, AT_REST[name], exchange)
+
+    def _shuffled(self, names: list[str]) -> cabc.Iterator[str]:
+        """All names in a random order, again and again: few connections are idle at a time."""
+        for number in itertools.count():
+            yield from random.Random(f"{self._seed}/at rest/{number}").sample(names, len(names))
 
     async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._serve(Channel(reader, writer))
