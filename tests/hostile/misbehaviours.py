@@ -710,7 +710,8 @@ async def _send_after(x: Exchange, *interim: bytes) -> None:
 
 
 # Measured with PynamoDB as it is ("python -m hostile --transport stock --only NAME"): no other
-# misbehaviour makes it take one call's answer for another's.
+# misbehaviour makes it take one call's answer for another's. (It also accepts replies that are not
+# JSON or have a wrong checksum; this project's parser refuses those on every transport.)
 _TAKEN_FOR_FINAL = (
     "http.client, below urllib3, passes over 100 alone: it takes any other interim reply for the"
     " final one, and so the final one for the reply to the next request"
