@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import collections.abc as cabc
 import contextlib
+import json
 import os
 import random
 import sys
@@ -18,6 +19,8 @@ import httpx
 import engines
 import servers
 from dynamo_ext_async import PynamoDB
+from hostile import show
+from hostile import verdict
 
 from . import apps
 from .clients import Client
@@ -26,6 +29,7 @@ from .proxy import Proxy
 
 WEB_THREADS = 16
 CLIENTS = {"web": 12, "api": 60}
+TRANSPORTS = ("botocore", "direct")
 IDLE_SECONDS = 60
 EXTRA_SECONDS = 120
 # Seconds. A worker that already has a call when the call is cancelled begins it within this time.
@@ -41,9 +45,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="scripts/soak",
         description="Runs a Flask and a Quart app on one engine, behind a proxy that delays,"
-        " resets, throttles and garbles replies, with clients that hang up. Then checks that no"
-        " acknowledged write is lost, that no refused write was applied, and that no slot, thread,"
-        " file descriptor or memory has leaked.",
+        " resets, throttles and garbles replies, with clients that hang up. For the last quarter of"
+        " the time, threads and event loops call a server that breaks the rules of HTTP. Checks"
+        " that no acknowledged write is lost, that no refused write was applied, that no call gets"
+        " the answer to another, and that no slot, thread, file descriptor or memory has leaked.",
     )
     parser.add_argument("seconds", nargs="?", type=float, default=120, help="default: 120")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**9))
@@ -87,7 +92,7 @@ async def soak(seconds: float, seed: int) -> list[str]:
                 async with asyncio.timeout(seconds + EXTRA_SECONDS):
                     await load("warm-up", urls, ledger, choose, seconds / 4)
                     before = await idle_states(urls)
-                    await load("soak", urls, ledger, choose, seconds * 3 / 4)
+                    await load("soak", urls, ledger, choose, seconds / 2)
                     after = await idle_states(urls)
             except TimeoutError:
                 return [*ledger.problems, f"it has not ended {EXTRA_SECONDS} s after its time"]
@@ -97,11 +102,39 @@ async def soak(seconds: float, seed: int) -> list[str]:
         items = stored(url)
 
     print_figures(ledger, proxy, before, after, len(items))
+    hostile = await asyncio.gather(
+        *(call_hostile_server(transport, seconds / 4, seed) for transport in TRANSPORTS)
+    )
     return [
+        *(problem for problems in hostile for problem in problems),
         *ledger.problems,
         *wrong_items(ledger, items),
         *late_begins(after),
         *leaks(before, after),
+    ]
+
+
+async def call_hostile_server(transport: str, seconds: float, seed: int) -> list[str]:
+    """Make calls to the server that breaks the rules of HTTP, in a process of their own.
+
+    :return: A line for each problem.
+    """
+    command = ("-P", "-W", "error", "-m", "hostile", "--json", "--transport", transport)
+    options = ("--seconds", str(seconds), "--calls", str(10**9), "--seed", str(seed))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, *options, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+
+    if process.returncode:
+        return [f"hostile server, {transport}: exit code {process.returncode}"]
+
+    report = json.loads(output)
+    print("\n".join(show.lines(report)))
+    return [
+        f"hostile server, {transport}: {check}: {problem}"
+        for check, find in verdict.CHECKS.items()
+        for problem in find(report)
     ]
 
 
