@@ -1,0 +1,50 @@
+"""A Flask app that makes calls while it is loaded, which may be before its workers are forked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import typing as t
+
+from flask import Flask
+
+from apps import web
+from apps.models import Todo
+from apps.models import db
+
+
+def create_app() -> Flask:
+    app = web.create_app()
+
+    with app.app_context():
+        Todo.get("while the app is loaded")
+
+    @app.get("/awaited/<id>")
+    async def show_awaited(id: str) -> dict[str, t.Any]:
+        return (await Todo.aget(id)).to_simple_dict()
+
+    @app.get("/process")
+    def process() -> dict[str, t.Any]:
+        return {
+            "id": os.getpid(),
+            "in_use": db.pool.in_use,
+            "waiting": db.pool.waiting,
+            "threads": len(os.listdir("/proc/self/task")),
+            "descriptors": len(os.listdir("/proc/self/fd")),
+        }
+
+    return app
+
+
+def create_awaiting_app() -> Flask:
+    """The same app, after awaited calls, which leave threads or the hub behind."""
+    app = create_app()
+
+    with app.app_context():
+        asyncio.run(_await())
+
+    return app
+
+
+async def _await() -> None:
+    await asyncio.gather(*(Todo.aget(f"{number} while the app is loaded") for number in range(5)))
