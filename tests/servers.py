@@ -238,9 +238,10 @@ def celery(app: str, *options: str, environment: cabc.Mapping[str, str]) -> cabc
 
     :param app: Module and variable.
     """
-    command = ["celery", "--app", app, "worker", *options]
+    as_root = ["-W", "ignore:You're running the worker with superuser"]
+    command = [*as_root, "-m", "celery", "--app", app, "worker", *options]
 
-    with _running(command, environment, None) as server:
+    with _running_python(command, environment, None) as server:
         yield server
 
 
