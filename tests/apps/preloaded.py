@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+import time
 import typing as t
 
 from flask import Flask
@@ -25,6 +27,8 @@ def create_app() -> Flask:
 
     @app.get("/process")
     def process() -> dict[str, t.Any]:
+        # So that another worker gets the next request.
+        time.sleep(0.02)
         return {
             "id": os.getpid(),
             "in_use": db.pool.in_use,
@@ -42,6 +46,12 @@ def create_awaiting_app() -> Flask:
 
     with app.app_context():
         asyncio.run(_await())
+
+    # uWSGI may fork before they have ended. Without fork hooks, Python waits for them in the worker
+    # when that is to stop, until uWSGI kills it a minute later.
+    for thread in threading.enumerate():
+        if not thread.daemon and thread is not threading.main_thread():
+            thread.join()
 
     return app
 
