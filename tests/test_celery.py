@@ -8,7 +8,7 @@ import os
 import pathlib
 import typing as t
 
-import celery
+import celery  # type: ignore[import-untyped]
 import pytest
 
 import engines

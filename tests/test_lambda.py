@@ -156,7 +156,7 @@ def test_stop_that_is_longer_than_a_call_may_take(
 
         def is_answered(key: str, answer: t.Any) -> bool:
             assert answer == items(key) or answer.startswith("CallTimeout(")
-            return answer == items(key)
+            return bool(answer == items(key))
 
         # Calls that find everything cold, or the machine busy, may take longer.
         while not is_answered("first", function.invoke("first")):

@@ -27,8 +27,8 @@ class Deadline:
     :param seconds: How long the call may take from now on, in seconds.
     """
 
-    # Tests that freeze the time replace this function in modules, but not in classes. Their time may
-    # stand still or jump while a call is under way, and the call's must not.
+    # Tests that freeze the time replace this function in modules, but not in classes. Their time
+    # may stand still or jump while a call is under way, and the call's must not.
     _now = staticmethod(time.monotonic)
 
     def __init__(self, seconds: float) -> None:

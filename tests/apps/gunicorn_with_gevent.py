@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-import gevent.monkey
+import gevent.monkey  # type: ignore[import-untyped]
 
 gevent.monkey.patch_all()

@@ -6,8 +6,8 @@ import os
 import time
 import typing as t
 
-import celery
-import celery.exceptions
+import celery  # type: ignore[import-untyped]
+import celery.exceptions  # type: ignore[import-untyped]
 from pynamodb.exceptions import PynamoDBException
 
 from apps import web
@@ -20,7 +20,7 @@ _LONGEST_TASK = 2
 flask_app = web.create_app(DYNAMODB_BASE_BACKOFF_MS=0)
 
 
-class AppTask(celery.Task):  # type: ignore[misc,type-arg,unused-ignore]
+class AppTask(celery.Task):  # type: ignore[misc]
     """A task in the context of the app."""
 
     def __call__(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
@@ -43,12 +43,10 @@ tasks: t.Any = celery.Celery(
 )
 
 
-@tasks.task
 def show(id: str) -> list[t.Any]:
     return [Todo.get(id).id, os.getpid()]
 
 
-@tasks.task
 def exceed_the_limit(id: str) -> list[t.Any]:
     """Make calls, until Celery's handler of a signal raises within one of them."""
     wrong: list[str] = []
@@ -66,3 +64,7 @@ def exceed_the_limit(id: str) -> list[t.Any]:
         interrupted = True
 
     return [interrupted, wrong, db.pool.in_use, Todo.get(id).id]
+
+
+for function in (show, exceed_the_limit):
+    tasks.task(function)
