@@ -178,7 +178,7 @@ def patient_stub(stub: Stub) -> Stub:
     return stub
 
 
-@pytest.mark.parametrize(("error", "rounds"), [("SoftTimeLimit", 1500), ("KeyboardInterrupt", 500)])
+@pytest.mark.parametrize(("error", "rounds"), [("SoftTimeLimit", 1200), ("KeyboardInterrupt", 300)])
 def test_handler_that_raises_within_calls_loses_no_slot(
     patient_stub: Stub,
     stub_config: dict[str, t.Any],
