@@ -41,7 +41,7 @@ class Item(Model):
 
 app = Quart("app")
 app.config.from_mapping(config, DYNAMODB_MAX_POOL_CONNECTIONS=3, DYNAMODB_BASE_BACKOFF_MS=0,
-                        DYNAMODB_BLOCKING_CALLS="allow")
+                        DYNAMODB_POOL_TIMEOUT_SECONDS=20, DYNAMODB_BLOCKING_CALLS="allow")
 db = PynamoDB(app)
 
 def get():
@@ -91,8 +91,11 @@ def interrupt(number, frame):
     raise error
 
 def keep_slots_busy():
-    while not stop.is_set():
-        get()
+    try:
+        while not stop.is_set():
+            get()
+    except Exception as error:
+        wrong.append(repr(error))
 
 signal.signal(signal.SIGALRM, interrupt)
 stop = threading.Event()
