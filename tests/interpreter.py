@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import os
+import signal
 import subprocess
 import sys
 import typing as t
@@ -26,6 +28,15 @@ class Interpreter:
         stdin = t.cast("t.IO[str]", self._process.stdin)
         stdin.write(line + "\n")
         stdin.flush()
+
+    def pause(self) -> None:
+        """Stop it where it is, and wait until it stands still."""
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def end(self) -> str:
         """Wait until it has ended, without a failure; give what else it has printed."""

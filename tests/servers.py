@@ -20,8 +20,13 @@ import engines
 
 _TESTS = pathlib.Path(__file__).parent
 _DEADLINE = 100
-# gunicorn leaves it to the garbage collector to close the socket that it was given.
-_WARNINGS = ("-W", "error", "-W", "ignore:unclosed <socket.socket fd=:ResourceWarning")
+# gunicorn and waitress leave it to the garbage collector to close what they were given.
+_WARNINGS = (
+    *("-W", "error"),
+    *("-W", "ignore:unclosed <socket.socket fd=:ResourceWarning"),
+    *("-W", "ignore:unclosed <socket object, fd=:ResourceWarning"),
+    *("-W", "ignore:unclosed file <waitress.:ResourceWarning"),
+)
 
 Answer = concurrent.futures.Future[httpx.Response]
 
@@ -32,11 +37,19 @@ class Server:
     :param process: Its first process; it leads the group of those that it starts.
     :param url: Where it listens.
     :param log: What it prints.
+    :param stop_signal: What asks it to stop.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, log: t.IO[bytes]) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        url: str,
+        log: t.IO[bytes],
+        stop_signal: signal.Signals,
+    ) -> None:
         self._process = process
         self._log = log
+        self._stop_signal = stop_signal
         self._client = httpx.Client(
             base_url=url, timeout=_DEADLINE, trust_env=False, limits=httpx.Limits()
         )
@@ -71,7 +84,7 @@ class Server:
 
     def terminate(self) -> None:
         """Ask it to stop."""
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(self._stop_signal)
 
     def stop(self) -> str:
         """Ask it to stop, and wait until it has.
@@ -89,10 +102,23 @@ class Server:
         :return: What it has printed.
         """
         code = self._process.wait(_DEADLINE)
-        self._log.seek(0)
-        log = self._log.read().decode()
+        log = self.log()
         assert code == 0, log
         return log
+
+    def log(self) -> str:
+        """What it has printed so far."""
+        # By its own position: the server writes at that of the file that both have open.
+        return os.pread(self._log.fileno(), 2**30, 0).decode()
+
+    def has_processes(self) -> bool:
+        """Whether it, or one that it has started, still runs."""
+        try:
+            os.killpg(self._process.pid, 0)
+        except ProcessLookupError:
+            return False
+
+        return True
 
     def end(self) -> None:
         """End it, and what it has started."""
@@ -176,10 +202,65 @@ def gunicorn(
 
 
 @contextlib.contextmanager
+def uwsgi(app: str, *options: str, environment: cabc.Mapping[str, str]) -> cabc.Iterator[Server]:
+    """Run uWSGI until the end of the block: a master that loads the app and forks its workers.
+
+    :param app: Module and variable.
+    """
+    run = "import pyuwsgi, sys; pyuwsgi.run(sys.argv[1:])"
+    quiet = ["--disable-logging", "--need-app"]
+    master = ["--master", "--die-on-term", "--http-socket", "fd://{fd}"]
+    command = ["-c", run, *quiet, *master, "--module", app, *options]
+
+    with _running_python(command, environment, None) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def waitress(app: str, *options: str, environment: cabc.Mapping[str, str]) -> cabc.Iterator[Server]:
+    """Run waitress until the end of the block.
+
+    :param app: Module and variable.
+    :param options: Arguments of ``waitress.serve``, each as its name, ``=`` and a value of Python.
+    """
+    module, _, variable = app.partition(":")
+    arguments = ", ".join(["sockets=[socket.socket(fileno={fd})]", *options])
+    run = f"import socket, {module}, waitress; waitress.serve({module}.{variable}, {arguments})"
+
+    # By default, SIGTERM just ends a process.
+    with _running_python(["-c", run], environment, None, signal.SIGINT) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def celery(app: str, *options: str, environment: cabc.Mapping[str, str]) -> cabc.Iterator[Server]:
+    """Run a worker of Celery until the end of the block. It answers no request.
+
+    :param app: Module and variable.
+    """
+    as_root = ["-W", "ignore:You're running the worker with superuser"]
+    command = [*as_root, "-m", "celery", "--app", app, "worker", *options]
+
+    with _running_python(command, environment, None) as server:
+        yield server
+
+
+@contextlib.contextmanager
 def _running(
     arguments: cabc.Sequence[str],
     environment: cabc.Mapping[str, str],
     listener: socket.socket | None,
+) -> cabc.Iterator[Server]:
+    with _running_python(["-m", *arguments], environment, listener) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _running_python(
+    arguments: cabc.Sequence[str],
+    environment: cabc.Mapping[str, str],
+    listener: socket.socket | None,
+    stop_signal: signal.Signals = signal.SIGTERM,
 ) -> cabc.Iterator[Server]:
     with tempfile.TemporaryFile() as log:
         # The server inherits a socket that listens already: no port to lose to another process,
@@ -188,7 +269,7 @@ def _running(
             fd = inherited.fileno()
             process = subprocess.Popen(
                 [
-                    *(sys.executable, "-P", *_WARNINGS, "-m"),
+                    *(sys.executable, "-P", *_WARNINGS),
                     *(argument.format(fd=fd) for argument in arguments),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -200,7 +281,7 @@ def _running(
             )
             host, port = inherited.getsockname()
 
-        server = Server(process, f"http://{host}:{port}", log)
+        server = Server(process, f"http://{host}:{port}", log, stop_signal)
 
         try:
             yield server

@@ -24,6 +24,7 @@ import botocore.session
 import pytest
 
 import engines
+from conftest import RunPython
 from dynamo_ext.local.server import Process
 
 pytestmark = [
@@ -668,6 +669,36 @@ def test_directory_that_others_may_write_to_is_refused(app: _App) -> None:
     kind, message = app.ask("local.start()")
     assert kind == "RuntimeError"
     assert message.startswith(f"'{directory}' must be a directory that belongs to the current user")
+
+
+@pytest.mark.parametrize(
+    "make_unusable",
+    [
+        "tempfile.tempdir = '/no/such/directory'",
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))",
+    ],
+    ids=["it has vanished", "there is none"],
+)
+def test_unusable_directory_for_temporary_files_is_named(
+    run_python: RunPython, make_unusable: str
+) -> None:
+    done = run_python(
+        f"""
+import resource, tempfile
+import flask
+import dynamo_ext
+app = flask.Flask("app")
+app.config["DYNAMODB_HOST"] = "local://"
+db = dynamo_ext.PynamoDB()
+{make_unusable}
+db.init_app(app)
+with app.app_context():
+    db.connection.list_tables()
+"""
+    )
+    error = done.stderr.splitlines()[-1]
+    assert error.startswith("RuntimeError: the embedded engine needs a directory for temporary")
+    assert "Set TMPDIR to a directory that exists and that this process can write to" in error
 
 
 # Errors

@@ -376,6 +376,115 @@ def test_region_of_environment_reaches_client(
         assert db.connection.client.meta.region_name == "ap-south-1"
 
 
+@pytest.mark.parametrize("host", [{}, {"DYNAMODB_HOST": "http://127.0.0.1:8123"}])
+def test_region_that_only_the_cli_of_others_reads_is_named(
+    monkeypatch: pytest.MonkeyPatch, host: dict[str, str]
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+
+    with pytest.warns(UserWarning, match="'AWS_REGION' is 'eu-west-3'.*'AWS_DEFAULT_REGION'"):
+        assert Settings.from_mapping(host).region == "us-east-1"
+
+
+@pytest.mark.parametrize(
+    ("config", "environment"),
+    [
+        ({"DYNAMODB_REGION": "eu-west-1"}, {}),
+        ({}, {"AWS_DEFAULT_REGION": "eu-west-1"}),
+        ({}, {"AWS_REGION": "us-east-1"}),
+        ({}, {"AWS_REGION": ""}),
+        ({"DYNAMODB_HOST": "local://"}, {}),
+    ],
+)
+def test_region_of_the_environment_that_changes_nothing_is_not_named(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, str], environment: dict[str, str]
+) -> None:
+    for name, value in {"AWS_REGION": "eu-west-3", **environment}.items():
+        monkeypatch.setenv(name, value)
+
+    Settings.from_mapping(config)
+
+
+LOST_PREFIX = r"without the prefix 'DYNAMODB_' has no effect"
+
+
+@pytest.mark.parametrize("app", [flask.Flask("app"), quart.Quart("app")], ids=["Flask", "Quart"])
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"DYNAMODB_HOST": "http://127.0.0.1:8123"},
+        {"DYNAMODB_MAX_RETRY_ATTEMPTS": "5"},
+        {"DYNAMODB_EXTRA_HEADERS": '{"X-Team": "blue"}'},
+        {"DYNAMODB_AWS_ACCESS_KEY_ID": "id", "DYNAMODB_AWS_SECRET_ACCESS_KEY": "hush-hush"},
+    ],
+)
+def test_prefix_that_flask_has_removed_is_named(
+    monkeypatch: pytest.MonkeyPatch, app: flask.Flask | quart.Quart, variables: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    app.config.from_prefixed_env("DYNAMODB")
+
+    with pytest.warns(UserWarning, match=LOST_PREFIX) as warned:
+        settings = Settings.from_mapping(app.config)
+
+    message = str(warned[0].message)
+    assert settings == Settings()
+    assert "app.config.from_prefixed_env()" in message
+    assert "hush-hush" not in message
+
+    for name in variables:
+        assert f"'{name.removeprefix('DYNAMODB_')}'" in message
+        assert f"'FLASK_{name}'" in message
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"HOST": "http://127.0.0.1:8123", "REGION": "eu-west-1"},
+        {"REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"},
+        {"TABLE_NAME_PREFIX": "stage-", "READ_TIMEOUT_SECONDS": 5},
+    ],
+)
+def test_several_settings_without_their_prefix_are_named(config: dict[str, t.Any]) -> None:
+    with pytest.warns(UserWarning, match=LOST_PREFIX):
+        Settings.from_mapping(config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"HOST": "127.0.0.1"},
+        {"HOST": "https://example.org"},
+        {"HOST": "0.0.0.0", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"},
+        {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"},
+        {"REGION": "north"},
+        {"READ_TIMEOUT_SECONDS": 5, "CONNECT_TIMEOUT_SECONDS": 5},
+        {"HOST": "http://a", "REGION": "north", "DYNAMODB_REGION": "eu-west-1"},
+        {"HOST": None, "REGION": None, "AWS_ACCESS_KEY_ID": None},
+    ],
+)
+def test_keys_of_others_are_not_named(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, t.Any]
+) -> None:
+    monkeypatch.setenv("DYNAMODB_HOST", "http://127.0.0.1:8000")
+    Settings.from_mapping(config)
+
+
+def test_warning_points_to_the_line_that_sets_the_extension_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DYNAMODB_HOST", "local://")
+    app = flask.Flask("app")
+    app.config.from_prefixed_env("DYNAMODB")
+
+    with pytest.warns(UserWarning, match=LOST_PREFIX) as warned:
+        dynamo_ext_async.PynamoDB(app)
+
+    assert warned[0].filename == __file__
+
+
 OVERRIDE_FILE = """
 region = "eu-west-3"
 host = "http://127.0.0.1:8123"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import difflib
+import json
 import os
 import types
 import typing as t
@@ -46,6 +47,8 @@ _DEFAULT_REGION = "us-east-1"
 _URL_VARIABLES = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL")
 _NO_URL_VARIABLES = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 _OVERRIDE_FILE = "the file that PYNAMODB_CONFIG names"
+# How the names of settings begin that few other extensions have.
+_TELLING_KINDS = {"aws", "billing", "blocking", "region", "slow", "table"}
 _MODULES_OF_TRANSPORTS = {DIRECT: ("greenlet", "httptools", "orjson")}
 # There cannot be more connections to one address than ports.
 _MOST_CONNECTIONS = 65535
@@ -257,16 +260,19 @@ class Settings:
         :return: The settings.
         :raises ConfigError: if a value is wrong. The message names the key.
         """
-        warnings = [*_unknown_keys(config), *_useless_overrides()]
+        warnings = [*_unknown_keys(config), *_lost_prefix(config), *_useless_overrides()]
+        values: dict[str, t.Any] = {}
         settings = refusal = None
 
         try:
-            settings = cls(**_read(config))
+            values = _read(config)
+            settings = cls(**values)
+            warnings += _ignored_region(values)
         except ConfigError as error:
             refusal = error
 
         # Tools that report errors show the variables of each frame of the traceback.
-        del config
+        del config, values
 
         for message in warnings:
             warn(message, UserWarning)
@@ -303,8 +309,8 @@ def _read(config: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
         if value is not None:
             values[name] = setting.check(origin, value)
 
-    if "region" not in values:
-        values["region"] = _region_of_chain()
+    if "region" not in values and (region := _region_of_chain()) is not None:
+        values["region"] = region
 
     if "host" not in values:
         _check_url_of_environment()
@@ -351,6 +357,61 @@ def _unknown_keys(config: cabc.Mapping[str, t.Any]) -> cabc.Iterator[str]:
         yield message
 
 
+def _lost_prefix(config: cabc.Mapping[str, t.Any]) -> cabc.Iterator[str]:
+    """A warning of settings without ``DYNAMODB_``: ``from_prefixed_env("DYNAMODB")`` removes it.
+
+    One such key may be another extension's. It counts if its value is that of an environment
+    variable with the prefix. So do keys of several kinds, some of which are of AWS or of tables.
+    """
+    if any(str(key).startswith(PREFIX) for key in config):
+        return
+
+    found = [name for name in SETTINGS if config.get(name.upper()) is not None]
+
+    if not _are_of_several_kinds(found, config) and not any(
+        _is_from_environment(name, config) for name in found
+    ):
+        return
+
+    keys = [SETTINGS[name].key for name in found]
+    yield (
+        f"{_listed(key.removeprefix(PREFIX) for key in keys)} without the prefix '{PREFIX}' has no"
+        f" effect in dynamo-ext, and no key has it. app.config.from_prefixed_env('DYNAMODB')"
+        " removes it. Call app.config.from_prefixed_env(), which reads"
+        f" {_listed('FLASK_' + key for key in keys)} (in Quart: QUART_...). If these keys are not"
+        f" meant for dynamo-ext, set any of its own, such as '{SETTINGS['region'].key}'."
+    )
+
+
+def _are_of_several_kinds(names: list[str], config: cabc.Mapping[str, t.Any]) -> bool:
+    # Another program's HOST is the name of a host rather than a URL.
+    kinds = {
+        name.partition("_")[0]
+        for name in names
+        if name != "host" or "://" in str(config[name.upper()])
+    }
+    return len(kinds) > 1 and not kinds.isdisjoint(_TELLING_KINDS)
+
+
+def _is_from_environment(name: str, config: cabc.Mapping[str, t.Any]) -> bool:
+    """Whether a setting's name without prefix has the value of the variable with the prefix."""
+    text = os.environ.get(SETTINGS[name].key)
+
+    if text is None:
+        return False
+
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+
+    return bool(config[name.upper()] == value)
+
+
+def _listed(names: cabc.Iterable[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
 def _useless_overrides() -> cabc.Iterator[str]:
     """A warning for each setting in the override file that has no effect: PynamoDB's and ours."""
     for name in sorted({*pynamodb.settings.default_settings_dict, *SETTINGS}):
@@ -381,8 +442,26 @@ def _check_url_of_environment() -> None:
         check(f"the environment variable '{names[0]}'", os.environ[names[0]])
 
 
-def _region_of_chain() -> str:
-    """The region that botocore itself finds (environment, profile), or the default.
+def _ignored_region(values: cabc.Mapping[str, t.Any]) -> cabc.Iterator[str]:
+    """A warning where the region is only in ``AWS_REGION``, which botocore does not read.
+
+    :param values: The settings that are set. The embedded engine is in no region.
+    """
+    ignored = os.environ.get("AWS_REGION")
+
+    if not ignored or ignored == _DEFAULT_REGION or "region" in values:
+        return
+
+    if not values.get("host", "").startswith(LOCAL):
+        yield (
+            f"'AWS_REGION' is {ignored!r}, which has no effect: botocore reads"
+            f" 'AWS_DEFAULT_REGION'. The region is {_DEFAULT_REGION!r}. Set"
+            f" '{SETTINGS['region'].key}' or 'AWS_DEFAULT_REGION' instead."
+        )
+
+
+def _region_of_chain() -> str | None:
+    """The region that botocore itself finds (environment, profile).
 
     :raises ConfigError: if AWS's own configuration cannot be read, or names an invalid region.
     """
@@ -398,7 +477,7 @@ def _region_of_chain() -> str:
         ) from None
 
     if region is None:
-        return _DEFAULT_REGION
+        return None
 
     origin = f"'{setting.key}' is not set, and the region of AWS's own configuration"
     return t.cast(str, setting.check(origin, region))

@@ -411,8 +411,18 @@ def _temporary_file() -> t.IO[str]:
 def _directory() -> pathlib.Path:
     """The directory that this user's processes share. No other user may put an address there.
 
-    :raises RuntimeError: if another user can write to it.
+    :raises RuntimeError: if there is none, it can't be written to, or another user can write to it.
     """
+    try:
+        return _make_directory()
+    except OSError as error:
+        raise RuntimeError(
+            f"the embedded engine needs a directory for temporary files: {error}. Set TMPDIR to a"
+            " directory that exists and that this process can write to."
+        ) from error
+
+
+def _make_directory() -> pathlib.Path:
     if sys.platform == "win32":
         directory = pathlib.Path(tempfile.gettempdir(), "dynamo-ext")
         directory.mkdir(exist_ok=True)
