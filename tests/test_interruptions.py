@@ -205,7 +205,8 @@ def test_handler_that_raises_within_calls_loses_no_slot(
     patient_stub.wait_for(lambda: patient_stub.connections == 0)
 
 
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+# On trio, it is raised at any point of any task, and then a task may never wake up.
+@pytest.mark.parametrize("backend", ["asyncio"])
 def test_ctrl_c_within_awaited_calls_loses_no_slot(
     patient_stub: Stub, stub_config: dict[str, t.Any], run_python: RunPython, backend: str
 ) -> None:
