@@ -11,8 +11,8 @@ import time
 import typing as t
 import weakref
 
+from aiologic.lowlevel import AsyncEvent
 from aiologic.lowlevel import create_async_event
-from aiologic.lowlevel import create_green_event
 
 from ..concurrency.permits import Permit
 from ..errors import PoolTimeout
@@ -22,8 +22,6 @@ from .record import Call
 from .slot import Slot
 
 _logger = logging.getLogger("dynamo_ext.pool")
-
-E = t.TypeVar("E", bound="_Event")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,9 +65,9 @@ class Waiter(t.Protocol):
         ...
 
     def take_slot(self, free: collections.deque[Permit]) -> None:
-        """Take a slot, in the thread that gave it back. Called again, or if the slot is no longer
-        wanted, it does nothing. Whatever goes wrong is the waiter's own matter: only what
-        interrupts the thread may be raised.
+        """Take a slot, in the thread that gave it back. If the slot is no longer wanted, this does
+        nothing. If it was interrupted before, it goes on. Whatever goes wrong is the waiter's own
+        matter: only what interrupts the thread may be raised.
 
         :param free: The free permits, of which it takes one.
         :raises IndexError: if there is none.
@@ -165,8 +163,8 @@ class Pool:
 
         try:
             if not self._take(slot):
-                with _Place(self, slot, create_green_event(), start, timeout) as place:
-                    place.has_slot = place.event.wait(_longest_wait(timeout))
+                with _Place(self, slot, None, start, timeout) as place:
+                    place.has_slot = slot.wait(_longest_wait(timeout))
 
             self._note_wait(slot, start)
         except BaseException:
@@ -189,8 +187,10 @@ class Pool:
 
         try:
             if not self._take(slot):
-                with _Place(self, slot, create_async_event(), start, timeout) as place:
-                    place.has_slot = await place.event.with_(_longest_wait(timeout))
+                event = create_async_event()
+
+                with _Place(self, slot, event, start, timeout) as place:
+                    place.has_slot = await event.with_(_longest_wait(timeout))
 
             self._note_wait(slot, start)
         except BaseException:
@@ -320,7 +320,7 @@ class Pool:
             raise
 
     def _move_line_on(self) -> None:
-        while self._free:
+        while self._line:
             try:
                 waiter = self._line[0]
                 waiter.take_slot(self._free)
@@ -337,51 +337,45 @@ def _longest_wait(timeout: float) -> float:
     return timeout if limit is None else min(timeout, limit.remaining)
 
 
-class _Event(t.Protocol):
-    def set(self) -> bool: ...
-
-    def is_set(self) -> bool: ...
-
-
-class _Place(t.Generic[E]):
-    """A place in the queue. In its ``with`` block, a thread or task waits for the event.
+class _Place:
+    """A place in the queue. In its ``with`` block, a thread or task waits for the permit.
 
     :param pool: The pool.
-    :param slot: What gets the permit.
-    :param event: What wakes the thread or task.
+    :param slot: What gets the permit. A thread waits for that.
+    :param event: What a task waits for.
     :param start: When the wait began, by :func:`time.monotonic`.
     :param timeout: Longest wait, in seconds; for the error.
     """
 
-    __slots__ = ("_pool", "_slot", "_start", "_timeout", "event", "has_slot", "thread")
+    __slots__ = ("_event", "_pool", "_slot", "_start", "_timeout", "has_slot", "thread")
 
-    def __init__(self, pool: Pool, slot: Slot, event: E, start: float, timeout: float) -> None:
-        self.event: E = event
+    def __init__(
+        self, pool: Pool, slot: Slot, event: AsyncEvent | None, start: float, timeout: float
+    ) -> None:
         self.has_slot: bool = False
         """Whether the wait ended with a permit in the slot. The caller sets it."""
 
-        self.thread: int | None = threading.get_ident()
+        # A thread that waits can do nothing else, such as end what a task of it has begun.
+        self.thread: int | None = None if event is None else threading.get_ident()
         self._pool = pool
         self._slot = slot
+        self._event = event
         self._start = start
         self._timeout = timeout
 
     def take_slot(self, free: collections.deque[Permit]) -> None:
         """Take a permit, and wake whoever waits."""
-        # In this order: who wakes up finds the permit.
-        try:
+        if self._slot.is_released:
+            return
+
+        # It has one if this was interrupted before.
+        if not self._slot.has_permit:
             self._slot.take(free.pop)
-            is_wanted = self.event.set() and not self._slot.is_released
-        except IndexError:
-            raise
-        except BaseException:
-            if not self.event.is_set():
-                self._slot.untake(free.append)
 
-            raise
-
-        if not is_wanted:
+        if self._slot.is_released:
             self._slot.untake(free.append)
+        elif self._event is not None:
+            self._event.set()
 
     def __enter__(self) -> t.Self:
         try:

@@ -108,6 +108,24 @@ class Slot:
         """Whether :meth:`release` was called."""
         return self._is_released
 
+    @property
+    def has_permit(self) -> bool:
+        """Whether the permit is here: the slot has got it, and no share has it."""
+        return not self._permits.empty()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait in this thread until there is a permit here.
+
+        :param seconds: Longest wait, in seconds.
+        :return: Whether there is one.
+        """
+        try:
+            self._permits.put(self._permits.get(timeout=seconds))
+        except queue.Empty:
+            return False
+
+        return True
+
     def take(self, free: cabc.Callable[[], Permit]) -> None:
         """Take a permit.
 
@@ -117,12 +135,13 @@ class Slot:
         self._permits.put(free())
 
     def untake(self, put_back: cabc.Callable[[Permit], None]) -> None:
-        """Give back a permit that is not wanted, unless :meth:`release` has done it.
+        """Give back what is not wanted, unless :meth:`release` has done it.
 
-        :param put_back: Takes it.
+        :param put_back: Takes a permit.
         """
         try:
-            put_back(self._permits.get_nowait())
+            while True:
+                put_back(self._permits.get_nowait())
         except queue.Empty:
             pass
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import queue
 import threading
 import time
 import typing as t
+import weakref
 
 from . import waiting
+from .permits import Permit
 from .process_local import ProcessLocal
 
 A = t.TypeVar("A")
@@ -26,15 +29,61 @@ _SECONDS_WITHOUT_PAUSE = 0.0003
 # which wants the lock, so no thread ever waits longer than this.
 _LONGEST_WAIT_SECONDS = 0.1
 
-_lock = ProcessLocal(threading.Lock)
+
+class _Lock:
+    """A lock that is not lost with the permit of a thread that was interrupted."""
+
+    def __init__(self) -> None:
+        self._permits: queue.SimpleQueue[Permit] = queue.SimpleQueue()
+        self.take_back(Permit(weakref.WeakMethod(self.take_back)))
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether a thread holds it."""
+        return self._permits.empty()
+
+    def take(self, seconds: float) -> _Hold | None:
+        """Take the lock.
+
+        :param seconds: Longest wait, in seconds.
+        :return: The hold on it; ``None`` if there was none to be had.
+        """
+        hold = _Hold(self)
+
+        try:
+            hold.permits.append(self._permits.get(timeout=seconds))
+        except queue.Empty:
+            return None
+
+        return hold
+
+    def take_back(self, permit: Permit) -> None:
+        """Let another thread take the lock."""
+        self._permits.put(permit)
+
+
+class _Hold:
+    """A thread's hold on the lock."""
+
+    def __init__(self, lock: _Lock) -> None:
+        self._lock = lock
+        self.permits: list[Permit] = []
+
+    def release(self) -> None:
+        """Release the lock."""
+        if self.permits:
+            self._lock.take_back(self.permits.pop())
+
+
+_lock = ProcessLocal(_Lock)
 
 
 class _OfThread(threading.local):
     """What the current thread has."""
 
     keeps_lock = False
-    lock: threading.Lock | None = None
-    """The lock, while this thread keeps it between two blocks."""
+    hold: _Hold | None = None
+    """The hold on the lock, while this thread keeps it between two blocks."""
 
 
 _mine = _OfThread()
@@ -43,20 +92,20 @@ _mine = _OfThread()
 @contextlib.contextmanager
 def held() -> cabc.Generator[None]:
     """Decode in this block while no other thread does, where that can be had soon."""
-    if _mine.lock is not None or waiting.is_shared():
+    if _mine.hold is not None or waiting.is_shared():
         yield
         return
 
-    lock = _lock.get()
-    has_lock = lock.acquire(timeout=_LONGEST_WAIT_SECONDS)
+    hold = None
 
     try:
+        hold = _lock.get().take(_LONGEST_WAIT_SECONDS)
         yield
     finally:
-        if has_lock and _mine.keeps_lock:
-            _mine.lock = lock
-        elif has_lock:
-            lock.release()
+        if _mine.keeps_lock:
+            _mine.hold = hold
+        elif hold is not None:
+            hold.release()
 
 
 @contextlib.contextmanager
@@ -81,9 +130,9 @@ def kept() -> cabc.Generator[None]:
 
 def release() -> None:
     """Release the lock if it is kept: this thread is about to wait."""
-    if (lock := _mine.lock) is not None:
-        _mine.lock = None
-        lock.release()
+    if (hold := _mine.hold) is not None:
+        _mine.hold = None
+        hold.release()
 
 
 def decode_each(function: cabc.Callable[[A], B], items: list[A]) -> list[B]:

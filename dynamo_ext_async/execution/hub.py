@@ -145,18 +145,15 @@ class Job(t.Generic[R]):
         :param free: The pool's free permits.
         :raises IndexError: if there is none.
         """
-        if self._claim.locked() or self._slot is not None:
+        if self._claim.locked():
             return
 
-        self._slot = self._pool.slot(self._start, free)
+        # It has one if this was interrupted before. Then it is not known how far that came: the
+        # hub makes a call once, however often it is told.
+        if self._slot is None:
+            self._slot = self._pool.slot(self._start, free)
 
-        try:
-            self._begin()
-        except BaseException:
-            # A signal handler raised. Again, because it is not known how far the first one came:
-            # the hub makes a call once, however often it is told.
-            self._begin()
-            raise
+        self._begin()
 
     def run(self, hub: Hub) -> None:
         """Make the call, unless it was given up."""
