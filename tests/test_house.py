@@ -80,6 +80,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.client",
         "dynamo_ext.concurrency",
         "dynamo_ext.config",
+        "dynamo_ext.errors",
     },
     "dynamo_ext.client": {
         "dynamo_ext.calls",

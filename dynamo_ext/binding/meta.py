@@ -12,6 +12,7 @@ from ..config.settings import PROVISIONED
 from ..config.settings import SETTINGS
 from ..config.settings import Settings
 from ..config.settings import check_needs
+from ..errors import ConfigError
 
 _NO_VALUES: cabc.Mapping[str, t.Any] = types.MappingProxyType({})
 
@@ -127,11 +128,18 @@ def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t
     :param declared: The ``Meta`` that the model declares.
     :param settings: The app's settings.
     :return: The value of each setting that a ``Meta`` may declare, and the full table name.
-    :raises ConfigError: if a declared value is wrong.
+    :raises ConfigError: if a declared value is wrong, or is that of a setting of the app.
     """
 
     def origin(name: str) -> str:
         return f"'{model_name}.Meta.{name}'"
+
+    for name, setting in SETTINGS.items():
+        if not setting.meta and getattr(declared, name, None) is not None:
+            raise ConfigError(
+                f"{origin(name)} can't be set: it is a setting of the whole app. Remove it, and set"
+                f" '{setting.key}' in app.config instead."
+            )
 
     own: dict[str, t.Any] = {
         name: setting.check(origin(name), value)
