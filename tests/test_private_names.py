@@ -603,8 +603,10 @@ def test_botocore_replaces_its_cache_of_handlers_with_each_registration() -> Non
     events: t.Any = _client().meta.events
     caches = [events._emitter._lookup_cache]
 
+    def handle(**event: t.Any) -> None: ...
+
     for change in (events.register, events.unregister):
-        change("before-send", print)
+        change("before-send", handle)
         caches.append(events._emitter._lookup_cache)
         events.emit("before-endpoint-resolution.dynamodb")
         assert events._emitter._lookup_cache is caches[-1]
