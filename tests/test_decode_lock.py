@@ -50,7 +50,7 @@ def test_an_error_ends_the_turn() -> None:
     with pytest.raises(ValueError, match="0"):
         decode_lock.decode_each(fail, [*range(20)])
 
-    assert not decode_lock._lock.locked()
+    assert not decode_lock._lock.get().locked()
 
 
 def test_threads_decode_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,21 +103,21 @@ def test_whoever_waits_for_another_that_decodes_is_not_stuck() -> None:
 
 def test_a_turn_is_kept_until_the_end_of_the_block() -> None:
     with decode_lock.kept():
-        assert not decode_lock._lock.locked()
+        assert not decode_lock._lock.get().locked()
 
         with decode_lock.held():
             pass
 
-        assert decode_lock._lock.locked()
+        assert decode_lock._lock.get().locked()
         assert decode_lock.decode_each(str, [*range(20)]) == [str(number) for number in range(20)]
-        assert decode_lock._lock.locked()
+        assert decode_lock._lock.get().locked()
 
-    assert not decode_lock._lock.locked()
+    assert not decode_lock._lock.get().locked()
 
     with decode_lock.held():
-        assert decode_lock._lock.locked()
+        assert decode_lock._lock.get().locked()
 
-    assert not decode_lock._lock.locked()
+    assert not decode_lock._lock.get().locked()
 
 
 def test_a_block_in_a_block_does_not_end_the_turn() -> None:
@@ -125,9 +125,9 @@ def test_a_block_in_a_block_does_not_end_the_turn() -> None:
         with decode_lock.kept(), decode_lock.held():
             pass
 
-        assert decode_lock._lock.locked()
+        assert decode_lock._lock.get().locked()
 
-    assert not decode_lock._lock.locked()
+    assert not decode_lock._lock.get().locked()
 
 
 def test_a_turn_that_is_kept_ends_with_an_error() -> None:
@@ -137,7 +137,7 @@ def test_a_turn_that_is_kept_ends_with_an_error() -> None:
 
         raise ValueError("an error")
 
-    assert not decode_lock._lock.locked()
+    assert not decode_lock._lock.get().locked()
 
 
 def test_a_turn_that_is_kept_may_be_given_back_before() -> None:
@@ -146,13 +146,13 @@ def test_a_turn_that_is_kept_may_be_given_back_before() -> None:
             pass
 
         decode_lock.release()
-        assert not decode_lock._lock.locked()
+        assert not decode_lock._lock.get().locked()
 
         with concurrent.futures.ThreadPoolExecutor(1) as threads:
-            threads.submit(decode_lock._lock.acquire).result(DEADLINE)
+            threads.submit(decode_lock._lock.get().acquire).result(DEADLINE)
 
-    assert decode_lock._lock.locked()
-    decode_lock._lock.release()
+    assert decode_lock._lock.get().locked()
+    decode_lock._lock.get().release()
 
 
 def test_whoever_did_not_get_a_turn_does_not_end_that_of_another(
@@ -168,7 +168,7 @@ def test_whoever_did_not_get_a_turn_does_not_end_that_of_another(
         with concurrent.futures.ThreadPoolExecutor(1) as threads:
             threads.submit(decode).result(DEADLINE)
 
-        assert decode_lock._lock.locked()
+        assert decode_lock._lock.get().locked()
 
 
 def test_no_turn_is_kept_over_the_wait_after_a_damaged_reply() -> None:
@@ -178,7 +178,7 @@ def test_no_turn_is_kept_over_the_wait_after_a_damaged_reply() -> None:
     with decode_lock.kept():
         content = parser.Parser().parse(response, t.cast(t.Any, shape).output_shape)
         assert isinstance(content, Damaged)
-        assert not decode_lock._lock.locked()
+        assert not decode_lock._lock.get().locked()
 
 
 def test_a_child_does_not_wait_for_a_turn_that_its_parent_has(run_python: RunPython) -> None:
@@ -189,7 +189,7 @@ from dynamo_ext.concurrency import decode_lock
 
 with decode_lock.kept(), decode_lock.held():
     if not (pid := os.fork()):
-        os._exit(decode_lock._lock.locked())
+        os._exit(decode_lock._lock.get().locked())
 
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
