@@ -355,7 +355,7 @@ def test_prefix_that_no_table_can_have(value: str) -> None:
     [
         ("DYNAMODB_BLOCKING_CALLS", "'allow' or 'warn' or 'raise'"),
         ("DYNAMODB_BILLING_MODE", "'PAY_PER_REQUEST' or 'PROVISIONED'"),
-        ("DYNAMODB_TRANSPORT", "'botocore' or 'direct'"),
+        ("DYNAMODB_TRANSPORT", "'auto' or 'botocore' or 'direct'"),
     ],
 )
 @pytest.mark.parametrize("value", ["no", "", "Raise", True, ["raise"]], ids=repr)
