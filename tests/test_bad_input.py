@@ -618,7 +618,7 @@ def test_prefix_that_no_table_can_have(value: str) -> None:
         ("DYNAMODB_BLOCKING_CALLS", "'allow' or 'warn' or 'raise'"),
         ("DYNAMODB_UNCERTAIN_WRITES", "'retry' or 'raise'"),
         ("DYNAMODB_BILLING_MODE", "'PAY_PER_REQUEST' or 'PROVISIONED'"),
-        ("DYNAMODB_TRANSPORT", "'botocore' or 'direct'"),
+        ("DYNAMODB_TRANSPORT", "'auto' or 'botocore' or 'direct'"),
     ],
 )
 @pytest.mark.parametrize("value", ["no", "", "Raise", "raise ", True, 5, 0.5], ids=repr)

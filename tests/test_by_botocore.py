@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import types
 import typing as t
@@ -12,13 +13,19 @@ import pytest
 import urllib3
 import urllib3.connectionpool
 from pynamodb.attributes import UnicodeAttribute
+from pynamodb.exceptions import GetError
 
+import engines
+from authority import Authority
 from conftest import InApp
 from dynamo_ext import CallTimeout
 from dynamo_ext import Model
 from dynamo_ext import PynamoDB
 from stub import Answer
+from stub import Request
 from stub import Stub
+from threads import at_once
+from threads import in_same_app
 
 pytestmark = pytest.mark.once(reason="each test names its transport")
 
@@ -49,11 +56,18 @@ def send_and_receive(db: PynamoDB) -> list[t.Any]:
 def test_nothing_of_ours_stands_between_botocore_and_its_sockets(
     in_app: InApp, stub: Stub, settings: dict[str, t.Any]
 ) -> None:
-    """Neither a class, nor a function that takes the place of a method."""
+    """Neither a class, nor a function that takes the place of a method.
+
+    But for urllib3's pool, which closes a connection after an interim reply, and does nothing else.
+    """
     with in_app(settings) as db:
         Item.get("a")
         parts = send_and_receive(db)
 
+    pool = parts.pop(3)
+    ours = [kind for kind in type(pool).__mro__ if kind.__module__.startswith("dynamo_ext")]
+    changed = {name for kind in ours for name in vars(kind) if not name.startswith("__")}
+    assert changed == {"urlopen"}
     kinds = {type(part).__module__.partition(".")[0] for part in parts}
     replaced = {
         name
@@ -169,3 +183,76 @@ def test_a_client_of_the_app_s_own_from_the_same_session_sends_by_botocore(
         client.close()
 
     assert len(seen) == 1
+
+
+# --- nothing of another call
+
+
+class Tagged:
+    """Answers that name the key that was asked for, with something else before or behind them."""
+
+    def __init__(self, before: bytes, behind: bytes) -> None:
+        self.before = before
+        self.behind = behind
+
+    def __call__(self, request: Request) -> Answer:
+        content = json.dumps({"Item": request.body["Key"]}).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+        reply = head + content + self.behind
+        # Written as one, it is one record of TLS.
+        pieces = (self.before, reply) if self.before else (reply,)
+        return Answer(pieces=pieces, trickle=0.005)
+
+
+FOREIGN = b'{"Item": {"id": {"S": "foreign"}}}'
+SURPLUS = f"HTTP/1.1 200 OK\r\nContent-Length: {len(FOREIGN)}\r\n\r\n".encode() + FOREIGN
+INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def answers(settings: dict[str, t.Any], in_app: InApp) -> dict[str, str]:
+    """What each of several threads gets for each of its keys; an error is no wrong answer."""
+    found: dict[str, str] = {}
+
+    def run(thread: int) -> None:
+        for number in range(10):
+            key = f"{thread}-{number}"
+
+            try:
+                found[key] = Item.get(key).id
+            except GetError as error:
+                found[key] = type(error.cause).__name__
+
+    with in_app(settings, DYNAMODB_BASE_BACKOFF_MS=0):
+        at_once(in_same_app(run), 4)
+
+    assert len(found) == 40
+    return found
+
+
+@pytest.mark.parametrize("surplus", [SURPLUS, SURPLUS[:20], b"x"], ids=["reply", "part", "x"])
+@pytest.mark.parametrize("transport", ["botocore", "direct"])
+def test_what_follows_a_reply_in_its_record_is_nobody_s_answer(
+    in_app: InApp,
+    secure_stub: Stub,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+    transport: str,
+    surplus: bytes,
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.bundle))
+    secure_stub.always("GetItem", Tagged(b"", surplus))
+    settings = {**engines.config(secure_stub.url), "DYNAMODB_TRANSPORT": transport}
+    assert all(key == answer for key, answer in answers(settings, in_app).items())
+
+
+@pytest.mark.parametrize("interim", [INTERIM, CONTINUE], ids=["103", "100"])
+@pytest.mark.parametrize("transport", ["botocore", "direct"])
+def test_what_follows_an_interim_reply_is_nobody_else_s_answer(
+    in_app: InApp, stub: Stub, settings: dict[str, t.Any], transport: str, interim: bytes
+) -> None:
+    """``http.client`` passes over 100 alone: on ``botocore``, the others end in an error."""
+    stub.always("GetItem", Tagged(interim, b""))
+    found = answers({**settings, "DYNAMODB_TRANSPORT": transport}, in_app)
+    fails = transport == "botocore" and interim == INTERIM
+    assert all(answer == ("DamagedReply" if fails else key) for key, answer in found.items())

@@ -370,5 +370,8 @@ def test_a_connection_that_comes_back_after_the_close_is_closed(peers: Peers) ->
 def test_threads_agree_on_a_home() -> None:
     for _ in range(20):
         idle = IdleConnections()
-        homes = at_once(lambda _, idle=idle: idle.home(Origin.of(URL)), 4)
-        assert len(set(map(id, homes))) == 1
+
+        def home(_: int, idle: IdleConnections = idle) -> int:
+            return id(idle.home(Origin.of(URL)))
+
+        assert len(set(at_once(home, 4))) == 1

@@ -364,7 +364,11 @@ def test_nothing_is_written_to_a_connection_of_the_parent(
 def test_threads_that_ask_at_the_same_time_get_the_same_value() -> None:
     for _ in range(20):
         local = ProcessLocal(object)
-        assert len(set(at_once(lambda _, local=local: local.get(), 4))) == 1
+
+        def get(_: int, local: ProcessLocal[object] = local) -> object:
+            return local.get()
+
+        assert len(set(at_once(get, 4))) == 1
         assert local.get() is local.get()
 
 

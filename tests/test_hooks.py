@@ -344,6 +344,84 @@ def test_what_is_added_to_botocore_s_own_handlers_counts(
     assert senders[-1] == "botocore"
 
 
+def test_a_call_that_was_not_sent_names_no_transport(
+    in_app: InApp, stub: Stub, senders: list[str | None], transport: str
+) -> None:
+    config = {**settings(stub, transport), "DYNAMODB_POOL_TIMEOUT_SECONDS": 0.01}
+
+    with in_app(config, DYNAMODB_MAX_POOL_CONNECTIONS=1) as db:
+        slot = db.pool.acquire(1)
+
+        with pytest.raises(dynamo_ext.PoolTimeout):
+            Item.get("a")
+
+        slot.release()
+        assert Item.get("a").id == "a"
+
+    assert senders == [None, usual(transport)]
+
+
+@pytest.mark.anyio
+async def test_auto_makes_awaited_calls_in_worker_threads(in_app: InApp, stub: Stub) -> None:
+    """Only who asks for the transport ``direct`` gets the hub."""
+    names: dict[str, list[str]] = {"auto": [], "direct": []}
+
+    for transport, threads in names.items():
+
+        def note(
+            sender: object,
+            call: dynamo_ext.Call,
+            threads: list[str] = threads,
+            **more: object,
+        ) -> None:
+            assert call.transport == "direct"
+            threads.append(threading.current_thread().name)
+
+        with dynamo_ext.call_finished.connected_to(note), in_app(settings(stub, transport)):
+            for _ in range(3):
+                await Item.aget("a")
+
+    assert "dynamo-ext hub" not in names["auto"]
+    assert "dynamo-ext hub" in names["direct"]
+
+
+WITHOUT_EXTRA = """
+import json, sys
+
+sys.modules["httptools"] = None
+import flask
+from pynamodb.attributes import UnicodeAttribute
+import dynamo_ext
+
+app = flask.Flask(__name__)
+app.config.from_mapping(json.loads(sys.argv[1]))
+db = dynamo_ext.PynamoDB(app)
+app.app_context().push()
+
+
+class Item(dynamo_ext.Model):
+    class Meta:
+        table_name = "item"
+
+    id = UnicodeAttribute(hash_key=True)
+
+
+def note(sender, call):
+    print(call.transport)
+
+
+dynamo_ext.call_finished.connect(note)
+Item.get("a")
+"""
+
+
+def test_auto_is_botocore_where_the_extra_is_not_installed(
+    run_python: RunPython, stub: Stub
+) -> None:
+    done = run_python(WITHOUT_EXTRA, json.dumps(settings(stub, "auto")))
+    assert (done.stdout.strip(), done.stderr) == ("botocore", "")
+
+
 MOTO = """
 import json, sys
 import flask

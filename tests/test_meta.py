@@ -18,6 +18,7 @@ from conftest import InApp
 from dynamo_ext import ConfigError
 from dynamo_ext import Model
 from dynamo_ext import PynamoDB
+from dynamo_ext.config.settings import SETTINGS
 from stub import Stub
 
 
@@ -287,6 +288,31 @@ def test_what_is_wrong_in_a_meta_is_named_when_the_model_is_used(in_app: InApp) 
     Todo.Meta.max_retry_attempts = -1
 
     with in_app({}), pytest.raises(ConfigError, match=r"'Todo\.Meta\.max_retry_attempts'"):
+        Todo.get("1")
+
+
+OF_THE_APP = {
+    "pool_timeout_seconds": 1,
+    "call_timeout_seconds": 1,
+    "slow_call_ms": 1,
+    "blocking_calls": "raise",
+    "transport": "direct",
+}
+
+
+def test_each_setting_of_the_app_is_known_here() -> None:
+    assert {name for name, setting in SETTINGS.items() if not setting.meta} >= OF_THE_APP.keys()
+
+
+@pytest.mark.parametrize("name", [name for name, setting in SETTINGS.items() if not setting.meta])
+def test_a_setting_of_the_app_in_a_meta_is_refused(in_app: InApp, name: str) -> None:
+    value = OF_THE_APP.get(name, "anything")
+
+    Todo = define_todo()
+    setattr(Todo.Meta, name, value)
+    wanted = rf"'Todo\.Meta\.{name}' can't be set.*'DYNAMODB_{name.upper()}' in app\.config"
+
+    with in_app({}), pytest.raises(ConfigError, match=wanted):
         Todo.get("1")
 
 

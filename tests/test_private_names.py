@@ -314,6 +314,29 @@ USES = [
         lambda: [_client()._endpoint.http_session._proxy_managers.values()],
     ),
     Use(
+        "_pool_classes_by_scheme",
+        ("dynamo_ext.transport.by_botocore",),
+        lambda: [_http_session()._pool_classes_by_scheme["https"]],
+    ),
+    Use(
+        "_make_api_call",
+        ("dynamo_ext.transport.hooks",),
+        lambda: t.cast(t.Any, botocore.client.BaseClient)._make_api_call,
+    ),
+    Use("_endpoint", ("dynamo_ext.transport.hooks",), lambda: _client()._endpoint.make_request),
+    Use("_emitter", ("dynamo_ext.transport.hooks",), lambda: _client().meta.events._emitter),
+    Use(
+        "_handlers",
+        ("dynamo_ext.transport.hooks",),
+        lambda: _client().meta.events._emitter._handlers.prefix_search,
+        ("key",),
+    ),
+    Use(
+        "_lookup_cache",
+        ("dynamo_ext.transport.hooks",),
+        lambda: [_client().meta.events._emitter._lookup_cache],
+    ),
+    Use(
         "_serializer",
         ("dynamo_ext.transport.direct.template",),
         lambda: _client()._serializer.serialize_to_request,
@@ -573,3 +596,19 @@ def test_urllib3_copies_the_timeout_of_a_client_for_each_request() -> None:
 
     assert copies
     client.close()
+
+
+def test_botocore_replaces_its_cache_of_handlers_with_each_registration() -> None:
+    """As :mod:`dynamo_ext.transport.hooks` relies on."""
+    events: t.Any = _client().meta.events
+    caches = [events._emitter._lookup_cache]
+
+    def handle(**event: t.Any) -> None: ...
+
+    for change in (events.register, events.unregister):
+        change("before-send", handle)
+        caches.append(events._emitter._lookup_cache)
+        events.emit("before-endpoint-resolution.dynamodb")
+        assert events._emitter._lookup_cache is caches[-1]
+
+    assert len(set(map(id, caches))) == 3

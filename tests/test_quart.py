@@ -657,7 +657,7 @@ def usage(stub: Stub) -> dict[str, int]:
     gc.collect()
     return {
         "apps": len(context._states),
-        "engines": len(engine._engines),
+        "engines": sum(isinstance(thing, engine.Engine) for thing in gc.get_objects()),
         "connections": stub.connections,
         "threads": threading.active_count(),
         "files": len(os.listdir("/dev/fd")),

@@ -670,7 +670,9 @@ def test_billing_mode_of_meta_wins_over_app(in_app: InApp) -> None:
 
 
 def test_other_transport_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'DYNAMODB_TRANSPORT' must be 'botocore' or 'direct'"):
+    with pytest.raises(
+        ConfigError, match="'DYNAMODB_TRANSPORT' must be 'auto' or 'botocore' or 'direct'"
+    ):
         Settings.from_mapping({"DYNAMODB_TRANSPORT": "pigeon"})
 
 

@@ -132,7 +132,7 @@ def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t
     :param declared: The ``Meta`` that the model declares.
     :param settings: The app's settings.
     :return: The value of each setting that a ``Meta`` may declare, and the full table name.
-    :raises ConfigError: if a declared value is wrong.
+    :raises ConfigError: if a declared value is wrong, or is that of a setting of the app.
     """
 
     try:
@@ -149,6 +149,13 @@ def _resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, 
 
     def origin(name: str) -> str:
         return f"'{model_name}.Meta.{name}'"
+
+    for name, setting in SETTINGS.items():
+        if not setting.meta and getattr(declared, name, None) is not None:
+            raise ConfigError(
+                f"{origin(name)} can't be set: it is a setting of the whole app. Remove it, and set"
+                f" '{setting.key}' in app.config instead."
+            )
 
     # Apart from the checks, so that no variable holds a secret if the user's class raises an error.
     table_name = _table_name(origin("table_name"), declared)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import typing as t
 
+import botocore.awsrequest
 import botocore.client
 import botocore.session
 
@@ -21,6 +22,7 @@ from .protocol import Parsed
 from .protocol import Transport
 
 _EVENT = "creating-client-class.dynamodb"
+_FIRST_FINAL_STATUS = 200
 
 
 class BotocoreTransport:
@@ -98,6 +100,7 @@ def install(client: botocore.client.BaseClient, transport: Transport) -> None:
     :param transport: The transport.
     """
     t.cast(_ClientWithTransport, client).dynamo_ext_transport = transport
+    _refuse_interim_replies(client)
 
 
 def _abandon_pools(pools: t.Any) -> None:
@@ -116,6 +119,34 @@ def _abandon_pools(pools: t.Any) -> None:
 
         for connection in opened:
             connection.close()
+
+
+class _NoInterimReplies:
+    """Closes a connection whose reply is an interim one (1xx).
+
+    ``http.client`` takes it for the final one. The final one, which follows, would be the answer to
+    whatever is sent next on that connection. The call itself fails: its reply has no content.
+    """
+
+    def urlopen(self, *args: t.Any, **options: t.Any) -> t.Any:
+        response: t.Any = t.cast(t.Any, super()).urlopen(*args, **options)
+
+        if response.status < _FIRST_FINAL_STATUS and response.connection is not None:
+            # It goes back to its pool when the reply is read, and is opened again then.
+            response.connection.close()
+
+        return response
+
+
+class _HTTPPool(_NoInterimReplies, botocore.awsrequest.AWSHTTPConnectionPool): ...
+
+
+class _HTTPSPool(_NoInterimReplies, botocore.awsrequest.AWSHTTPSConnectionPool): ...
+
+
+def _refuse_interim_replies(client: t.Any) -> None:
+    # The dictionary is that of all managers of pools, also of those for proxies.
+    client._endpoint.http_session._pool_classes_by_scheme.update(http=_HTTPPool, https=_HTTPSPool)
 
 
 def _add_base_class(base_classes: list[type], **event: t.Any) -> None:

@@ -86,7 +86,9 @@ class _Found:
     """The handlers that are new, of others, or missing."""
 
     version: t.Any
-    by_operation: dict[str, list[Handler]] = dataclasses.field(default_factory=dict)
+    by_operation: dict[str, list[Handler]] = dataclasses.field(
+        default_factory=dict[str, list[Handler]]
+    )
     all: list[Handler] | None = None
 
 
