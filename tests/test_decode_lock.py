@@ -152,6 +152,7 @@ def test_a_turn_that_is_kept_may_be_given_back_before() -> None:
             hold = threads.submit(decode_lock._lock.get().take, DEADLINE).result(DEADLINE)
 
     assert decode_lock._lock.get().is_taken
+    assert hold is not None
     hold.release()
 
 
