@@ -28,9 +28,8 @@ def config(url: str) -> dict[str, t.Any]:
 
     The transport of the run is among them, since they are also handed to other processes.
     """
-    transport = os.environ.get(TRANSPORT)
     return {
-        **({"DYNAMODB_TRANSPORT": transport} if transport else {}),
+        "DYNAMODB_TRANSPORT": os.environ.get(TRANSPORT, "botocore"),
         "DYNAMODB_HOST": url,
         "DYNAMODB_REGION": "us-east-1",
         "DYNAMODB_AWS_ACCESS_KEY_ID": "AKIDOFTHETESTS",

@@ -1150,7 +1150,9 @@ def reachable(value: t.Any, seen: set[int]) -> cabc.Iterator[str]:
 
 @pytest.mark.parametrize("transport", ["botocore", "direct"])
 @pytest.mark.parametrize("is_first", [True, False], ids=["first call", "later call"])
-@pytest.mark.parametrize("value", [{"S": object()}, {"L": 5}, {"B": 5}], ids=["no text", "no list", "no bytes"])
+@pytest.mark.parametrize(
+    "value", [{"S": object()}, {"L": 5}, {"B": 5}], ids=["no text", "no list", "no bytes"]
+)
 def test_no_variable_holds_a_secret_while_a_value_is_serialised(
     in_app: InApp,
     stub: Stub,

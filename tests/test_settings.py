@@ -85,7 +85,7 @@ DEFAULTS: dict[str, t.Any] = {
     "uncertain_writes": "retry",
     "table_name_prefix": "",
     "billing_mode": None,
-    "transport": "botocore",
+    "transport": "auto",
 }
 
 ON_CLIENT: dict[str, dict[str, t.Any]] = {

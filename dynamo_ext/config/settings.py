@@ -30,7 +30,6 @@ LOCAL = "local://"
 PAY_PER_REQUEST = "PAY_PER_REQUEST"
 PROVISIONED = "PROVISIONED"
 AUTO = "auto"
-BOTOCORE = "botocore"
 DIRECT = "direct"
 RETRY = "retry"
 
@@ -238,7 +237,7 @@ class Settings:
 
     transport: Transport = _setting(
         validators.choice(*t.get_args(Transport), modules=_MODULES_OF_TRANSPORTS),
-        BOTOCORE,
+        AUTO,
         scope="endpoint",
         meta=False,
     )

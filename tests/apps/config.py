@@ -11,6 +11,5 @@ DYNAMODB_AWS_SECRET_ACCESS_KEY = "secret-of-the-tests"
 DYNAMODB_TABLE_NAME_PREFIX = os.environ.get("TABLE_NAME_PREFIX", "")
 DYNAMODB_MAX_POOL_CONNECTIONS = 3
 DYNAMODB_READ_TIMEOUT_SECONDS = float(os.environ.get("READ_TIMEOUT_SECONDS", 30))
-# None where the run of the tests has the default transport.
-DYNAMODB_TRANSPORT = os.environ.get("DYNAMO_EXT_TEST_TRANSPORT")
+DYNAMODB_TRANSPORT = os.environ.get("DYNAMO_EXT_TEST_TRANSPORT", "botocore")
 DYNAMODB_BLOCKING_CALLS = os.environ.get("BLOCKING_CALLS")
