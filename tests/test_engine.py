@@ -349,7 +349,7 @@ locked, forked = threading.Event(), threading.Event()
 
 def hold():
     # As a thread does while it makes an engine.
-    with db._engines._lock:
+    with db._engines._lock.get():
         locked.set()
         forked.wait()
 

@@ -241,7 +241,7 @@ def hold_locks():
 
     with (
         decode_lock.held(), mine._lock, mine.pool._lock, state._engines._lock.get(),
-        state.policy.in_flight._lock, launcher._state.lock, pools.lock, pool.pool.mutex,
+        launcher._state.lock, pools.lock, pool.pool.mutex,
     ):
         ready.set()
         time.sleep(100)

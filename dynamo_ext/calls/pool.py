@@ -229,9 +229,10 @@ class Pool:
             self._line.remove(waiter)
 
     def is_next(self, thread: int) -> bool:
-        """Whether the next slot that is given back goes to a waiter that wakes up in a thread.
+        """Tell who gets the next slot that is given back.
 
-        :param thread: The identifier of the thread.
+        :param thread: The identifier of a thread.
+        :return: Whether it goes to a waiter that wakes up in this thread.
         """
         try:
             return self._line[0].thread == thread

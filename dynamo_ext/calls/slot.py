@@ -92,9 +92,10 @@ class Slot:
                 _held.set(self._holding.outer)
 
     def is_of(self, pool: object) -> bool:
-        """Whether the slot belongs to a pool.
+        """Tell whose slot it is.
 
-        :param pool: The pool.
+        :param pool: A pool.
+        :return: Whether the slot belongs to it.
         """
         return self._pool is pool
 
@@ -146,7 +147,7 @@ class Slot:
             pass
 
     def share(self, timeout: float) -> Slot | None:
-        """A share for one call. There is one at a time, and none once the holder has released the
+        """Share the slot with one call. There is one at a time, and none once the holder has released the
         slot.
 
         :param timeout: Longest wait for another share to end, in seconds.

@@ -23,6 +23,7 @@ from ..concurrency.process_local import ProcessLocal
 from ..config.settings import AUTO
 from ..config.settings import DIRECT
 from ..config.settings import LOCAL
+from ..config.settings import Transport as TransportName
 from ..transport import by_botocore
 from ..transport import parser
 from ..transport import sigv4
@@ -219,7 +220,7 @@ class _InProcess:
         self, client: botocore.client.BaseClient, retries: Retry, hooks: Hooks
     ) -> Transport:
         endpoint = self.endpoint
-        direct = _direct() if endpoint.transport in {AUTO, DIRECT} else None
+        direct = _direct(endpoint.transport)
 
         if direct is None:
             return by_botocore.BotocoreTransport(client, hooks)
@@ -264,11 +265,22 @@ def _local() -> types.ModuleType:
     return launcher
 
 
-def _direct() -> types.ModuleType | None:
-    """The transport ``direct``; ``None`` if the extra that it needs is not installed."""
+def _direct(wanted: TransportName) -> types.ModuleType | None:
+    """The transport ``direct``; ``None`` if botocore is to be used.
+
+    :param wanted: What the app's setting says.
+    :raises ImportError: if it says ``direct``, and what that needs can't be imported. In a second
+        interpreter of a process, this may be so though the extra is installed.
+    """
+    if wanted not in {AUTO, DIRECT}:
+        return None
+
     try:
         from ..transport.direct import client
     except ImportError:
+        if wanted == DIRECT:
+            raise
+
         return None
 
     return client

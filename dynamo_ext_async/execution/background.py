@@ -23,9 +23,9 @@ def start(function: Function) -> None:
 
     :param function: The function. It deals with its exceptions itself.
     """
-    loop = asyncio._get_running_loop()
-
-    if loop is None:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
         context = contextvars.copy_context()
         t.cast(t.Any, sys.modules["trio"]).lowlevel.spawn_system_task(function, context=context)
         return
