@@ -147,8 +147,8 @@ class Slot:
             pass
 
     def share(self, timeout: float) -> Slot | None:
-        """Share the slot with one call. There is one at a time, and none once the holder has released the
-        slot.
+        """Share the slot with one call. There is one share at a time, and none once the holder has
+        released the slot.
 
         :param timeout: Longest wait for another share to end, in seconds.
         :return: The share, or ``None`` if there can be none.

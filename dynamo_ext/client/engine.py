@@ -32,6 +32,9 @@ from ..transport.protocol import Transport
 from ..transport.user_agent import UserAgent
 from .endpoint import Endpoint
 
+if t.TYPE_CHECKING:
+    from ..transport.direct.client import DirectTransport
+
 _SERVICE = "dynamodb"
 
 
@@ -220,12 +223,12 @@ class _InProcess:
         self, client: botocore.client.BaseClient, retries: Retry, hooks: Hooks
     ) -> Transport:
         endpoint = self.endpoint
-        direct = _direct(endpoint.transport)
+        direct_transport = _direct(endpoint.transport)
 
-        if direct is None:
+        if direct_transport is None:
             return by_botocore.BotocoreTransport(client, hooks)
 
-        transport: Transport = direct.DirectTransport(
+        return direct_transport(
             client,
             retries,
             hooks,
@@ -233,7 +236,6 @@ class _InProcess:
             max_attempts=1 + endpoint.max_retry_attempts,
             extra_headers=dict(endpoint.extra_headers),
         )
-        return transport
 
 
 class _AddHeaders:
@@ -265,8 +267,8 @@ def _local() -> types.ModuleType:
     return launcher
 
 
-def _direct(wanted: TransportName) -> types.ModuleType | None:
-    """The transport ``direct``; ``None`` if botocore is to be used.
+def _direct(wanted: TransportName) -> type[DirectTransport] | None:
+    """The class of the transport ``direct``; ``None`` if botocore is to be used.
 
     :param wanted: What the app's setting says.
     :raises ImportError: if it says ``direct``, and what that needs can't be imported. In a second
@@ -276,14 +278,14 @@ def _direct(wanted: TransportName) -> types.ModuleType | None:
         return None
 
     try:
-        from ..transport.direct import client
+        from ..transport.direct.client import DirectTransport
     except ImportError:
         if wanted == DIRECT:
             raise
 
         return None
 
-    return client
+    return DirectTransport
 
 
 def _nothing_to_close() -> None:
