@@ -6,6 +6,7 @@ import collections.abc as cabc
 import concurrent.futures
 import gc
 import threading
+import time
 import typing as t
 import weakref
 
@@ -14,6 +15,7 @@ from pynamodb.attributes import UnicodeAttribute
 
 import interrupting
 from conftest import InApp
+from dynamo_ext import CallTimeout
 from dynamo_ext import Model
 from dynamo_ext import Pool
 from dynamo_ext.binding import context
@@ -150,6 +152,22 @@ def test_who_waits_gets_the_slot_wherever_it_is_given_back_and_interrupted() -> 
                 future.result(DEADLINE)
 
             assert (pool.in_use, pool.waiting) == (0, 0)
+
+
+def test_who_waits_too_long_is_told_which_limit_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    pool = Pool(1)
+    now = time.monotonic()
+
+    with deadline.limit(30), pytest.raises(CallTimeout):
+        # As by a timer that was early: there is time left, but less than for the slot.
+        pool.refused(now, 60)
+
+    assert caplog.messages == []
+
+    with deadline.limit(60):
+        assert pool.refused(now - 30, 30).timeout == 30
+
+    assert len(caplog.messages) == 1
 
 
 def test_no_deadline_stays_behind() -> None:

@@ -247,13 +247,16 @@ class Pool:
         :return: The error, to be raised.
         :raises CallTimeout: if the call's deadline came first.
         """
+        waited = time.monotonic() - start
+
         with self._lock:
-            self._queue_seconds += time.monotonic() - start
+            self._queue_seconds += waited
             self._timeouts += 1
 
-        # Before the log line: the wait was shorter than the line would say.
+        # Before the log line: the wait was shorter than the line would say. Which limit has ended
+        # it is compared, because timers may be early.
         if (limit := deadline.current()) is not None:
-            limit.check()
+            limit.check(max(0.0, timeout - waited))
 
         error = PoolTimeout(self.size, self.in_use, self.waiting, timeout)
         _logger.warning("%s", error)
