@@ -707,24 +707,3 @@ async def _send_after(x: Exchange, *interim: bytes) -> None:
         await x.channel.send(b"".join(interim) + x.reply)
     else:
         await x.send(*interim, x.reply)
-
-
-# Measured with PynamoDB as it is ("python -m hostile --transport stock --only NAME"): no other
-# misbehaviour makes it take one call's answer for another's. (It also accepts replies that are not
-# JSON or have a wrong checksum; this project's parser refuses those on every transport.)
-_TAKEN_FOR_FINAL = (
-    "http.client, below urllib3, passes over 100 alone: it takes any other interim reply for the"
-    " final one, and so the final one for the reply to the next request"
-)
-MISTAKES_OF_URLLIB3: dict[str, str] = dict.fromkeys(
-    (
-        "an interim reply before it: 102",
-        "an interim reply before it: 103",
-        "several interim replies before it",
-    ),
-    _TAKEN_FOR_FINAL,
-)
-"""Misbehaviours that give foreign answers on the transport ``botocore``, and why.
-
-On it, botocore and urllib3 send and receive as they are.
-"""
