@@ -464,7 +464,14 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         super().finish()
 
     def do_POST(self) -> None:
-        content = self.rfile.read(int(self.headers["Content-Length"]))
+        length = int(self.headers["Content-Length"])
+        content = self.rfile.read(length)
+
+        if len(content) < length:
+            # The connection was closed, by whichever side, before the request was complete.
+            self.close_connection = True
+            return
+
         request = Request(
             operation=self.headers.get("X-Amz-Target", "").rpartition(".")[2],
             body=json.loads(content or b"{}"),
