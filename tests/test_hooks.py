@@ -23,6 +23,7 @@ import botocore.httpsession
 import botocore.stub
 import pytest
 import urllib3
+import wrapt
 from pynamodb.attributes import UnicodeAttribute
 from pynamodb.exceptions import GetError
 
@@ -101,6 +102,23 @@ def wrapped(client: t.Any) -> contextlib.AbstractContextManager[object]:
     return unittest.mock.patch.object(base, "_make_api_call", traced)
 
 
+@contextlib.contextmanager
+def wrapped_by_wrapt(client: t.Any) -> t.Iterator[None]:
+    """As OpenTelemetry and X-Ray do it: the wrapper claims to be a function, and equal to it."""
+    base: t.Any = botocore.client.BaseClient
+    original = vars(base)["_make_api_call"]
+
+    def trace(wrapped: t.Any, instance: t.Any, args: t.Any, kwargs: t.Any) -> t.Any:
+        return parsed()
+
+    wrapt.wrap_function_wrapper(botocore.client, "BaseClient._make_api_call", trace)
+
+    try:
+        yield
+    finally:
+        base._make_api_call = original
+
+
 def on(event: str, function: cabc.Callable[..., t.Any]) -> Hook:
     return functools.partial(handler, event=event, function=function)
 
@@ -115,6 +133,7 @@ ANSWERING: dict[str, Hook] = {
         "botocore.client.BaseClient._make_api_call", return_value=parsed()
     ),
     "_make_api_call, wrapped": wrapped,
+    "_make_api_call, wrapped by wrapt": wrapped_by_wrapt,
     "_make_api_call of the client": lambda client: unittest.mock.patch.object(
         client, "_make_api_call", return_value=parsed()
     ),

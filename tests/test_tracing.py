@@ -26,7 +26,6 @@ from stub import Stub
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.botocore(reason="instrumentations wrap what the direct transport replaces"),
     pytest.mark.wire,
 ]
 

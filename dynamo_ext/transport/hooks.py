@@ -10,6 +10,7 @@ import collections.abc as cabc
 import copy
 import dataclasses
 import functools
+import operator
 import types
 import typing as t
 
@@ -54,9 +55,10 @@ _EVENTS = (
 def _is_stock(value: t.Any) -> bool:
     """Whether a function or class is defined where it belongs.
 
-    The globals of a function tell, in contrast to its name and module, which wrappers copy.
+    The globals of a function tell, in contrast to its name and module, which wrappers copy. A
+    wrapper may also say that it is of the class of what it wraps, and equal to that.
     """
-    if isinstance(value, types.FunctionType):
+    if type(value) is types.FunctionType:
         return _package(value.__globals__.get("__name__")) in _STOCK
 
     return type(value) is type and _package(value.__module__) in _STOCK
@@ -142,7 +144,9 @@ class Hooks:
         entry_points = _entry_points()
 
         # They differ, and still may be stock, if they were replaced when this module was imported.
-        if entry_points != _as_it_comes and not all(map(_is_stock, entry_points)):
+        if any(map(operator.is_not, entry_points, _as_it_comes)) and not all(
+            map(_is_stock, entry_points)
+        ):
             return True
 
         endpoint, http_session = self._endpoint, self._http_session
@@ -212,7 +216,7 @@ def _module(handler: t.Any) -> str:
     if isinstance(handler, types.MethodType):
         return type(handler.__self__).__module__
 
-    if isinstance(handler, types.FunctionType):
+    if type(handler) is types.FunctionType:
         return str(handler.__globals__.get("__name__"))
 
     return type(handler).__module__
