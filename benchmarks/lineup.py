@@ -21,6 +21,7 @@ REQUIREMENTS = {
 BASELINE = "pynamodb"
 OURS = "dynamo-ext"
 DIRECT = "dynamo-ext-direct"
+AUTO = "dynamo-ext-auto"
 POOLS = (5, 10, 20, 50, 100)
 SIZING_CASE = Load("asyncio", "get", 100, 5)
 
@@ -81,6 +82,7 @@ CONTESTANTS = (
     Contestant("pydynox", "asyncio", "pydynox", "pydynox", ("pydynox",)),
     Contestant(OURS, "asyncio", "dynamo_ext", PROJECT, _OWN),
     Contestant(DIRECT, "asyncio", "dynamo_ext", PROJECT, _OWN, _DIRECT),
+    Contestant(AUTO, "asyncio", "dynamo_ext", PROJECT, _OWN, (("transport", "auto"),)),
     Contestant(BASELINE, "flask", "flask_views", PROJECT, ("pynamodb", "botocore")),
     Contestant(OURS, "flask", "flask_views", PROJECT, _OWN, (("transport", "botocore"),)),
     Contestant(DIRECT, "flask", "flask_views", PROJECT, _OWN, _DIRECT),
