@@ -12,6 +12,19 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+# Python 3.13 demands that an authority says so.
+_MAY_SIGN = x509.KeyUsage(
+    key_cert_sign=True,
+    crl_sign=True,
+    content_commitment=False,
+    data_encipherment=False,
+    decipher_only=False,
+    digital_signature=False,
+    encipher_only=False,
+    key_agreement=False,
+    key_encipherment=False,
+)
+
 
 class Authority:
     """A private certification authority."""
@@ -21,7 +34,7 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "of the tests")])
         constraints = x509.BasicConstraints(ca=True, path_length=None)
-        certificate = self._sign(self._name, self._key.public_key(), constraints)
+        certificate = self._sign(self._name, self._key.public_key(), constraints, _MAY_SIGN)
         self.bundle = directory / "authority.pem"
         self.bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
@@ -45,12 +58,15 @@ class Authority:
         return context
 
     def _sign(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, extension: x509.ExtensionType
+        self,
+        subject: x509.Name,
+        key: ec.EllipticCurvePublicKey,
+        *extensions: x509.ExtensionType,
     ) -> x509.Certificate:
         now = datetime.datetime.now(datetime.UTC)
         identifier = x509.SubjectKeyIdentifier.from_public_key(key)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
-        return (
+        builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
             .issuer_name(self._name)
@@ -58,8 +74,11 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(days=1))
             .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(extension, critical=True)
             .add_extension(identifier, critical=False)
             .add_extension(issuer, critical=False)
-            .sign(self._key, hashes.SHA256())
         )
+
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=True)
+
+        return builder.sign(self._key, hashes.SHA256())

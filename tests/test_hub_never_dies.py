@@ -29,6 +29,7 @@ from dynamo_ext.binding import context
 from dynamo_ext_async import Model
 from dynamo_ext_async import PoolTimeout
 from dynamo_ext_async import PynamoDB
+from dynamo_ext_async.execution import hub as hub_module
 from stub import Stub
 from waiting import until
 
@@ -562,3 +563,27 @@ async def test_an_ended_hub_keeps_nothing(make_app: MakeApp) -> None:
         return reference() is None
 
     await until(is_gone)
+
+
+async def test_a_call_that_is_started_twice_is_made_once(make_app: MakeApp, stub: Stub) -> None:
+    """As by two threads that give slots back at once."""
+    found: list[str] = []
+
+    async def get() -> None:
+        found.append((await Item.aget("a")).id)
+
+    stub.next("GetItem", stubs.held(stub._usual))
+
+    async with make_app().app_context(), anyio.create_task_group() as tasks:
+        tasks.start_soon(get)
+        await until(lambda: stub.holding == 1)
+        shared = hub_module.shared()
+
+        for job in [*shared._jobs]:
+            shared.start(job)
+
+        await until(lambda: not shared._ready)
+        stub.release()
+
+    assert found == ["a"]
+    assert stub.operations.count("GetItem") == 1

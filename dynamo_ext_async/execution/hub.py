@@ -318,7 +318,8 @@ class Hub(waiting.Waiting):
 
         :param job: The job. May be called in any thread, like the next two methods.
         """
-        self._jobs[job] = None
+        # Two threads that give slots back at once may both start it.
+        self._jobs.setdefault(job, None)
         self._call_soon(functools.partial(self._start, job))
 
         if self._has_ended:
