@@ -172,7 +172,7 @@ async def test_calls_that_are_queued_fail_too_when_the_hub_ends(
     async with app.app_context():
         await Item.aget("a")
         [hub] = hubs()
-        stub.next("GetItem", stubs.HOLD, stubs.HOLD)
+        stub.next("GetItem", *[stubs.held(stub._usual)] * 2)
 
         with anyio.fail_after(_DEADLINE):
             async with anyio.create_task_group() as tasks:
