@@ -59,6 +59,9 @@ class Other(Item):
 
 
 def fork(run):
+    # Other threads come to rest: the lock of one that is just taking the interpreter's would be
+    # taken for ever in the child, as in any process that is forked so.
+    time.sleep(0.1)
     # PyDLL keeps the interpreter's lock, as those do who embed Python.
     pid = ctypes.PyDLL(None).fork()
 

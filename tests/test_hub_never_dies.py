@@ -479,7 +479,7 @@ def test_a_fork_that_python_is_not_told_of(stub: Stub, run_python: RunPython) ->
     """As uWSGI forks: without the hooks of :func:`os.register_at_fork`."""
     done = run_python(
         """
-import asyncio, ctypes, os, signal, sys
+import asyncio, ctypes, os, signal, sys, time
 from pynamodb.attributes import UnicodeAttribute
 from quart import Quart
 from dynamo_ext_async import Model, PynamoDB
@@ -504,6 +504,9 @@ async def main(app):
 
 app = make_app(sys.argv[1])
 assert asyncio.run(main(app)) == 20
+# The other threads come to rest: the lock of one that is just taking the interpreter's would be
+# taken for ever in the child, as in any process that is forked so.
+time.sleep(0.5)
 pid = ctypes.PyDLL(None).fork()
 
 if pid == 0:
