@@ -5,8 +5,8 @@ cancelled task neither loses a slot nor gives back one that is in use, and a cal
 by then never does.
 
 When the worker is done and the next in the queue is a task of the same event loop, the task gives
-the slot back, once it has the result: else the worker would have to wake that loop twice, which
-costs a third of a call.
+the slot back, once it has the result: else the worker would have to wake that loop twice, for the
+result and for the slot.
 """
 
 from __future__ import annotations
