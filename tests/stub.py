@@ -187,6 +187,8 @@ class Stub:
         self._changed = threading.Condition()
         self._closing = False
         self._held: collections.deque[threading.Event] = collections.deque()
+        self._arrived = 0
+        self._released = 0
         self._next: dict[str, collections.deque[Behaviour]] = {}
         self._always: dict[str, Behaviour] = {}
         self._tables: dict[str, Body] = {}
@@ -245,8 +247,12 @@ class Stub:
             self._always[operation] = behaviour
 
     def release(self, count: int | None = None) -> None:
-        """Send what is held: all of it, or so many answers, the oldest first."""
+        """Send what is held: the answers of all requests so far, or so many, the oldest first."""
         with self._changed:
+            if count is None:
+                # Also those that are in flight and not held yet.
+                self._released = self._arrived
+
             for _ in range(len(self._held) if count is None else count):
                 self._held.popleft().set()
 
@@ -314,11 +320,13 @@ class Stub:
             self.requests.append(request)
             self.in_flight += 1
             self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
+            self._arrived += 1
+            number = self._arrived
             self._changed.notify_all()
 
         try:
             answer = _answer(self._behaviour(request.operation), request)
-            self._wait(answer)
+            self._wait(answer, number)
         finally:
             with self._changed:
                 self.in_flight -= 1
@@ -345,18 +353,20 @@ class Stub:
 
             return self._always.get(operation, self._usual)
 
-    def _wait(self, answer: Answer) -> None:
+    def _wait(self, answer: Answer, number: int) -> None:
         released = threading.Event()
 
         with self._changed:
             if self._closing:
                 return
 
-            if answer.hold:
+            is_held = answer.hold and number > self._released
+
+            if is_held:
                 self._held.append(released)
                 self._changed.notify_all()
 
-        if answer.hold:
+        if is_held:
             released.wait()
 
         if answer.delay:
