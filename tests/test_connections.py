@@ -21,7 +21,7 @@ from dynamo_ext.transport.direct.connections import BrokenConnection
 from dynamo_ext.transport.direct.connections import HTTP11Connection
 from dynamo_ext.transport.direct.connections import IdleConnections
 from dynamo_ext.transport.direct.connections import NoReplyInTime
-from dynamo_ext.transport.direct.connections import Origin
+from dynamo_ext.transport.template import Origin
 from threads import at_once
 
 pytestmark = pytest.mark.once(reason="sockets are used directly")

@@ -1123,7 +1123,15 @@ def test_neither_an_error_nor_a_log_shows_a_secret(
     assert "failed call: GetItem" in caplog.text
 
 
-LONG_LIVED = {"Connection", "DirectTransport", "Endpoint", "Engine", "Settings", "_InProcess"}
+LONG_LIVED = {
+    "BotocoreTransport",
+    "Connection",
+    "DirectTransport",
+    "Endpoint",
+    "Engine",
+    "Settings",
+    "_InProcess",
+}
 """What has secrets for as long as the app lives, and does not show them."""
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from dynamo_ext.transport.direct import http11
 from dynamo_ext.transport.direct.http11 import ProtocolError
-from dynamo_ext.transport.direct.http11 import Reply
 from dynamo_ext.transport.direct.http11 import ReplyParser
+from dynamo_ext.transport.response import Reply
 
 pytestmark = pytest.mark.once(reason="bytes are parsed")
 

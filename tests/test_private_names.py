@@ -209,7 +209,7 @@ USES = [
     ),
     Use(
         "_make_api_call",
-        ("dynamo_ext.transport.by_botocore",),
+        ("dynamo_ext.transport.installation",),
         lambda: t.cast(t.Any, botocore.client.BaseClient)._make_api_call,
         ("self", "operation_name", "api_params"),
     ),
@@ -217,32 +217,32 @@ USES = [
         "_endpoint",
         (
             "dynamo_ext.calls.deadline",
-            "dynamo_ext.transport.direct.client",
-            "dynamo_ext.transport.direct.template",
+            "dynamo_ext.transport.prepared",
+            "dynamo_ext.transport.template",
         ),
         lambda: _client()._endpoint.http_session.send,
         ("request",),
     ),
     Use(
         "_request_signer",
-        ("dynamo_ext.transport.direct.client",),
+        ("dynamo_ext.transport.prepared",),
         lambda: _client()._request_signer,
     ),
     Use(
         "_credentials",
-        ("dynamo_ext.transport.direct.client",),
+        ("dynamo_ext.transport.prepared",),
         lambda: _client()._request_signer._credentials.get_frozen_credentials,
         (),
     ),
     Use(
         "_update_retries_context",
-        ("dynamo_ext.transport.direct.client", "dynamo_ext.transport.direct.template"),
+        ("dynamo_ext.transport.prepared", "dynamo_ext.transport.template"),
         lambda: _client()._endpoint._update_retries_context,
         ("context", "attempt", "success_response"),
     ),
     Use(
         "_add_modeled_error_fields",
-        ("dynamo_ext.transport.direct.client",),
+        ("dynamo_ext.transport.prepared",),
         lambda: _client()._endpoint._add_modeled_error_fields,
         ("response_dict", "parsed_response", "operation_model", "parser"),
     ),
@@ -300,22 +300,22 @@ USES = [
     ),
     Use(
         "_endpoint",
-        ("dynamo_ext.transport.by_botocore",),
+        ("dynamo_ext.transport.installation",),
         lambda: _client()._endpoint.http_session._manager.pools.lock,
     ),
     Use(
         "_manager",
-        ("dynamo_ext.transport.by_botocore",),
+        ("dynamo_ext.transport.installation",),
         lambda: [_client()._endpoint.http_session._manager.pools.keys()],
     ),
     Use(
         "_proxy_managers",
-        ("dynamo_ext.transport.by_botocore",),
+        ("dynamo_ext.transport.installation",),
         lambda: [_client()._endpoint.http_session._proxy_managers.values()],
     ),
     Use(
         "_pool_classes_by_scheme",
-        ("dynamo_ext.transport.by_botocore",),
+        ("dynamo_ext.transport.installation",),
         lambda: [_http_session()._pool_classes_by_scheme["https"]],
     ),
     Use(
@@ -338,19 +338,19 @@ USES = [
     ),
     Use(
         "_serializer",
-        ("dynamo_ext.transport.direct.template",),
+        ("dynamo_ext.transport.template",),
         lambda: _client()._serializer.serialize_to_request,
         ("parameters", "operation_model"),
     ),
     Use(
         "_resolve_endpoint_ruleset",
-        ("dynamo_ext.transport.direct.template",),
+        ("dynamo_ext.transport.template",),
         lambda: _client()._resolve_endpoint_ruleset,
         ("operation_model", "params", "request_context", "ignore_signing_region"),
     ),
     Use(
         "_convert_to_request_dict",
-        ("dynamo_ext.transport.direct.template",),
+        ("dynamo_ext.transport.template",),
         lambda: _client()._convert_to_request_dict,
         (
             "api_params",

@@ -18,7 +18,7 @@ from botocore.credentials import Credentials
 from botocore.credentials import ReadOnlyCredentials
 from hypothesis import strategies as st
 
-from dynamo_ext.transport.direct import template
+from dynamo_ext.transport import template
 from strength import examples
 
 pytestmark = pytest.mark.once(reason="requests are built")

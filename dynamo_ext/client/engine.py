@@ -24,9 +24,10 @@ from ..config.settings import AUTO
 from ..config.settings import DIRECT
 from ..config.settings import LOCAL
 from ..config.settings import Transport as TransportName
-from ..transport import by_botocore
+from ..transport import installation
 from ..transport import parser
 from ..transport import sigv4
+from ..transport.by_botocore import BotocoreTransport
 from ..transport.hooks import Hooks
 from ..transport.protocol import Transport
 from ..transport.user_agent import UserAgent
@@ -176,7 +177,7 @@ class _InProcess:
         session.register_component("data_loader", loader)
         session.register_component("response_parser_factory", parser.ParserFactory())
         session.register_component("user_agent_creator", UserAgent.from_environment())
-        by_botocore.prepare(session)
+        installation.prepare(session)
 
         if endpoint.aws_access_key_id and endpoint.aws_secret_access_key:
             session.set_credentials(
@@ -216,19 +217,15 @@ class _InProcess:
             client.meta.events.register_first(f"before-send.{_SERVICE}", add_headers)
 
         self.transport = self._make_transport(client, retries, Hooks(client))
-        by_botocore.install(client, self.transport)
+        installation.install(client, self.transport)
         return client
 
     def _make_transport(
         self, client: botocore.client.BaseClient, retries: Retry, hooks: Hooks
     ) -> Transport:
         endpoint = self.endpoint
-        direct_transport = _direct(endpoint.transport)
-
-        if direct_transport is None:
-            return by_botocore.BotocoreTransport(client, hooks)
-
-        return direct_transport(
+        transport = _direct(endpoint.transport) or BotocoreTransport
+        return transport(
             client,
             retries,
             hooks,

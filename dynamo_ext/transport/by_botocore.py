@@ -1,153 +1,32 @@
-"""The transport ``botocore``, and the one way in which any transport is installed.
-
-Every call of a botocore client, whether PynamoDB makes it or the app does, passes the client's
-``_make_api_call``. By the event ``creating-client-class``, botocore lets a base class be added to
-the client classes that it creates: ours hands each call to the client's transport. See
-https://docs.aws.amazon.com/boto3/latest/guide/events.html.
-"""
+"""``DYNAMODB_TRANSPORT = "botocore"``: botocore's HTTP session and urllib3 send and receive."""
 
 from __future__ import annotations
 
-import threading
+import logging
 import typing as t
 
-import botocore.awsrequest
-import botocore.client
-import botocore.session
+from ..calls.record import Sender
+from .prepared import PreparedTransport
+from .response import Response
+from .template import Request
 
-from ..calls import record
-from .hooks import Hooks
-from .protocol import Params
-from .protocol import Parsed
-from .protocol import Transport
-
-_EVENT = "creating-client-class.dynamodb"
-_FIRST_FINAL_STATUS = 200
+# Its children inherit the level, unless they are given one of their own.
+_logger = logging.getLogger("botocore.endpoint")
 
 
-class BotocoreTransport:
-    """Calls go through botocore and urllib3 as they are: events, HTTP session, connections.
+class BotocoreTransport(PreparedTransport):
+    """Reads and writes no socket itself: what goes over the wire, and how, is botocore's matter."""
 
-    :param client: A botocore client.
-    :param hooks: What is hooked into it.
-    """
-
-    def __init__(self, client: botocore.client.BaseClient, hooks: Hooks) -> None:
-        self._client = client
-        self._hooks = hooks
-
-    @property
-    def waits_cooperatively(self) -> bool:
-        """No: urllib3 waits in the thread of the call."""
-        return False
-
-    def send(self, operation_name: str, params: Params) -> Parsed:
-        """Send one call. As :meth:`Transport.send`."""
-        record.sent_by("botocore")
-        self._hooks.add_builtin_handlers()
-        return _send(self._client, operation_name, params)
+    name: t.ClassVar[Sender] = "botocore"
 
     def close(self) -> None:
         """Do nothing: the connections are the client's."""
 
-    def abandon(self) -> None:
-        """As :meth:`Transport.abandon`: for the connections of the client."""
-        session: t.Any = t.cast(t.Any, self._client)._endpoint.http_session
+    @property
+    def can_prepare(self) -> bool:
+        """As :attr:`PreparedTransport.can_prepare`; not if botocore is debugged."""
+        return super().can_prepare and not _logger.isEnabledFor(logging.DEBUG)
 
-        for manager in (session._manager, *session._proxy_managers.values()):
-            _abandon_pools(manager.pools)
-
-
-def _send(client: botocore.client.BaseClient, operation_name: str, params: Params) -> Parsed:
-    # Looked up at each call: tools that trace or mock replace it on the class.
-    send: t.Any = t.cast(t.Any, botocore.client.BaseClient)._make_api_call
-    parsed: Parsed = send(client, operation_name, params)
-    return parsed
-
-
-class _ClientWithTransport(botocore.client.BaseClient):
-    """What botocore adds to the client classes of a session that :func:`prepare` has seen."""
-
-    # None for a client that the app creates from the same session.
-    dynamo_ext_transport: Transport | None = None
-
-    def _make_api_call(self, operation_name: str, api_params: Params) -> Parsed:
-        if self.dynamo_ext_transport is not None:
-            return self.dynamo_ext_transport.send(operation_name, api_params)
-
-        return _send(self, operation_name, api_params)
-
-    def close(self) -> None:
-        """Close the idle connections, those of the transport too."""
-        if self.dynamo_ext_transport is not None:
-            self.dynamo_ext_transport.close()
-
-        super().close()
-
-
-def prepare(session: botocore.session.Session) -> None:
-    """Let the DynamoDB clients of a session have a transport.
-
-    :param session: A botocore session that has created no DynamoDB client yet.
-    """
-    session.register(_EVENT, t.cast(t.Any, _add_base_class))
-
-
-def install(client: botocore.client.BaseClient, transport: Transport) -> None:
-    """Make a client send its calls by a transport.
-
-    :param client: A client of a session that was given to :func:`prepare`.
-    :param transport: The transport.
-    """
-    t.cast(_ClientWithTransport, client).dynamo_ext_transport = transport
-    _refuse_interim_replies(client)
-
-
-def _abandon_pools(pools: t.Any) -> None:
-    """Close the idle connections in urllib3's pools without their locks, which are replaced:
-    urllib3 takes them once more when a pool is garbage, or at the end of the process."""
-    pools.lock = threading.RLock()
-
-    for key in pools.keys():  # noqa: SIM118 - it is no mapping that can be iterated over
-        idle = pools.get(key).pool
-
-        if idle is None:
-            continue
-
-        opened = [connection for connection in list(idle.queue) if connection is not None]
-        idle.__init__(idle.maxsize)
-
-        for connection in opened:
-            connection.close()
-
-
-class _NoInterimReplies:
-    """Closes a connection whose reply is an interim one (1xx).
-
-    ``http.client`` takes it for the final one. The final one, which follows, would be the answer to
-    whatever is sent next on that connection. The call itself fails: its reply has no content.
-    """
-
-    def urlopen(self, *args: t.Any, **options: t.Any) -> t.Any:
-        response: t.Any = t.cast(t.Any, super()).urlopen(*args, **options)
-
-        if response.status < _FIRST_FINAL_STATUS and response.connection is not None:
-            # It goes back to its pool when the reply is read, and is opened again then.
-            response.connection.close()
-
-        return response
-
-
-class _HTTPPool(_NoInterimReplies, botocore.awsrequest.AWSHTTPConnectionPool): ...
-
-
-class _HTTPSPool(_NoInterimReplies, botocore.awsrequest.AWSHTTPSConnectionPool): ...
-
-
-def _refuse_interim_replies(client: t.Any) -> None:
-    # The dictionary is that of all managers of pools, also of those for proxies.
-    client._endpoint.http_session._pool_classes_by_scheme.update(http=_HTTPPool, https=_HTTPSPool)
-
-
-def _add_base_class(base_classes: list[type], **event: t.Any) -> None:
-    base_classes.insert(0, _ClientWithTransport)
+    def exchange(self, request: Request) -> Response:
+        """As :meth:`PreparedTransport.exchange`."""
+        return self.send_by_urllib3(request)

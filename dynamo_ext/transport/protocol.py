@@ -11,7 +11,7 @@ Parsed = dict[str, t.Any]
 class Transport(t.Protocol):
     """Sends the calls of one botocore client.
 
-    A transport is installed by :func:`dynamo_ext.transport.by_botocore.install`, in no other way.
+    A transport is installed by :func:`dynamo_ext.transport.installation.install`, in no other way.
     """
 
     @property

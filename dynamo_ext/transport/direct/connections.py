@@ -12,15 +12,14 @@ import contextlib
 import socket
 import ssl
 import sys
-import typing as t
-import urllib.parse
 
 import urllib3.connection
 
 from ...concurrency import waiting
 from ...concurrency.process_local import ProcessLocal
+from ..response import Reply
+from ..template import Origin
 from .http11 import ProtocolError
-from .http11 import Reply
 from .http11 import ReplyParser
 
 _BUFFER_SIZE = 128 * 1024
@@ -30,7 +29,6 @@ _TCP_INFO_SIZE = 136
 _BYTES_RECEIVED = slice(128, 136)
 _ESTABLISHED = 1
 _WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 # A client has one endpoint for items, and at most a few more for other operations.
 _MOST_ORIGINS = 4
 
@@ -41,24 +39,6 @@ class BrokenConnection(Exception):
 
 class NoReplyInTime(Exception):
     """The server accepted or sent no bytes in time."""
-
-
-class Origin(t.NamedTuple):
-    """Whom a connection is for: requests to another host must never go over it."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def of(cls, url: str) -> Origin:
-        """The origin of a URL.
-
-        :param url: The URL, of the scheme ``http`` or ``https``.
-        """
-        parts = urllib.parse.urlsplit(url)
-        port = parts.port or _DEFAULT_PORTS[parts.scheme]
-        return cls(parts.scheme, parts.hostname or "", port)
 
 
 class HTTP11Connection:

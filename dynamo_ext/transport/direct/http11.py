@@ -6,11 +6,11 @@ waiting are in :mod:`dynamo_ext.transport.direct.connections`.
 
 from __future__ import annotations
 
-import collections.abc as cabc
-import dataclasses
 import typing as t
 
 import httptools
+
+from ..response import Reply
 
 _FIRST_FINAL_STATUS = 200
 _LINE_END = b"\r\n"
@@ -31,17 +31,6 @@ Buffer = bytes | bytearray | memoryview
 
 class ProtocolError(Exception):
     """The server sent something that is not HTTP/1.1, or closed before the reply was complete."""
-
-
-@dataclasses.dataclass(slots=True)
-class Reply:
-    """One complete, final reply."""
-
-    status_code: int
-    headers: cabc.Mapping[str, str]
-    """By name in lower case. Values of a name that came twice are joined by a comma."""
-
-    body: bytes
 
 
 class ReplyParser:

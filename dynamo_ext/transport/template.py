@@ -20,10 +20,9 @@ import uuid
 from botocore.awsrequest import HeadersDict
 from botocore.credentials import ReadOnlyCredentials
 
-from ..protocol import Params
-from ..sigv4 import ALGORITHM
-from ..sigv4 import authorization
-from .connections import Origin
+from .protocol import Params
+from .sigv4 import ALGORITHM
+from .sigv4 import authorization
 
 try:
     from botocore import context as botocore_context
@@ -52,6 +51,25 @@ _ITEM_OPERATIONS = frozenset(
     }
 )
 _BINARY = re.compile(r'"B": "([^"\\]*)"')
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class Origin(t.NamedTuple):
+    """Whom a connection is for: requests to another host must never go over it."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @classmethod
+    def of(cls, url: str) -> Origin:
+        """The origin of a URL.
+
+        :param url: The URL, of the scheme ``http`` or ``https``.
+        """
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port or _DEFAULT_PORTS[parts.scheme]
+        return cls(parts.scheme, parts.hostname or "", port)
 
 
 class Operation:
@@ -344,8 +362,7 @@ def _host(parts: urllib.parse.SplitResult) -> str:
     """The value of ``Host``, which leaves out the scheme's default port."""
     name = parts.hostname or ""
     host = f"[{name}]" if ":" in name else name
-    usual = {"http": 80, "https": 443}[parts.scheme]
-    return host if parts.port in {None, usual} else f"{host}:{parts.port}"
+    return host if parts.port in {None, _DEFAULT_PORTS[parts.scheme]} else f"{host}:{parts.port}"
 
 
 def _text(value: str | bytes) -> str:

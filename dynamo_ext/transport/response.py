@@ -1,7 +1,9 @@
-"""What botocore is handed of a reply: an object of its own class."""
+"""Replies, and what botocore is handed of one: an object of its own class."""
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import dataclasses
 import functools
 import io
 import typing as t
@@ -10,7 +12,16 @@ import urllib3
 from botocore.awsrequest import AWSResponse
 from botocore.awsrequest import HeadersDict
 
-from .http11 import Reply
+
+@dataclasses.dataclass(slots=True)
+class Reply:
+    """One complete, final reply."""
+
+    status_code: int
+    headers: cabc.Mapping[str, str]
+    """By name in lower case. Values of a name that came twice are joined by a comma."""
+
+    body: bytes
 
 
 class Response(AWSResponse):
