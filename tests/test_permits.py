@@ -19,6 +19,7 @@ from dynamo_ext import CallTimeout
 from dynamo_ext import Model
 from dynamo_ext import Pool
 from dynamo_ext.binding import context
+from dynamo_ext.calls import backoff
 from dynamo_ext.calls import deadline
 from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.concurrency.permits import Permit
@@ -90,10 +91,22 @@ def a_wait_that_is_too_long(pool: Pool) -> None:
         pool.acquire(0)
 
 
+def a_wait_between_attempts(pool: Pool) -> None:
+    with pool.slot_for_call(DEADLINE):
+        backoff.wait(1e-6)
+
+
+def a_wait_of_a_share_between_attempts(pool: Pool) -> None:
+    with pool.slot_for_call(DEADLINE), pool.slot_for_call(DEADLINE):
+        backoff.wait(1e-6)
+
+
 @pytest.mark.parametrize(
     "use",
     [
         one_slot,
+        a_wait_between_attempts,
+        a_wait_of_a_share_between_attempts,
         a_share_of_a_slot,
         released_by_hand,
         a_share_that_outlives_its_slot,
@@ -160,12 +173,12 @@ def test_who_waits_too_long_is_told_which_limit_it_was(caplog: pytest.LogCapture
 
     with deadline.limit(30), pytest.raises(CallTimeout):
         # As by a timer that was early: there is time left, but less than for the slot.
-        pool.refused(now, 60)
+        pool.line.refused(now, 60)
 
     assert caplog.messages == []
 
     with deadline.limit(60):
-        assert pool.refused(now - 30, 30).timeout == 30
+        assert pool.line.refused(now - 30, 30).timeout == 30
 
     assert len(caplog.messages) == 1
 

@@ -23,8 +23,11 @@ from pynamodb.exceptions import GetError
 import interpreter
 from conftest import InApp
 from dynamo_ext import Model
+from dynamo_ext import Pool
 from dynamo_ext import PoolTimeout
 from dynamo_ext import PynamoDB
+from dynamo_ext.calls import backoff
+from dynamo_ext.calls import deadline
 from stub import RESET
 from stub import Answer
 from stub import Behaviour
@@ -366,7 +369,7 @@ def test_calls_in_a_slot_s_block_use_it_and_its_end_gives_it_back(
         stub_config, DYNAMODB_MAX_POOL_CONNECTIONS=1, DYNAMODB_POOL_TIMEOUT_SECONDS=5
     ) as db:
         with db.pool.acquire(1) as slot:
-            assert (db.pool.in_use, slot.is_of(db.pool)) == (1, True)
+            assert (db.pool.in_use, slot.origin is db.pool.line) == (1, True)
             assert Todo.get("x").id == "x"
             assert db.pool.in_use == 1
 
@@ -426,3 +429,26 @@ def test_an_interrupted_wait_takes_no_slot(in_app: InApp, stub_config: dict[str,
             assert (pool.in_use, pool.waiting) == (1, 0)
 
         assert (pool.in_use, pool.stats().timeouts) == (0, 0)
+
+
+def test_a_wait_between_attempts_lends_only_what_the_call_holds_itself() -> None:
+    pool = Pool(1)
+    backoff.wait(0.001)
+
+    with pool.acquire(1) as slot:
+        backoff.wait(0)
+        assert slot.has_permit
+
+        with deadline.limit(60):
+            backoff.wait(0.001)
+
+        assert (slot.has_permit, pool.in_use) == (True, 1)
+        share = pool.join_held()
+        assert share is not None
+
+        # The slot is in use by its share, which waits for nothing.
+        backoff.wait(0.001)
+        assert (slot.has_permit, pool.in_use) == (False, 1)
+        share.release()
+
+    assert (pool.in_use, pool.waiting) == (0, 0)

@@ -17,6 +17,7 @@ import botocore.client
 from botocore.retries import standard
 
 from ..errors import DamagedReply
+from . import backoff
 from . import deadline
 from . import record
 from . import uncertain
@@ -57,7 +58,7 @@ def install(client: botocore.client.BaseClient, *, max_attempts: int, base_ms: i
     retry = Retry(decision.needs_retry, base_ms)
     retry.release_quota = t.cast(t.Any, decision)._retry_quota.release_retry_quota
     # The stubs say that handlers return nothing; this event is there for what they return.
-    handler = t.cast("cabc.Callable[..., None]", retry.needs_retry)
+    handler = t.cast("cabc.Callable[..., None]", retry.wait_for_retry)
     events.register(_EVENT, handler, unique_id=_UNIQUE_ID)
     setattr(client, _ON_CLIENT, retry)
     return retry
@@ -99,7 +100,7 @@ class Retry:
     def needs_retry(
         self, *, attempts: int, response: tuple[t.Any, t.Any] | None, **event: t.Any
     ) -> float | t.Literal[False] | None:
-        """Handle botocore's event of that name.
+        """Decide whether a call is sent again, and when.
 
         :param attempts: How often the call was sent.
         :param response: botocore's response and the parsed reply; ``None`` if there is none.
@@ -132,6 +133,22 @@ class Retry:
             limit.check(wait)
 
         return wait
+
+    def wait_for_retry(self, **event: t.Any) -> float | t.Literal[False] | None:
+        """Handle botocore's event ``needs-retry``, and wait here rather than in botocore, which
+        would keep the call's slot.
+
+        :param event: The parameters of :meth:`needs_retry`, whose errors are raised, too.
+        :return: 0 if the call is to be sent again now; ``None`` or ``False`` for never.
+        :raises PoolTimeout: if the call gets no slot again in time.
+        """
+        seconds = self.needs_retry(**event)
+
+        if seconds is None or seconds is False:
+            return seconds
+
+        backoff.wait(seconds)
+        return 0
 
     def _check_outcome(
         self,

@@ -48,9 +48,10 @@ class Slot:
     """The right to have one call in flight. Calls in its ``with`` block use it, and the end of the
     block gives it back.
 
-    :param pool: The pool that the slot belongs to, which is asked for its identity only.
+    :param origin: The line of a pool: where the permit comes from.
     :param give_back: Called with the permit when neither the holder nor a share of the slot is
         left.
+    :param timeout: Longest wait for a permit, in seconds.
     """
 
     # Not a generator: every call enters one.
@@ -60,12 +61,20 @@ class Slot:
         "_holding",
         "_is_released",
         "_permits",
-        "_pool",
+        "origin",
         "queue_seconds",
+        "timeout",
     )
 
-    def __init__(self, pool: object, give_back: cabc.Callable[[Permit], None]) -> None:
-        self._pool = pool
+    def __init__(
+        self, origin: object, give_back: cabc.Callable[[Permit], None], timeout: float
+    ) -> None:
+        self.origin: object = origin
+        """The line of a pool: where the permit comes from."""
+
+        self.timeout: float = timeout
+        """Longest wait for a permit, in seconds."""
+
         self.queue_seconds: float = 0.0
         """How long the slot was waited for, in seconds."""
 
@@ -91,14 +100,6 @@ class Slot:
             if self._holding is not None:
                 _held.set(self._holding.outer)
 
-    def is_of(self, pool: object) -> bool:
-        """Tell whose slot it is.
-
-        :param pool: A pool.
-        :return: Whether the slot belongs to it.
-        """
-        return self._pool is pool
-
     def hold(self) -> None:
         """Make calls of the current context use this slot, until the end of the context."""
         self._holding = _Holding(weakref.ref(self), _held.get())
@@ -113,19 +114,6 @@ class Slot:
     def has_permit(self) -> bool:
         """Whether the permit is here: the slot has got it, and no share has it."""
         return not self._permits.empty()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait in this thread until there is a permit here.
-
-        :param seconds: Longest wait, in seconds.
-        :return: Whether there is one.
-        """
-        try:
-            self._permits.put(self._permits.get(timeout=seconds))
-        except queue.Empty:
-            return False
-
-        return True
 
     def take(self, free: cabc.Callable[[], Permit]) -> None:
         """Take a permit.
@@ -150,10 +138,11 @@ class Slot:
         """Share the slot with one call. There is one share at a time, and none once the holder has
         released the slot.
 
-        :param timeout: Longest wait for another share to end, in seconds.
+        :param timeout: Longest wait for another share to end, and of the share for a permit, in
+            seconds.
         :return: The share, or ``None`` if there can be none.
         """
-        share = Slot(self._pool, self._take_back)
+        share = Slot(self.origin, self._take_back, timeout)
         share.queue_seconds = self.queue_seconds
 
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextvars
+import queue
 import socket
 import time
 import typing as t
@@ -16,8 +17,28 @@ from urllib3.util import wait
 R = t.TypeVar("R")
 
 
+class Event(t.Protocol):
+    """Something that happens once, in any thread."""
+
+    def set(self) -> None:
+        """End the wait for it, which may not have begun."""
+        ...
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for it.
+
+        :param seconds: Longest wait, in seconds.
+        :return: Whether it has happened.
+        """
+        ...
+
+
 class Waiting(t.Protocol):
     """How one call waits."""
+
+    def event(self) -> Event:
+        """Make an event that this call can wait for."""
+        ...
 
     def until_readable(self, sock: socket.socket, seconds: float) -> bool:
         """Wait until a socket has something to read.
@@ -53,8 +74,28 @@ class Waiting(t.Protocol):
 _LONGEST_WAIT_SECONDS = 1e6
 
 
+class _EventOfThread:
+    # Not threading.Event: a signal handler that sets it while its lock is held would wait for ever.
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        self._queue.put(None)
+
+    def wait(self, seconds: float) -> bool:
+        try:
+            self._queue.get(timeout=seconds)
+        except queue.Empty:
+            return False
+
+        return True
+
+
 class InThread:
     """The thread blocks."""
+
+    def event(self) -> Event:
+        return _EventOfThread()
 
     def until_readable(self, sock: socket.socket, seconds: float) -> bool:
         return wait.wait_for_read(sock, min(seconds, _LONGEST_WAIT_SECONDS))

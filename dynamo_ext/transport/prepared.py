@@ -278,7 +278,7 @@ class PreparedTransport(abc.ABC):
         request: dict[str, t.Any] = {"context": call.context, "body": call.body}
 
         while True:
-            delay = self._retry.needs_retry(
+            decision = self._retry.wait_for_retry(
                 attempts=call.attempt,
                 response=answer,
                 endpoint=self._endpoint,
@@ -287,10 +287,9 @@ class PreparedTransport(abc.ABC):
                 request_dict=request,
             )
 
-            if delay is None or delay is False:
+            if decision is None or decision is False:
                 return answer, error
 
-            waiting.current.get().sleep(delay)
             call.body = request["body"]
             call.attempt += 1
             self._endpoint._update_retries_context(call.context, call.attempt, answer)

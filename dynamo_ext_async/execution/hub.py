@@ -122,7 +122,7 @@ class Job(t.Generic[R]):
         await anyio.lowlevel.checkpoint_if_cancelled()
 
         try:
-            self._pool.stand_in_line(self)
+            self._pool.line.join(self)
 
             if self.is_waiting:
                 shared().watch_queue(self)
@@ -151,7 +151,7 @@ class Job(t.Generic[R]):
         # It has one if this was interrupted before. Then it is not known how far that came: the
         # hub makes a call once, however often it is told.
         if self._slot is None:
-            self._slot = self._pool.slot(self._start, free)
+            self._slot = self._pool.line.slot(self._start, self._timeout, free)
 
         self._begin()
 
@@ -194,7 +194,7 @@ class Job(t.Generic[R]):
     def refused(self) -> PoolTimeout | CallTimeout:
         """The error of a wait for a slot that has timed out. The pool counts it."""
         try:
-            return self._pool.refused(self._start, self._timeout)
+            return self._pool.line.refused(self._start, self._timeout)
         except CallTimeout as error:
             return error
 
@@ -227,7 +227,7 @@ class Job(t.Generic[R]):
         return True
 
     def _leave(self) -> None:
-        self._pool.leave_line(self)
+        self._pool.line.leave(self)
 
         # A slot may have arrived at this very moment. Releasing one twice is harmless.
         if self._slot is not None:
@@ -237,17 +237,17 @@ class Job(t.Generic[R]):
 class _Parked:
     """A greenlet that waits.
 
-    :param greenlet: The greenlet.
+    :param paused: The greenlet.
     :param due: When its wait times out, by the hub's clock.
-    :param watched: The socket that it waits for; ``None`` if it sleeps.
+    :param watched: The socket that it waits for; ``None`` if for something else.
     """
 
-    __slots__ = ("due", "greenlet", "watched")
+    __slots__ = ("due", "paused", "watched")
 
-    def __init__(self, greenlet: greenlet.greenlet, due: float, watched: _Watched | None) -> None:
-        self.greenlet = greenlet
-        self.due = due
-        self.watched = watched
+    def __init__(self, paused: greenlet.greenlet, due: float, watched: _Watched | None) -> None:
+        self.paused: greenlet.greenlet = paused
+        self.due: float = due
+        self.watched: _Watched | None = watched
 
 
 class _Watched:
@@ -259,13 +259,42 @@ class _Watched:
     __slots__ = ("events", "parked", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
-        self.sock = weakref.ref(sock)
+        self.sock: weakref.ref[socket.socket] = weakref.ref(sock)
         self.events: int = 0
         """What was reported and not used yet. Each change is reported once: readable and writable
         may come together while a call waits for only one of them."""
 
         self.parked: _Parked | None = None
         """Who waits for it."""
+
+
+class _Event:
+    """Something that a greenlet waits for, and that may happen in any thread.
+
+    :param hub: The hub of the greenlet.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._is_set = False
+        self._parked: _Parked | None = None
+
+    def set(self) -> None:
+        """As :meth:`waiting.Event.set`."""
+        self._is_set = True
+        self._hub.call_soon(self._resume)
+
+    def wait(self, seconds: float) -> bool:
+        """As :meth:`waiting.Event.wait`, in the hub's thread."""
+        if self._is_set:
+            return True
+
+        self._parked = self._hub.park(seconds, None)
+        return bool(self._hub.pause())
+
+    def _resume(self) -> None:
+        if self._parked is not None:
+            self._hub.resume(self._parked, True)
 
 
 class Hub(waiting.Waiting):
@@ -320,7 +349,7 @@ class Hub(waiting.Waiting):
         """
         # Two threads that give slots back at once may both start it.
         self._jobs.setdefault(job, None)
-        self._call_soon(functools.partial(self._start, job))
+        self.call_soon(functools.partial(self._start, job))
 
         if self._has_ended:
             self._jobs.pop(job, None)
@@ -374,8 +403,11 @@ class Hub(waiting.Waiting):
         return True
 
     def sleep(self, seconds: float) -> None:
-        self._park(seconds, None)
-        self._pause()
+        self.park(seconds, None)
+        self.pause()
+
+    def event(self) -> waiting.Event:
+        return _Event(self)
 
     def in_other_thread(self, function: cabc.Callable[[], R]) -> R:
         outcome: list[tuple[t.Any, BaseException | None]] = []
@@ -389,10 +421,10 @@ class Hub(waiting.Waiting):
             except BaseException as error:
                 outcome.append((None, error))
             finally:
-                self._call_soon(here.switch)
+                self.call_soon(here.switch)
 
         threading.Thread(target=work, name="dynamo-ext", daemon=True).start()
-        self._pause()
+        self.pause()
         [(result, error)] = outcome
 
         if error is not None:
@@ -424,7 +456,7 @@ class Hub(waiting.Waiting):
         self._poll.close()
         os.close(self._wakeup)
 
-    def _call_soon(self, function: cabc.Callable[[], t.Any]) -> None:
+    def call_soon(self, function: cabc.Callable[[], t.Any]) -> None:
         """Have a function called in the hub's thread, from any thread."""
         self._ready.append(function)
 
@@ -559,7 +591,7 @@ class Hub(waiting.Waiting):
                 watched.events |= changes
 
                 if watched.parked is not None:
-                    self._call(self._resume, watched.parked, True)
+                    self._call(self.resume, watched.parked, True)
 
     def _seconds_to_wait(self) -> float | None:
         # From here on a job that is queued wakes the hub, unless it times out after the time below.
@@ -631,29 +663,41 @@ class Hub(waiting.Waiting):
 
         if before is not None and before.parked is not None:
             # Its socket was closed, and nothing else would tell it so.
-            self._ready.append(functools.partial(self._resume, before.parked, True))
+            self._ready.append(functools.partial(self.resume, before.parked, True))
 
         return watched
 
-    def _park(self, seconds: float, watched: _Watched | None) -> _Parked:
+    def park(self, seconds: float, watched: _Watched | None) -> _Parked:
+        """Note that the current greenlet waits, in the hub's thread. :meth:`pause` must follow.
+
+        :param seconds: Longest wait, in seconds.
+        :param watched: The socket that it waits for; ``None`` if for something else.
+        """
         parked = _Parked(greenlet.getcurrent(), _clock() + seconds, watched)
         self._parked.add(parked)
         self._next_due = min(self._next_due, parked.due)
         return parked
 
     def _park_at(self, watched: _Watched, seconds: float) -> bool:
-        watched.parked = self._park(seconds, watched)
-        return bool(self._pause())
+        watched.parked = self.park(seconds, watched)
+        return bool(self.pause())
 
-    def _pause(self) -> t.Any:
-        """Let the hub make other calls until this one's wait ends."""
+    def pause(self) -> t.Any:
+        """Let the hub make other calls until this one's wait ends.
+
+        :return: What resumed it; ``False`` if its time was up.
+        """
         if self._has_ended:
             raise _ended()
 
         return self._greenlet.switch()
 
-    def _resume(self, parked: _Parked, value: bool) -> None:
-        """Continue a greenlet, if it still waits."""
+    def resume(self, parked: _Parked, value: bool) -> None:
+        """Continue a greenlet, if it still waits.
+
+        :param parked: The greenlet.
+        :param value: What :meth:`pause` returns.
+        """
         if parked not in self._parked:
             return
 
@@ -662,7 +706,7 @@ class Hub(waiting.Waiting):
         if parked.watched is not None:
             parked.watched.parked = None
 
-        parked.greenlet.switch(value)
+        parked.paused.switch(value)
 
     def _refuse_overdue(self, now: float) -> None:
         """End the waits for a slot that have timed out, and forget those that have ended."""
@@ -673,7 +717,7 @@ class Hub(waiting.Waiting):
     def _end_waits(self, now: float) -> None:
         """End all other waits that have timed out, and note when the next one will."""
         for parked in [parked for parked in self._parked if parked.due <= now]:
-            self._call(self._resume, parked, False)
+            self._call(self.resume, parked, False)
 
         self._next_due = min((parked.due for parked in self._parked), default=math.inf)
 

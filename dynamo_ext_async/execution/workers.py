@@ -193,7 +193,7 @@ class _Work(t.Generic[R]):
         except StopIteration as error:
             raise RuntimeError(f"{self._function} raised StopIteration") from error
         finally:
-            self._slot_is_left = self._pool.is_next(self._thread)
+            self._slot_is_left = self._pool.line.is_next(self._thread)
 
             if self._task_has_left or not self._slot_is_left:
                 self._slot.release()
