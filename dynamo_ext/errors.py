@@ -70,6 +70,10 @@ class PoolTimeout(Unavailable):
         return type(self), (self.size, self.in_use, self.waiting, self.timeout)
 
 
+OUTCOME_UNKNOWN = "outcome_unknown"
+"""The attribute that says, on the error of a write, whether the write may have been applied."""
+
+
 class CallTimeout(Unavailable):
     """A call was not done when its time was up. A write may or may not have been applied.
 

@@ -399,6 +399,44 @@ async def test_patches_of_a_model(stocked: Stub, is_late: bool) -> None:
     assert HUB not in names
 
 
+class Sized:
+    """A property with a length: an attribute of texts takes it for a text if they are compared."""
+
+    def __get__(self, *of: object) -> t.Any:
+        return self
+
+    def __set__(self, *of: object) -> None:
+        saw()
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("replacement", [property(saw, saw), Sized()], ids=["property", "sized"])
+async def test_a_property_in_the_place_of_an_attribute(stocked: Stub, replacement: t.Any) -> None:
+
+    class Patched(Model):
+        class Meta:
+            table_name = "patched-attribute"
+
+        id = UnicodeAttribute(hash_key=True)
+        text = UnicodeAttribute(null=True)
+
+    stored(stocked, text={"S": "x"})
+
+    with where_calls_end() as ended:
+        await Patched.aget("a")
+
+    assert ended == [BESIDE_HUB]
+
+    with mock.patch.object(Patched, "text", replacement), where_calls_end() as ended:
+        await Patched.aget("a")
+
+    assert names
+    assert HUB not in names
+    assert ended != [BESIDE_HUB]
+
+
 async def test_methods_on_an_instance(stocked: Stub) -> None:
     class Plain(Model):
         class Meta:

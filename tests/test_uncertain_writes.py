@@ -939,6 +939,37 @@ def test_the_deadline_of_a_write_leaves_its_outcome_unknown(
     assert t.cast(t.Any, raised.value).outcome_unknown is True
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize("transport", ["botocore", "direct"])
+@pytest.mark.parametrize("way", ["twin", "run_sync"])
+async def test_the_deadline_of_an_awaited_write_leaves_its_outcome_unknown(
+    stub: Stub, stub_config: dict[str, t.Any], transport: str, way: str
+) -> None:
+    app = quart.Quart(__name__)
+    app.config.from_mapping(
+        stub_config, DYNAMODB_TRANSPORT=transport, DYNAMODB_CALL_TIMEOUT_SECONDS=0.5
+    )
+    app_db = PynamoDB(app)
+
+    async def fail(item: Item) -> t.Any:
+        with pytest.raises(CallTimeout) as raised:
+            await (item.asave() if way == "twin" else app_db.run_sync(item.save))
+
+        return raised.value
+
+    async with app.app_context():
+        assert app_db.connection.client
+        stub.next("PutItem", stubs.HOLD)
+        stub.next("GetItem", stubs.HOLD)
+        assert (await fail(Item("a"))).outcome_unknown is True
+
+        with pytest.raises(CallTimeout) as raised:
+            await Item.aget("a")
+
+        assert not hasattr(raised.value, "outcome_unknown")
+        stub.release()
+
+
 def test_a_write_that_got_no_slot_was_not_applied(
     in_app: InApp, stub: Stub, stub_config: dict[str, t.Any]
 ) -> None:

@@ -12,6 +12,7 @@ import botocore.client
 import urllib3
 from botocore.exceptions import BotoCoreError
 
+from ..errors import OUTCOME_UNKNOWN
 from ..errors import CallTimeout
 
 _current: contextvars.ContextVar[Deadline | None] = contextvars.ContextVar(
@@ -33,12 +34,27 @@ class Deadline:
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.uncertain_writes: int = 0
+        """How many writes are being sent, or have failed and may have been applied."""
+
         self._end = self._now() + seconds
 
     @property
     def remaining(self) -> float:
         """How much time is left, in seconds; at least 0."""
         return max(0.0, self._end - self._now())
+
+    def exceeded(self) -> CallTimeout:
+        """The error of a task that does not wait for its call any longer.
+
+        :return: The error, which says so if a write may have been applied, or may still be.
+        """
+        error = CallTimeout(self.seconds)
+
+        if self.uncertain_writes:
+            setattr(error, OUTCOME_UNKNOWN, True)
+
+        return error
 
     def check(self, wait: float = 0) -> None:
         """Check that there is time for a wait.

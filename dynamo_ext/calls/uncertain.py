@@ -12,6 +12,7 @@ import contextvars
 import functools
 import json
 import ssl
+import types
 import typing as t
 
 from botocore.exceptions import BotoCoreError
@@ -20,8 +21,10 @@ from botocore.exceptions import ConnectTimeoutError
 from botocore.exceptions import EndpointConnectionError
 from botocore.exceptions import ProxyConnectionError
 
+from ..errors import OUTCOME_UNKNOWN
 from ..errors import Unavailable
 from ..errors import WriteOutcomeUnknown
+from . import deadline
 from . import expressions
 from . import items
 from .expressions import ADD
@@ -35,7 +38,6 @@ from .expressions import Params
 from .expressions import Path
 from .expressions import Stored
 
-OUTCOME_UNKNOWN = "outcome_unknown"
 """The attribute of an exception that says whether a write may have been applied all the same."""
 
 _READS = ("BatchGet", "Describe", "Get", "List", "Query", "Scan", "TransactGet")
@@ -72,6 +74,7 @@ class Write:
     __slots__ = (
         "_is_sending",
         "_is_uncertain",
+        "_limit",
         "_may_repeat",
         "_operation",
         "_params",
@@ -88,9 +91,19 @@ class Write:
     def __enter__(self) -> t.Self:
         self._is_sending = True
         self._token = _current.set(self)
+        self._limit = deadline.current()
+
+        if self._limit is not None:
+            self._limit.uncertain_writes += 1
+
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(
+        self, kind: object, error: BaseException | None, traceback: types.TracebackType | None
+    ) -> None:
+        if self._limit is not None and (error is None or not self._may_be_applied(error)):
+            self._limit.uncertain_writes -= 1
+
         _current.reset(self._token)
 
     def is_of(self, operation: str) -> bool:
@@ -141,15 +154,17 @@ class Write:
 
         :param error: What the call raises.
         """
-        if isinstance(error, ClientError) and _code(error) == _TRANSACTION_FAILED:
-            is_unknown = False
-        elif isinstance(error, (BotoCoreError, ClientError, Unavailable)):
-            is_unknown = self._is_uncertain
-        else:
-            # Raised in the middle of anything, by a signal handler for instance.
-            is_unknown = self._is_sending
+        setattr(error, OUTCOME_UNKNOWN, self._may_be_applied(error))
 
-        setattr(error, OUTCOME_UNKNOWN, is_unknown)
+    def _may_be_applied(self, error: BaseException) -> bool:
+        if isinstance(error, ClientError) and _code(error) == _TRANSACTION_FAILED:
+            return False
+
+        if isinstance(error, (BotoCoreError, ClientError, Unavailable)):
+            return self._is_uncertain
+
+        # Raised in the middle of anything, by a signal handler for instance.
+        return self._is_sending
 
     @property
     def _has_condition(self) -> bool:

@@ -29,6 +29,7 @@ from ..calls.pool import Pool
 from ..config.settings import PAY_PER_REQUEST
 from ..config.settings import PROVISIONED
 from ..config.settings import RETRY
+from ..errors import OUTCOME_UNKNOWN
 from ..errors import ConfigError
 from .engine import Engine
 
@@ -54,8 +55,8 @@ def _tells_outcome(name: str) -> t.Any:
         try:
             return getattr(super(Connection, self), name)(*args, **kwargs)
         except pynamodb.exceptions.PynamoDBException as error:
-            is_unknown = getattr(error.cause, uncertain.OUTCOME_UNKNOWN, False)
-            setattr(error, uncertain.OUTCOME_UNKNOWN, is_unknown)
+            is_unknown = getattr(error.cause, OUTCOME_UNKNOWN, False)
+            setattr(error, OUTCOME_UNKNOWN, is_unknown)
             raise
 
     return call

@@ -70,8 +70,8 @@ class Waiting(t.Protocol):
         ...
 
 
-# Some 11 days. poll() takes milliseconds in an int, which a setting may exceed.
-_LONGEST_WAIT_SECONDS = 1e6
+# poll() takes milliseconds in an int. This is the longest that a setting may say, too.
+_LONGEST_WAIT_SECONDS = 2_147_483
 
 
 class _EventOfThread:

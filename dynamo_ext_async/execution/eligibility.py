@@ -13,6 +13,7 @@ import collections.abc as cabc
 import datetime
 import decimal
 import functools
+import inspect
 import logging
 import types
 import typing as t
@@ -201,7 +202,7 @@ class _Decision:
         try:
             return [[*values] for values in self._values] == self._values_then
         except Exception:
-            # A value of the app that can't be compared.
+            # A value that can't be compared: one of the app, or an attribute with something else.
             return False
 
 
@@ -231,8 +232,10 @@ class _Reader:
             self._is_plain_class(kind, type(kind), is_map=is_map)
             and (is_map or self._is_plain_meta(kind))
             and all(
-                self._is_plain_attribute(attribute, kind, is_in_map=is_map)
-                for attribute in attributes.values()
+                # Something else may have been put into its place: a property with a setter, say.
+                inspect.getattr_static(kind, name, None) is attribute
+                and self._is_plain_attribute(attribute, kind, is_in_map=is_map)
+                for name, attribute in attributes.items()
             )
             and all(map(_is_of_libraries, self._plans.calls(kind)))
         )

@@ -28,7 +28,6 @@ from dynamo_ext.calls.pool import Pool
 from dynamo_ext.calls.slot import Slot
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency.generators import Waits
-from dynamo_ext.errors import CallTimeout
 
 from .eligibility import is_stock
 
@@ -79,7 +78,7 @@ async def run(
         finally:
             work.leave()
 
-        raise CallTimeout(t.cast(deadline.Deadline, limit).seconds)
+        raise t.cast(deadline.Deadline, limit).exceeded()
 
 
 async def call(
@@ -122,7 +121,7 @@ async def call(
         if not job.has_slot:
             raise job.refused()
 
-        raise CallTimeout(limit.seconds)
+        raise limit.exceeded()
 
 
 async def drive(connection: Connection, waits: Waits[R], model: type[t.Any] | None = None) -> R:
