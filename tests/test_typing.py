@@ -229,7 +229,10 @@ def test_checkers_report_the_mistakes_of_a_project_and_nothing_else(
         for each in reports
         if (each.place, each.code) not in wanted.codes and each.place not in wanted.mistakes
     ]
-    missing = wanted.codes - {(each.place, each.code) for each in reports}
-    assert not unexpected, "\n".join(unexpected)
+    reported = {(each.place, each.code) for each in reports}
+    missing = [
+        f"{file}:{line}: not reported [{code}]"
+        for (file, line), code in sorted(wanted.codes - reported)
+    ]
+    assert not unexpected + missing, "\n".join(unexpected + missing)
     assert wanted.codes
-    assert not missing

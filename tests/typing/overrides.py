@@ -1,6 +1,7 @@
 """Models that override methods of theirs."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from typing import Any
 from typing import Self
 from typing import assert_type
@@ -99,6 +100,31 @@ class AsyncTodo(Stamped, dynamo_ext_async.Model):
         return super().save(condition, add_version_condition=add_version_condition)
 
 
+class Tried(dynamo_ext_async.Model):
+    """What ``get`` takes, its twin takes, too."""
+
+    class Meta:
+        table_name = "tried"
+
+    id = UnicodeAttribute(hash_key=True)
+
+    @classmethod
+    def get(cls, *args: Any, tries: int = 1, **kwargs: Any) -> Self:
+        return super().get(*args, **kwargs)
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        async def aget(cls, *args: Any, tries: int = 1, **kwargs: Any) -> Self: ...
+
+
+class OnlyKeywords(dynamo_ext.Model):
+    """Code that gives positional arguments can't use it in the place of a model."""
+
+    def save(self, **kw: Any) -> Any:  # error: override # strict: reportIncompatibleMethodOverride
+        return super().save(**kw)
+
+
 class StockBase(StockModel):
     """A base of stock PynamoDB's, which other code has, too."""
 
@@ -127,4 +153,5 @@ async def await_them(todo: AsyncTodo) -> None:
     assert_type(await AsyncTodo.aget("1", tries=3), AsyncTodo)
     assert_type(await AsyncTodo.aget_or_404("1"), AsyncTodo)
     assert_type(todo.stamp, str)
+    assert_type(await Tried.aget("1", tries=3), Tried)
     await todo.asave()
