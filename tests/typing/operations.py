@@ -70,6 +70,7 @@ def of_the_app() -> None:
     assert_type(db.pool, Pool)
     assert_type(db.pool.stats(), PoolStats)
     assert_type(db.pool.stats().calls, int)
+    db.connection.describe_table("todo")  # strict: reportUnknownMemberType
     db.ping(timeout=0.5)
 
 
