@@ -15,7 +15,7 @@ from .calls.pool import Pool
 from .cli import create_tables
 from .client.connection import Connection
 from .config.settings import Settings
-from .models.model import Model
+from .models import model
 from .models.model import concrete_models
 from .models.transaction import TransactGet
 from .models.transaction import TransactWrite
@@ -30,7 +30,8 @@ class Extension:
     :param app: Call :meth:`init_app` on this app.
     """
 
-    Model = Model
+    # An alias, so that mypy accepts "PynamoDB.Model" as a base.
+    Model: t.TypeAlias = model.Model
     """The base of models. The same class as ``dynamo_ext.Model``."""
 
     _app_types: t.ClassVar[tuple[type[App], ...]] = ()
@@ -153,4 +154,4 @@ class Extension:
         return state
 
     def _shell_context(self) -> dict[str, t.Any]:
-        return {**{model.__name__: model for model in concrete_models()}, "db": self}
+        return {**{each.__name__: each for each in concrete_models()}, "db": self}

@@ -19,7 +19,7 @@ from dynamo_ext.binding.app_state import AppState
 from dynamo_ext.calls import deadline
 
 from .execution import workers
-from .models.model import Model
+from .models import model
 from .models.transaction import TransactGet
 from .models.transaction import TransactWrite
 
@@ -33,7 +33,8 @@ class PynamoDB(dynamo_ext.PynamoDB):
     :param app: Call :meth:`init_app` on this app.
     """
 
-    Model = Model
+    # An alias, so that mypy accepts "PynamoDB.Model" as a base. To pyright it could be assigned.
+    Model: t.TypeAlias = model.Model  # pyright: ignore[reportIncompatibleVariableOverride]
     """The base of models. The same class as ``dynamo_ext_async.Model``."""
 
     _app_types: t.ClassVar[tuple[type[App], ...]] = (quart.Quart, flask.Flask)

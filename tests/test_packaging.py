@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
-import os
 import pathlib
 import subprocess
 import sys
@@ -11,7 +9,10 @@ import typing as t
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+from wheels import HAS_UV
+from wheels import ROOT
+from wheels import build
+from wheels import python_m
 
 # Wheels are built and installed here, on a cold cache too.
 pytestmark = [
@@ -22,29 +23,9 @@ pytestmark = [
 ]
 
 
-# `scripts/test` leaves uv in its environment where uv can install from the package index.
-HAS_UV = importlib.util.find_spec("uv") is not None
-
-
-def python_m(python: str | pathlib.Path, *arguments: str | pathlib.Path) -> None:
-    environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    done = subprocess.run(
-        [python, "-m", *arguments], capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    directory = tmp_path_factory.mktemp("wheel")
-
-    if HAS_UV:
-        python_m(sys.executable, "uv", "build", "--wheel", "--out-dir", directory, ROOT)
-    else:
-        python_m(sys.executable, "pip", "wheel", "--no-deps", "--wheel-dir", directory, ROOT)
-
-    (wheel,) = directory.glob("*.whl")
-    return wheel
+    return build(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,10 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
         # Reentrant: a signal handler may commit while this thread sends.
         self._sending = threading.RLock()
 
+    if t.TYPE_CHECKING:
+        # PynamoDB's has no annotation: to mypy, the batch in a ``with`` block would be ``Any``.
+        def __enter__(self) -> t.Self: ...
+
     def __exit__(
         self,
         error_type: type[BaseException] | None,

@@ -18,6 +18,10 @@ M = t.TypeVar("M", bound=pynamodb.models.Model)
 class AsyncIndex(pynamodb.indexes.Index[M]):
     """The awaitable methods of an index."""
 
+    if t.TYPE_CHECKING:
+        # PynamoDB's has no annotation, which "mypy --strict" would report for each index of an app.
+        def __init_subclass__(cls, **kwargs: t.Any) -> None: ...
+
     @twins.iterates("query")
     def aquery(
         self,
