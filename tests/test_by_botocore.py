@@ -169,6 +169,17 @@ def test_the_log_of_urllib3_has_every_request(
     assert caplog.text.count('"POST / HTTP/1.1" 200') == 3
 
 
+def test_who_debugs_botocore_reads_what_it_does_in_each_call(
+    in_app: InApp, stub: Stub, settings: dict[str, t.Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    get_three_items(in_app, settings)
+    assert caplog.messages == []
+    caplog.set_level(logging.DEBUG, "botocore")
+    get_three_items(in_app, settings)
+    made = [text for text in caplog.messages if text.startswith("Making request for")]
+    assert len(made) == 3
+
+
 @pytest.mark.parametrize("transport", ["botocore", "direct"])
 def test_a_client_of_the_app_s_own_from_the_same_session_sends_by_botocore(
     in_app: InApp, stub: Stub, settings: dict[str, t.Any], transport: str
