@@ -153,6 +153,7 @@ async def test_it_waits_no_longer_for_a_slot_than_another_call(
     assert keys(stub) == ["throttled", "holder", "later"]
 
 
+@pytest.mark.slow
 async def test_its_deadline_ends_the_wait_for_a_slot(
     enter: Enter, stub: Stub, db: PynamoDB
 ) -> None:

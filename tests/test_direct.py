@@ -1005,6 +1005,7 @@ with app.app_context():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system can't fork")
 def test_a_child_opens_connections_of_its_own(
     run_python: RunPython, settings: dict[str, t.Any], stub: Stub
@@ -1024,6 +1025,7 @@ def test_a_child_opens_connections_of_its_own(
 # --- what it needs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("missing", [["httptools"], ["orjson"], ["greenlet", "orjson"]], ids=str)
 def test_a_missing_package_is_named(run_python: RunPython, missing: list[str]) -> None:
     code = """

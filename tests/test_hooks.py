@@ -435,6 +435,7 @@ Item.get("a")
 """
 
 
+@pytest.mark.slow
 def test_auto_is_botocore_where_the_extra_is_not_installed(
     run_python: RunPython, stub: Stub
 ) -> None:
@@ -496,6 +497,7 @@ reaches_the_network()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["botocore", "direct"])
 def test_a_mock_of_moto_counts_though_the_client_is_older_than_moto(
     run_python: RunPython, transport: str

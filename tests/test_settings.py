@@ -10,6 +10,7 @@ import re
 import threading
 import types
 import typing as t
+from unittest import mock
 
 import botocore.exceptions
 import flask
@@ -140,15 +141,18 @@ def effective(model: type[Model]) -> t.Any:
 def base_backoff_ms(client: t.Any) -> int:
     """The longest wait before the first retry, computed from the client's own handlers."""
     random.seed(0)
-    delays = client.meta.events.emit(
-        "needs-retry.dynamodb.GetItem",
-        response=None,
-        operation=client.meta.service_model.operation_model("GetItem"),
-        attempts=1,
-        caught_exception=botocore.exceptions.EndpointConnectionError(endpoint_url="x"),
-        request_dict={"context": {}},
-    )
-    (delay,) = [delay for _, delay in delays if delay is not None]
+
+    with mock.patch("time.sleep") as sleep:
+        client.meta.events.emit(
+            "needs-retry.dynamodb.GetItem",
+            response=None,
+            operation=client.meta.service_model.operation_model("GetItem"),
+            attempts=1,
+            caught_exception=botocore.exceptions.EndpointConnectionError(endpoint_url="x"),
+            request_dict={"context": {}},
+        )
+
+    [((delay,), _)] = sleep.call_args_list
     # botocore draws random numbers, too: the right one makes the base a whole number.
     draws = random.Random(0)
     bases: list[float] = [delay * 1000 / draws.random() for _ in range(5)]
