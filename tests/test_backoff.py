@@ -10,12 +10,12 @@ import anyio
 import anyio.to_thread
 import pytest
 from pynamodb.attributes import UnicodeAttribute
+from pynamodb.exceptions import GetError
 from quart import Quart
 
 import stub as stubs
 from dynamo_ext import CallTimeout
 from dynamo_ext_async import Model
-from dynamo_ext_async import PoolTimeout
 from dynamo_ext_async import PynamoDB
 from stub import Stub
 from waiting import until
@@ -138,7 +138,7 @@ async def test_it_waits_no_longer_for_a_slot_than_another_call(
         async with anyio.create_task_group() as tasks:
 
             async def get_throttled() -> None:
-                with pytest.raises(PoolTimeout):
+                with pytest.raises(GetError, match="ThrottlingException"):
                     await get("throttled")
 
                 stub.release()

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import collections.abc as cabc
+import contextlib
+import threading
 import types
 import typing as t
 
@@ -9,7 +12,10 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.exceptions import GetError
 
 from conftest import InApp
+from dynamo_ext import DamagedReply
 from dynamo_ext import Model
+from dynamo_ext import Pool
+from dynamo_ext.calls.retry import Damaged
 from dynamo_ext.calls.retry import Retry
 from dynamo_ext.calls.retry import full_jitter
 from stub import INTERNAL_ERROR
@@ -193,6 +199,45 @@ def test_server_may_ask_for_a_longer_wait(retry_after: str, wait: float) -> None
     assert retry.needs_retry(attempts=1, response=response_asking(retry_after)) == pytest.approx(
         wait
     )
+
+
+@contextlib.contextmanager
+def one_slot_that_another_call_waits_for() -> cabc.Generator[Pool]:
+    """Hold the only slot of a pool, and wait 0.1 s at most for another one."""
+    pool, may_end = Pool(1), threading.Event()
+
+    def take_and_keep() -> None:
+        with pool.acquire(60):
+            may_end.wait(60)
+
+    with pool.acquire(0.1):
+        other = threading.Thread(target=take_and_keep)
+        other.start()
+
+        while not pool.waiting:
+            assert other.is_alive()
+
+        yield pool
+
+    may_end.set()
+    other.join()
+    assert (pool.in_use, pool.waiting) == (0, 0)
+
+
+def test_without_a_slot_for_another_attempt_the_last_one_counts() -> None:
+    retry = Retry(lambda **event: 1.0, base_ms=2, draw=lambda: 0.5)
+
+    with one_slot_that_another_call_waits_for():
+        assert retry.wait_for_retry(attempts=1, response=response_asking("0")) is False
+
+
+def test_without_a_slot_for_another_attempt_a_damaged_reply_is_an_error() -> None:
+    retry = Retry(lambda **event: 1.0, base_ms=2, draw=lambda: 0.5)
+    operation = types.SimpleNamespace(name="GetItem")
+    reply = (types.SimpleNamespace(headers={}, status_code=200), Damaged("it is cut"))
+
+    with one_slot_that_another_call_waits_for(), pytest.raises(DamagedReply, match="it is cut"):
+        retry.wait_for_retry(attempts=1, response=reply, operation=operation, request_dict={})
 
 
 @pytest.mark.parametrize("make_model_client", [False, True], ids=["app", "model"])

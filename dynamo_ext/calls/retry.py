@@ -17,6 +17,7 @@ import botocore.client
 from botocore.retries import standard
 
 from ..errors import DamagedReply
+from ..errors import PoolTimeout
 from . import backoff
 from . import deadline
 from . import record
@@ -138,16 +139,25 @@ class Retry:
         """Handle botocore's event ``needs-retry``, and wait here rather than in botocore, which
         would keep the call's slot.
 
+        If there is no slot for another attempt in time, the call ends as its last attempt did:
+        :exc:`~dynamo_ext.PoolTimeout` says that nothing was sent.
+
         :param event: The parameters of :meth:`needs_retry`, whose errors are raised, too.
         :return: 0 if the call is to be sent again now; ``None`` or ``False`` for never.
-        :raises PoolTimeout: if the call gets no slot again in time.
         """
         seconds = self.needs_retry(**event)
 
         if seconds is None or seconds is False:
             return seconds
 
-        backoff.wait(seconds)
+        try:
+            backoff.wait(seconds)
+        except PoolTimeout:
+            if (damage := _damage(event["response"], event)) is not None:
+                raise damage from None
+
+            return False
+
         return 0
 
     def _check_outcome(
