@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.once(reason="the tests name the transports"),
 ]
 
-Get = cabc.Callable[[str], cabc.Awaitable[t.Any]]
+Get = cabc.Callable[[str], cabc.Coroutine[t.Any, t.Any, t.Any]]
 Enter = cabc.Callable[..., contextlib.AbstractAsyncContextManager[Get]]
 
 
