@@ -1,0 +1,169 @@
+"""The keys that a caller gives: checked and serialised before anything is sent."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import decimal
+import typing as t
+
+import pynamodb.models
+
+from ..calls import items
+from ..printable import escaped
+from .late_binding import AnyModel
+
+Key: t.TypeAlias = dict[str, dict[str, t.Any]]
+
+# What PynamoDB calls a method of a model with that wants the hash key alone.
+_NOT_ASKED_FOR: t.Any = object()
+
+if t.TYPE_CHECKING:
+    _Model = pynamodb.models.Model
+else:
+    _Model = object
+
+
+class ChecksKeys(_Model):
+    """Refuses half a key, and a range key of a model that has none."""
+
+    @classmethod
+    def _serialize_keys(
+        cls, hash_key: t.Any, range_key: t.Any = _NOT_ASKED_FOR
+    ) -> tuple[t.Any, t.Any]:
+        """Serialise a key, for ``get``, the reads and checks of transactions, and batches.
+
+        A query wants the hash key alone.
+        """
+        if range_key is _NOT_ASKED_FOR:
+            return super()._serialize_keys(hash_key)
+
+        _check(cls, hash_key, range_key)
+        return super()._serialize_keys(hash_key, range_key)
+
+    def _get_hash_range_key_serialized_values(self) -> tuple[t.Any, t.Any | None]:
+        """Serialise the key of an instance, for ``update``, ``delete`` and ``refresh``."""
+        names = self._hash_keyname, self._range_keyname
+        hash_key, range_key = (None if name is None else getattr(self, name) for name in names)
+        _check(type(self), hash_key, range_key)
+        return super()._get_hash_range_key_serialized_values()
+
+
+def _check(model: AnyModel, hash_key: t.Any, range_key: t.Any) -> None:
+    """
+    :raises ValueError: if a key is missing, or the model has no such key.
+    """
+    kind = t.cast(t.Any, model)
+
+    for argument, name, value in (
+        ("hash_key", kind._hash_keyname, hash_key),
+        ("range_key", kind._range_keyname, range_key),
+    ):
+        if name is not None and value is None:
+            raise ValueError(
+                f"{_name_of(model)} has the {_in_words(argument)} {name!r}, but '{argument}' was"
+                " not given."
+            )
+
+        if name is None and value is not None:
+            raise ValueError(
+                f"{_name_of(model)} has no {_in_words(argument)}, but '{argument}' is {value!r}:"
+                " leave it out."
+            )
+
+
+def serialized_keys(model: AnyModel, keys: cabc.Iterable[t.Any]) -> tuple[Key, ...]:
+    """The keys of a batch, as DynamoDB takes them. Each is there once.
+
+    :param model: The model.
+    :param keys: Hash keys or, if the model has a range key, pairs of both; or dictionaries of what
+        makes a key, by the names of the model's attributes.
+    :raises ValueError: if a key is not of that form.
+    """
+    unique: dict[cabc.Hashable, Key] = {}
+
+    for key in keys:
+        one = _serialized(model, key)
+        unique.setdefault(items.normal_item(one), one)
+
+    return tuple(unique.values())
+
+
+def _serialized(model: AnyModel, key: t.Any) -> Key:
+    """
+    :raises ValueError: if a key is not of the form that the model's keys have.
+    """
+    kind = t.cast(t.Any, model)
+    names = [name for name in (kind._hash_keyname, kind._range_keyname) if name is not None]
+    values = _values(names, key)
+
+    if values is None:
+        raise _invalid(model, names, key)
+
+    attributes = [kind.get_attributes()[name] for name in names]
+    serialized = kind._serialize_keys(*values)[: len(names)]
+    typed = {
+        attribute.attr_name: {attribute.attr_type: value}
+        for attribute, value in zip(attributes, serialized, strict=True)
+    }
+
+    if not all(map(_is_scalar, typed.values())):
+        raise _invalid(model, names, key)
+
+    return typed
+
+
+def _values(names: list[str], key: t.Any) -> tuple[t.Any, ...] | None:
+    """The values that make a key, in the order of their names; ``None`` if it has other ones."""
+    if isinstance(key, cabc.Mapping):
+        values = t.cast(t.Any, key)
+        return tuple(values[name] for name in names) if {*values} == {*names} else None
+
+    if len(names) == 1:
+        return (key,)
+
+    # A set has no order, and a text is one value.
+    if not isinstance(key, cabc.Iterable) or isinstance(key, (str, bytes, bytearray, cabc.Set)):
+        return None
+
+    pair: tuple[t.Any, ...] = tuple(t.cast(t.Any, key))
+    return pair if len(pair) == len(names) else None
+
+
+def _is_scalar(value: dict[str, t.Any]) -> bool:
+    """Whether a serialised value may be part of a key."""
+    match value:
+        case {"S": str()} | {"B": bytes() | bytearray() | str()}:
+            return True
+        case {"N": str() as number}:
+            return _is_number(number)
+        case _:
+            return False
+
+
+def _is_number(text: str) -> bool:
+    try:
+        items.number(text)
+    except decimal.InvalidOperation:
+        return False
+
+    return True
+
+
+def _invalid(model: AnyModel, names: list[str], key: t.Any) -> ValueError:
+    form = (
+        "a hash key, for the model has no range key,"
+        if len(names) == 1
+        else "a pair, hash key and range key,"
+    )
+    example = "{" + ", ".join(f"{name!r}: ..." for name in names) + "}"
+    return ValueError(
+        f"Invalid key {key!r} of {_name_of(model)}: it must be {form} or a dictionary {example}."
+    )
+
+
+def _in_words(argument: str) -> str:
+    return argument.replace("_", " ")
+
+
+def _name_of(model: AnyModel) -> str:
+    return escaped(repr(model.__name__))
