@@ -105,10 +105,12 @@ def test_the_app_s_other_tables_have_their_prefix(db: PynamoDB, stub: Stub) -> N
 
 @pytest.mark.parametrize("table_name_prefix", ["", "of-the-meta-"])
 def test_nor_does_a_prefix_of_its_meta_come_before_it(table_name_prefix: str, db: PynamoDB) -> None:
-    declared = {"table_name": ARN, "table_name_prefix": table_name_prefix}
+    prefix = table_name_prefix
 
     class Prefixed(Model):
-        Meta = type("Meta", (), declared)
+        class Meta:
+            table_name = ARN
+            table_name_prefix = prefix
 
         id = UnicodeAttribute(hash_key=True)
 

@@ -500,7 +500,7 @@ def test_what_is_newer_replaces_what_was_given_up(
     operations: str, in_app: InApp, stub_config: dict[str, t.Any], stub: Stub
 ) -> None:
     expected: dict[int, str] = {}
-    first, *others = operations
+    first, others = operations[0], operations[1:]
 
     with in_app(stub_config, DYNAMODB_BASE_BACKOFF_MS=0):
         batch = Item.batch_write()
