@@ -161,19 +161,39 @@ def test_a_table_is_billed_as_documented(
         assert (mode, units) == (PROVISIONED, (2, 3))
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("app_mode", MODES)
-async def test_all_combinations_send_what_is_documented(
-    app_mode: str | None, in_app: InApp, stub_config: dict[str, t.Any], stub: Stub
+def by_app(modes: cabc.Iterable[t.Any]) -> list[list[Case]]:
+    """The cases of these modes, in groups that have the same settings of the app."""
+
+    def settings(case: Case) -> str:
+        return repr(case.app)
+
+    every = sorted(cases(modes, EVERYWHERE), key=settings)
+    return [list(group) for _, group in itertools.groupby(every, settings)]
+
+
+def test_all_combinations_send_what_is_documented(
+    in_app: InApp, stub_config: dict[str, t.Any], stub: Stub
 ) -> None:
-    modes = [each for each in ALL_MODES if each[2] == app_mode]
+    for group in by_app(ALL_MODES):
+        with in_app(stub_config, **group[0].app):
+            for case in group:
+                assert create(stub, billed(case.meta), case) == expected(case), case
 
-    for case in cases(modes, EVERYWHERE):
-        with in_app(stub_config, DYNAMODB_BLOCKING_CALLS="allow", **case.app):
-            sent = create(stub, billed(case.meta), case)
-            awaited = await acreate(stub, billed(case.meta, dynamo_ext_async.Model), case)
 
-        assert sent == awaited == expected(case), case
+@pytest.mark.anyio
+async def test_so_do_awaited_ones(in_app: InApp, stub_config: dict[str, t.Any], stub: Stub) -> None:
+    for group in by_app(
+        [
+            (None, None, None),
+            (None, None, PROVISIONED),
+            (None, PAY_PER_REQUEST, PROVISIONED),
+            (PROVISIONED, PAY_PER_REQUEST, None),
+        ]
+    ):
+        with in_app(stub_config, **group[0].app):
+            for case in group:
+                model = billed(case.meta, dynamo_ext_async.Model)
+                assert await acreate(stub, model, case) == expected(case), case
 
 
 def create(stub: Stub, model: t.Any, case: Case) -> str:
