@@ -321,22 +321,22 @@ def named(case: tuple[type[Model], t.Any, str]) -> str:
 
 
 WRONG_KEYS: list[tuple[type[Model], t.Any, str]] = [
-    (Book, ("1", "x"), "hash key"),
-    (Book, ["1", "x"], "hash key"),
-    (Book, 5, "hash key"),
-    (Book, None, "hash key"),
+    (Book, ("1", "x"), "the value of a hash key"),
+    (Book, ["1", "x"], "the value of a hash key"),
+    (Book, 5, "the value of a hash key"),
+    (Book, None, "the value of a hash key"),
     (Book, {"hash": "1"}, "{'isbn': ...}"),
     (Book, {"i": "1"}, "{'isbn': ...}"),
-    (Line, "a", "pair"),
-    (Line, "ab", "pair"),
-    (Line, b"ab", "pair"),
-    (Line, ("a",), "pair"),
-    (Line, ["a", 1, 2], "pair"),
-    (Member, {"a", "b"}, "pair"),
-    (Member, frozenset({"a", "b"}), "pair"),
-    (Line, ("a", "not a number"), "pair"),
-    (Line, ("a", [1]), "pair"),
-    (Line, (1, 1), "pair"),
+    (Line, "a", "2 elements (hash key, range key)"),
+    (Line, "ab", "2 elements (hash key, range key)"),
+    (Line, b"ab", "2 elements (hash key, range key)"),
+    (Line, ("a",), "2 elements (hash key, range key)"),
+    (Line, ["a", 1, 2], "2 elements (hash key, range key)"),
+    (Member, {"a", "b"}, "2 elements (hash key, range key)"),
+    (Member, frozenset({"a", "b"}), "2 elements (hash key, range key)"),
+    (Line, ("a", "not a number"), "2 elements (hash key, range key)"),
+    (Line, ("a", [1]), "2 elements (hash key, range key)"),
+    (Line, (1, 1), "2 elements (hash key, range key)"),
     (Line, {"page": "a"}, "{'page': ..., 'number': ...}"),
     (Line, {"hash": "a", "range": 1}, "{'page': ..., 'number': ...}"),
     (Line, {"page": "a", "number": 1, "text": "x"}, "{'page': ..., 'number': ...}"),
@@ -350,7 +350,9 @@ def test_another_key_in_a_batch_is_refused(
     good = {Book: "1", Line: ("a", 1), Member: ("a", "b")}[model]
 
     for get in (model.batch_get, model.abatch_get):
-        with pytest.raises(ValueError, match=rf"Invalid key .* of '{model.__name__}'") as raised:
+        with pytest.raises(
+            ValueError, match=rf"Invalid key value .*'{model.__name__}' has"
+        ) as raised:
             get([good, key])
 
         assert repr(key) in str(raised.value)

@@ -118,7 +118,7 @@ USES = [
     ),
     Use(
         "_get_connection",
-        ("dynamo_ext.models.model",),
+        ("dynamo_ext.models.model", "dynamo_ext.models.tables"),
         lambda: t.cast(t.Any, _Model._get_connection).__func__,
         ("cls",),
     ),

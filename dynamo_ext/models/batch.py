@@ -89,12 +89,12 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
 
         while writes:
             sent, unprocessed = self._send_some(writes)
-            writes = self._left(writes)
+            writes = self._left([*writes, *self._unknown(writes, unprocessed)])
 
             if not writes:
                 return
 
-            rounds = rounds + 1 if sent == len(unprocessed) else 0
+            rounds = rounds + 1 if sent <= len(unprocessed) else 0
 
             if rounds == ROUNDS_WITHOUT_PROGRESS:
                 self._give_up(writes, unprocessed)
@@ -145,6 +145,16 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
             latest[key] = write.request
 
         return list(latest.values())
+
+    def _unknown(self, writes: list[_Write], unprocessed: list[Raw]) -> list[_Write]:
+        """What a server, or a test's mock, says is unprocessed although it is none of the writes.
+
+        It becomes one of them, as in PynamoDB: nothing that is said to be unwritten is dropped.
+        """
+        known = {self._key(write.request) for write in writes}
+        unknown = [each for each in unprocessed if self._key(each) not in known]
+        self.failed_operations.extend(unknown)
+        return [_Write(each, each) for each in unknown]
 
     def _forget(self, write: _Write) -> None:
         # In place, since another thread may append meanwhile.

@@ -150,14 +150,18 @@ def _is_number(text: str) -> bool:
 
 
 def _invalid(model: AnyModel, names: list[str], key: t.Any) -> ValueError:
-    form = (
-        "a hash key, for the model has no range key,"
-        if len(names) == 1
-        else "a pair, hash key and range key,"
-    )
     example = "{" + ", ".join(f"{name!r}: ..." for name in names) + "}"
+
+    if len(names) == 1:
+        what, why = "the value of a hash key", "no range key"
+    else:
+        # PynamoDB's words.
+        kind = "non-str iterable" if isinstance(key, str) else "iterable"
+        what, why = f"{kind} with exactly 2 elements (hash key, range key)", "a range key"
+
     return ValueError(
-        f"Invalid key {key!r} of {_name_of(model)}: it must be {form} or a dictionary {example}."
+        f"Invalid key value {key!r}: expected {what} or a dictionary {example}, for"
+        f" {_name_of(model)} has {why}"
     )
 
 
