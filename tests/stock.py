@@ -12,6 +12,7 @@ import typing as t
 import pynamodb.connection
 import pynamodb.models
 import pynamodb.transactions
+from pynamodb.attributes import AttributeContainer
 
 import dynamo_ext
 from stub import Stub
@@ -97,14 +98,16 @@ class Trace:
         self._stub = stub
         self.results: list[t.Any] = []
 
-    def __call__(self, call: cabc.Callable[[], t.Any]) -> t.Any:
+    def __call__(self, call: cabc.Callable[..., t.Any], *args: t.Any, **kwargs: t.Any) -> t.Any:
         """Make a call, and note what comes of it.
 
-        :param call: The call. What it iterates over is drained.
+        :param call: What to call. If it returns an iterator, that is drained.
+        :param args: What it is called with.
+        :param kwargs: What it is called with.
         :return: Its result; ``None`` if it raises an error.
         """
         try:
-            result = call()
+            result = call(*args, **kwargs)
 
             if isinstance(result, cabc.Iterator):
                 result = list(result)
@@ -152,18 +155,18 @@ def described(value: t.Any) -> t.Any:
     if isinstance(value, pynamodb.models.Model):
         return (type(value).__name__, described(value.attribute_values))
 
-    if isinstance(value, pynamodb.models.AttributeContainer):
+    if isinstance(value, AttributeContainer):
         return (type(value).__name__, described(t.cast(t.Any, value).attribute_values))
 
     if isinstance(value, cabc.Mapping):
         return {
             name: described(each)
-            for name, each in t.cast("cabc.Mapping[t.Any, t.Any]", value).items()
+            for name, each in t.cast(t.Any, value).items()
             if name not in _OF_ONE_TABLE
         }
 
     if isinstance(value, (list, tuple)):
-        return [described(each) for each in t.cast("list[t.Any]", value)]
+        return [described(each) for each in t.cast(t.Any, value)]
 
     if isinstance(value, type):
         return value.__name__

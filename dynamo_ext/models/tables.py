@@ -102,7 +102,7 @@ def _status(model: AnyModel) -> str | None:
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DescribeTable.html.
     """
     try:
-        description = _connection(model).describe_table() or {}
+        description: dict[str, t.Any] = _connection(model).describe_table() or {}
         return t.cast(str, description.get(constants.TABLE_STATUS, ""))
     except pynamodb.exceptions.TableDoesNotExist:
         return None
