@@ -26,7 +26,6 @@ _REQUEST_ID = re.compile(r"on request \([^)]*\) ")
 # Two tables are not created in the same second.
 _OF_ONE_TABLE = frozenset(
     {
-        "CreationDateTime",
         "LatestStreamArn",
         "LatestStreamLabel",
         "ResponseMetadata",
@@ -162,7 +161,7 @@ def described(value: t.Any) -> t.Any:
         return {
             name: described(each)
             for name, each in t.cast(t.Any, value).items()
-            if name not in _OF_ONE_TABLE
+            if name not in _OF_ONE_TABLE and not str(name).endswith("DateTime")
         }
 
     if isinstance(value, (list, tuple)):

@@ -363,6 +363,19 @@ def test_neither_mode_nor_capacity(theirs: Side, ours: Side, stub: Stub) -> None
         model.delete_table()
 
 
+@differs("`billing_mode = None` in a `Meta`")
+def test_no_billing_mode(theirs: Side, ours: Side) -> None:
+    for side in (theirs, ours):
+        model = models(side).line
+        model.Meta.billing_mode = None
+
+        if side.is_stock:
+            with pytest.raises(ValueError, match="incorrect value for billing_mode"):
+                model.create_table()
+        else:
+            model.create_table()
+
+
 @differs("`PROVISIONED` without both capacities")
 def test_half_a_capacity(theirs: Side, ours: Side, stub: Stub) -> None:
     models(theirs).line.create_table(billing_mode="PROVISIONED", read_capacity_units=1)

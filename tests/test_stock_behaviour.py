@@ -719,6 +719,21 @@ def scenario_connections(side: Side, trace: Trace) -> None:
     trace(lambda: model("f0", "s01").get_save_kwargs_from_instance())
     trace(lambda: model.get_operation_kwargs_from_class("f0", "s01"))
 
+    schema: dict[str, t.Any] = {
+        "attribute_definitions": [{"attribute_name": "forum", "attribute_type": "S"}],
+        "key_schema": [{"attribute_name": "forum", "key_type": "HASH"}],
+    }
+    capacity = {"read_capacity_units": 1, "write_capacity_units": 2}
+    trace(low.create_table, "low", **schema, **capacity)
+    trace(low.update_table, "low", read_capacity_units=3, write_capacity_units=4)
+    trace(low.create_table, "lower", **schema, billing_mode="PAY_PER_REQUEST")
+    trace(low.create_table, "lowest", **schema, billing_mode="FREE")
+    trace(low.list_tables, limit=1)
+    trace(table.delete_table)
+    trace(table.create_table, **schema, **capacity)
+    trace(table.update_time_to_live, "expires")
+    trace(table.update_table, read_capacity_units=5, write_capacity_units=6)
+
 
 def scenario_overrides(side: Side, trace: Trace) -> None:
     class Audited(thread_model(side)):  # type: ignore[misc]
