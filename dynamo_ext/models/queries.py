@@ -15,7 +15,7 @@ import weakref
 import pynamodb.models
 from pynamodb import constants
 from pynamodb.expressions.condition import Condition
-from pynamodb.pagination import ResultIterator
+from pynamodb.pagination import ResultIterator as SyncResultIterator
 
 from .. import call_site
 from ..printable import escaped
@@ -75,7 +75,7 @@ class ChecksQueries(_Model):
         attributes_to_get: cabc.Iterable[str] | None = None,
         page_size: int | None = None,
         rate_limit: float | None = None,
-    ) -> ResultIterator[t.Self]:
+    ) -> SyncResultIterator[t.Self]:
         """Query the table or an index. Nothing is sent before the first item is asked for.
 
         :param hash_key: The hash key.
@@ -138,7 +138,7 @@ class ChecksQueries(_Model):
         index_name: str | None = None,
         rate_limit: float | None = None,
         attributes_to_get: cabc.Sequence[str] | None = None,
-    ) -> ResultIterator[t.Self]:
+    ) -> SyncResultIterator[t.Self]:
         """Scan the table or an index. Nothing is sent before the first item is asked for.
 
         :param filter_condition: Which of the items to give.
