@@ -52,11 +52,15 @@ def _check(model: AnyModel, hash_key: t.Any, range_key: t.Any) -> None:
     """
     :raises ValueError: if a key is missing, or the model has no such key.
     """
-    kind = t.cast(t.Any, model)
+    kind: t.Any = model
+    hash_name, range_name = kind._hash_keyname, kind._range_keyname
+
+    if (hash_key is None) is (hash_name is None) and (range_key is None) is (range_name is None):
+        return
 
     for argument, name, value in (
-        ("hash_key", kind._hash_keyname, hash_key),
-        ("range_key", kind._range_keyname, range_key),
+        ("hash_key", hash_name, hash_key),
+        ("range_key", range_name, range_key),
     ):
         if name is not None and value is None:
             raise ValueError(
@@ -79,37 +83,28 @@ def serialized_keys(model: AnyModel, keys: cabc.Iterable[t.Any]) -> tuple[Key, .
         makes a key, by the names of the model's attributes.
     :raises ValueError: if a key is not of that form.
     """
-    unique: dict[cabc.Hashable, Key] = {}
-
-    for key in keys:
-        one = _serialized(model, key)
-        unique.setdefault(items.normal_item(one), one)
-
-    return tuple(unique.values())
-
-
-def _serialized(model: AnyModel, key: t.Any) -> Key:
-    """
-    :raises ValueError: if a key is not of the form that the model's keys have.
-    """
     kind = t.cast(t.Any, model)
     names = [name for name in (kind._hash_keyname, kind._range_keyname) if name is not None]
-    values = _values(names, key)
-
-    if values is None:
-        raise _invalid(model, names, key)
-
     attributes = [kind.get_attributes()[name] for name in names]
-    serialized = kind._serialize_keys(*values)[: len(names)]
-    typed = {
-        attribute.attr_name: {attribute.attr_type: value}
-        for attribute, value in zip(attributes, serialized, strict=True)
-    }
+    unique: dict[tuple[cabc.Hashable, ...], Key] = {}
 
-    if not all(map(_is_scalar, typed.values())):
-        raise _invalid(model, names, key)
+    for key in keys:
+        values = _values(names, key)
+        serialized = () if values is None else kind._serialize_keys(*values)
+        # A hash key alone comes with None.
+        typed = [
+            (attribute.attr_name, attribute.attr_type, value)
+            for attribute, value in zip(attributes, serialized, strict=False)
+        ]
+        identity = tuple(_scalar(attr_type, value) for _, attr_type, value in typed)
 
-    return typed
+        if not identity or None in identity:
+            raise _invalid(model, names, key)
+
+        if identity not in unique:
+            unique[identity] = {name: {attr_type: value} for name, attr_type, value in typed}
+
+    return tuple(unique.values())
 
 
 def _values(names: list[str], key: t.Any) -> tuple[t.Any, ...] | None:
@@ -129,24 +124,28 @@ def _values(names: list[str], key: t.Any) -> tuple[t.Any, ...] | None:
     return pair if len(pair) == len(names) else None
 
 
-def _is_scalar(value: dict[str, t.Any]) -> bool:
-    """Whether a serialised value may be part of a key."""
-    match value:
-        case {"S": str()} | {"B": bytes() | bytearray() | str()}:
-            return True
-        case {"N": str() as number}:
-            return _is_number(number)
+def _scalar(attr_type: str, value: t.Any) -> cabc.Hashable | None:
+    """A serialised value in a form that equals that of the same value; ``None`` if it can't be part
+    of a key."""
+    match attr_type, value:
+        case "S", str():
+            return value
+        case "N", str():
+            return _number(value)
+        case "B", str():
+            # botocore takes text for binary values, too.
+            return value.encode()
+        case "B", bytes() | bytearray():
+            return bytes(value)
         case _:
-            return False
+            return None
 
 
-def _is_number(text: str) -> bool:
+def _number(text: str) -> decimal.Decimal | None:
     try:
-        items.number(text)
+        return items.number(text)
     except decimal.InvalidOperation:
-        return False
-
-    return True
+        return None
 
 
 def _invalid(model: AnyModel, names: list[str], key: t.Any) -> ValueError:
