@@ -22,13 +22,18 @@ _OPERATIONS = (
     "DeleteItem",
     "DeleteTable",
     "DescribeTable",
+    "DescribeTimeToLive",
     "ExecuteStatement",
     "GetItem",
+    "ListTables",
     "PutItem",
     "Query",
     "Scan",
+    "TransactGetItems",
     "TransactWriteItems",
     "UpdateItem",
+    "UpdateTable",
+    "UpdateTimeToLive",
 )
 # The engines of the tests know no arithmetic in PartiQL: the relay makes it an update.
 COUNTING = 'UPDATE "{}" SET "total" = "total" + 1 WHERE id = \'a\''

@@ -70,6 +70,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "dynamo_ext.models": {
         "dynamo_ext.binding",
+        "dynamo_ext.call_site",
         "dynamo_ext.calls",
         "dynamo_ext.client",
         "dynamo_ext.concurrency",

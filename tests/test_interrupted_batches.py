@@ -407,6 +407,20 @@ def test_more_than_one_request_is_sent_for_what_was_given_up_and_what_is_new(
     assert sorted(map(int, first + second)) == list(range(40))
 
 
+#: Operations on one key: a letter saves it, a minus deletes it.
+REPEATED = ["ab", "a-", "-a", "a-b", "-a-", "abc", "--"]
+
+
+def add(batch: Batch, text: str, expected: dict[int, str]) -> t.Any:
+    """Add one of these operations, and note what comes of it."""
+    if text == "-":
+        expected.pop(1, None)
+        return batch.delete(item(1))
+
+    expected[1] = text
+    return batch.save(item(1, text))
+
+
 def test_of_several_operations_on_one_key_the_last_one_is_written(
     in_app: InApp, config: dict[str, t.Any]
 ) -> None:
@@ -426,6 +440,113 @@ def test_of_several_operations_on_one_key_the_last_one_is_written(
             1: "second",
             2: "after its deletion",
         }
+
+
+def test_the_last_operation_on_a_key_keeps_its_place(
+    in_app: InApp, stub_config: dict[str, t.Any], stub: Stub
+) -> None:
+    """What it refers to may be before it."""
+    with in_app(stub_config), Item.batch_write() as batch:
+        for number, text in [(1, "old"), (2, "old"), (3, ""), (1, "new"), (4, ""), (2, "new")]:
+            batch.save(item(number, text))
+
+    (request,) = stub.requests
+    (operations,) = request.body["RequestItems"].values()
+    assert list(map(described, operations)) == ["3", "1new", "4", "2new"]
+
+
+@pytest.mark.parametrize("operations", REPEATED)
+def test_the_last_one_wins_across_the_border_of_two_requests(
+    operations: str, in_app: InApp, config: dict[str, t.Any]
+) -> None:
+    expected: dict[int, str] = {}
+
+    with in_app(config):
+        Item.create_table(wait=True)
+
+        with Item.batch_write() as batch:
+            for text in operations:
+                add(batch, text, expected)
+
+                for other in range(10, 30):
+                    batch.save(item(other))
+
+        assert {each.number: each.text for each in Item.query("a", Item.number < 10)} == expected
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("operations", REPEATED)
+async def test_the_last_one_wins_where_it_is_awaited(
+    operations: str, in_app: InApp, config: dict[str, t.Any]
+) -> None:
+    expected: dict[int, str] = {}
+
+    with in_app(config):
+        await Item.acreate_table(wait=True)
+
+        async with Item.abatch_write() as batch:
+            for text in operations:
+                await add(batch, text, expected)
+
+                for other in range(10, 20):
+                    await batch.save(item(other))
+
+        found = {each.number: each.text async for each in Item.aquery("a", Item.number < 10)}
+        assert found == expected
+
+
+@pytest.mark.parametrize("operations", REPEATED)
+def test_what_is_newer_replaces_what_was_given_up(
+    operations: str, in_app: InApp, stub_config: dict[str, t.Any], stub: Stub
+) -> None:
+    expected: dict[int, str] = {}
+    first, others = operations[0], operations[1:]
+
+    with in_app(stub_config, DYNAMODB_BASE_BACKOFF_MS=0):
+        batch = Item.batch_write()
+        add(batch, first, expected)
+        stub.always("BatchWriteItem", stubs.unprocessed)
+
+        with pytest.raises(UnprocessedItems):
+            batch.commit()
+
+        assert len(batch.failed_operations) == 1
+
+        for text in others:
+            add(batch, text, expected)
+
+        assert len(batch.pending_operations) == len(others)
+        stub.always("BatchWriteItem", Answer(body={"UnprocessedItems": {}}))
+        stub.forget()
+        batch.commit()
+
+    (request,) = stub.requests
+    assert sent(request) == [f"1{expected[1]}" if expected else "-1"]
+    assert left(batch) == []
+
+
+@pytest.mark.parametrize("operations", REPEATED)
+def test_of_what_stays_unprocessed_only_the_last_one_is_on_the_error(
+    operations: str, in_app: InApp, stub_config: dict[str, t.Any], stub: Stub
+) -> None:
+    expected: dict[int, str] = {}
+
+    with in_app(stub_config, DYNAMODB_BASE_BACKOFF_MS=0):
+        batch = Item.batch_write()
+
+        for text in operations:
+            add(batch, text, expected)
+
+        stub.always("BatchWriteItem", stubs.unprocessed)
+
+        with pytest.raises(UnprocessedItems) as raised:
+            batch.commit()
+
+    assert list(map(described, raised.value.unprocessed_items)) == [
+        f"1{expected[1]}" if expected else "-1"
+    ]
+    assert batch.failed_operations == raised.value.unprocessed_items
+    assert batch.pending_operations == []
 
 
 class Table:

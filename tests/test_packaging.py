@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import pathlib
+import re
 import subprocess
 import sys
 import tomllib
@@ -109,3 +110,21 @@ def test_async_without_its_extra_says_what_to_install(bare_python: pathlib.Path)
     last_line = done.stderr.splitlines()[-1]
     assert last_line.startswith("ImportError: ")
     assert 'pip install "dynamo-ext[async]"' in last_line
+
+
+def test_the_oldest_environment_runs_on_each_lower_bound() -> None:
+    configuration: dict[str, t.Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = configuration["project"]
+    bounds = {
+        name.lower(): version
+        for requirement in (
+            *project["dependencies"],
+            *(each for extra in project["optional-dependencies"].values() for each in extra),
+        )
+        for name, version in re.findall(r"^([\w-]+)>=([\d.]+)", requirement)
+    }
+    oldest = configuration["tool"]["tox"]["env"]["oldest"]["deps"]
+    pinned = {name.lower(): version for name, version in (each.split("==") for each in oldest)}
+    assert {name: pinned.get(name) for name in bounds} == bounds
+    # Any later release of PynamoDB 6 and of botocore may be installed.
+    assert {"pynamodb>=6.1.0,<7", "botocore>=1.34.0"} <= {*project["dependencies"]}

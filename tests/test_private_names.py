@@ -118,7 +118,7 @@ USES = [
     ),
     Use(
         "_get_connection",
-        ("dynamo_ext.models.model",),
+        ("dynamo_ext.models.model", "dynamo_ext.models.tables"),
         lambda: t.cast(t.Any, _Model._get_connection).__func__,
         ("cls",),
     ),
@@ -130,7 +130,7 @@ USES = [
     ),
     Use(
         "_get_discriminator_attribute",
-        ("dynamo_ext.models.model",),
+        ("dynamo_ext.models.model", "dynamo_ext.models.queries"),
         lambda: t.cast(t.Any, _Model._get_discriminator_attribute).__func__,
         ("cls",),
     ),
@@ -148,9 +148,21 @@ USES = [
     ),
     Use(
         "_serialize_keys",
-        ("dynamo_ext.models.batch",),
+        ("dynamo_ext.models.keys",),
         lambda: t.cast(t.Any, _Model._serialize_keys).__func__,
         ("cls", "hash_key", "range_key"),
+    ),
+    Use(
+        "_get_hash_range_key_serialized_values",
+        ("dynamo_ext.models.keys",),
+        lambda: _Model._get_hash_range_key_serialized_values,
+        ("self",),
+    ),
+    Use("_hash_keyname", ("dynamo_ext.models.keys",), lambda: _Model._hash_keyname),
+    Use(
+        "_range_keyname",
+        ("dynamo_ext.models.keys", "dynamo_ext.models.queries"),
+        lambda: [_Model._range_keyname],
     ),
     Use(
         "_instantiate",
@@ -188,7 +200,11 @@ USES = [
         lambda: [t.cast(t.Any, _Model)._discriminator],
     ),
     Use("_get_keys", ("dynamo_ext.models.batch",), lambda: _Model._get_keys, ("self",)),
-    Use("_indexes", ("dynamo_ext_async.models.model",), lambda: _Model._indexes["by-id"]),
+    Use(
+        "_indexes",
+        ("dynamo_ext.models.queries", "dynamo_ext_async.models.model"),
+        lambda: _Model._indexes["by-id"],
+    ),
     Use(
         "_model",
         ("dynamo_ext_async.models.index", "dynamo_ext_async.models.twins"),

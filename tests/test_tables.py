@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import typing as t
 
-import pynamodb.models
 import pytest
 from pynamodb.attributes import NumberAttribute
 from pynamodb.attributes import TTLAttribute
@@ -17,13 +16,10 @@ from pynamodb.indexes import GlobalSecondaryIndex
 from pynamodb.indexes import IncludeProjection
 from pynamodb.indexes import LocalSecondaryIndex
 
-import dynamo_ext_async
 from conftest import InApp
 from dynamo_ext import ConfigError
 from dynamo_ext import Model
 from dynamo_ext import PynamoDB
-from dynamo_ext.config.settings import PAY_PER_REQUEST
-from dynamo_ext.config.settings import PROVISIONED
 from stub import Answer
 from stub import Behaviour
 from stub import Request
@@ -303,101 +299,3 @@ def test_a_new_table_that_is_never_seen_is_given_up(
         Plain.create_table(wait=True)
 
     assert stub.operations.count("DescribeTable") == 1 + 10
-
-
-ON_DEMAND = PAY_PER_REQUEST
-CAPACITY = {"read_capacity_units": 2, "write_capacity_units": 3}
-IN_APP = {f"DYNAMODB_{name.upper()}": value for name, value in CAPACITY.items()}
-# What the call says, what the Meta declares, what the app's settings are, and the mode.
-BILLING: list[tuple[dict[str, t.Any], dict[str, t.Any], dict[str, t.Any], str]] = [
-    ({}, {}, {}, ON_DEMAND),
-    (CAPACITY, {}, {}, PROVISIONED),
-    ({}, CAPACITY, {}, PROVISIONED),
-    ({}, {}, IN_APP, PROVISIONED),
-    ({"read_capacity_units": 2}, {"write_capacity_units": 3}, {}, PROVISIONED),
-    (CAPACITY, {"billing_mode": ON_DEMAND}, {}, ON_DEMAND),
-    (CAPACITY, {}, {"DYNAMODB_BILLING_MODE": ON_DEMAND}, ON_DEMAND),
-    ({}, CAPACITY, {"DYNAMODB_BILLING_MODE": ON_DEMAND}, ON_DEMAND),
-    ({"read_capacity_units": 2}, {"billing_mode": ON_DEMAND}, {}, ON_DEMAND),
-    ({**CAPACITY, "billing_mode": ON_DEMAND}, {}, {}, ON_DEMAND),
-    ({"billing_mode": ON_DEMAND}, {**CAPACITY, "billing_mode": PROVISIONED}, {}, ON_DEMAND),
-    ({**CAPACITY, "billing_mode": PROVISIONED}, {"billing_mode": ON_DEMAND}, {}, PROVISIONED),
-    (
-        {},
-        {**CAPACITY, "billing_mode": PROVISIONED},
-        {"DYNAMODB_BILLING_MODE": ON_DEMAND},
-        PROVISIONED,
-    ),
-    (CAPACITY, {"billing_mode": ON_DEMAND}, {"DYNAMODB_BILLING_MODE": PROVISIONED}, ON_DEMAND),
-]
-
-
-def billed(meta: dict[str, t.Any], base: type[t.Any] = Model) -> type[t.Any]:
-    """A model with such a ``Meta``."""
-    declared = type("Meta", (), {"table_name": "billed", **meta})
-    return type("Billed", (base,), {"Meta": declared, "id": UnicodeAttribute(hash_key=True)})
-
-
-@pytest.mark.parametrize(("call", "meta", "app", "mode"), BILLING)
-def test_an_explicit_billing_mode_wins_over_capacities(
-    call: dict[str, t.Any],
-    meta: dict[str, t.Any],
-    app: dict[str, t.Any],
-    mode: str,
-    in_app: InApp,
-    config: dict[str, t.Any],
-) -> None:
-    model = billed(meta)
-
-    with in_app(config, **app):
-        model.create_table(wait=True, **call)
-        table = model.describe_table()
-
-    throughput = table.get("ProvisionedThroughput", {})
-    units = throughput.get("ReadCapacityUnits", 0), throughput.get("WriteCapacityUnits", 0)
-    assert table.get("BillingModeSummary", {}).get("BillingMode", PROVISIONED) == mode
-    assert units == ((2, 3) if mode == PROVISIONED else (0, 0))
-
-
-@pytest.mark.parametrize(
-    ("call", "meta"),
-    [
-        (call, meta)
-        for call, meta, app, _ in BILLING
-        if "billing_mode" in {**call, **meta} and not app
-    ],
-)
-def test_an_explicit_billing_mode_is_sent_as_by_pynamodb(
-    call: dict[str, t.Any],
-    meta: dict[str, t.Any],
-    in_app: InApp,
-    stub_config: dict[str, t.Any],
-    stub: Stub,
-) -> None:
-    of_stock = {
-        "host": stub.url,
-        "region": "us-east-1",
-        "aws_access_key_id": "AKIDOFTHETESTS",
-        "aws_secret_access_key": "secret-of-the-tests",
-    }
-    billed({**meta, **of_stock}, pynamodb.models.Model).create_table(**call)
-
-    with in_app(stub_config):
-        billed(meta).create_table(**call)
-
-    stock, ours = (each.body for each in stub.requests if each.operation == "CreateTable")
-    assert {**ours, "TableName": "billed"} == stock
-
-
-@pytest.mark.anyio
-async def test_an_explicit_billing_mode_wins_in_an_awaited_call(
-    in_app: InApp, stub_config: dict[str, t.Any], stub: Stub
-) -> None:
-    model = billed({"billing_mode": ON_DEMAND}, dynamo_ext_async.Model)
-
-    with in_app(stub_config):
-        await model.acreate_table(**CAPACITY)
-
-    create = next(each for each in stub.requests if each.operation == "CreateTable")
-    assert create.body["BillingMode"] == ON_DEMAND
-    assert "ProvisionedThroughput" not in create.body

@@ -17,6 +17,7 @@ from ..errors import without_origin
 from ..printable import escaped
 
 _LONGEST_TABLE_NAME = 255
+_ARN = "arn:"
 _IN_META = tuple(name for name, setting in SETTINGS.items() if setting.meta)
 _NO_VALUES: cabc.Mapping[str, t.Any] = types.MappingProxyType({})
 
@@ -174,9 +175,11 @@ def _resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, 
     values = {
         name: getattr(settings, name) for name, setting in SETTINGS.items() if setting.meta
     } | own
-    values["table_name"] = values["table_name_prefix"] + table_name
+    # An ARN names one table of one account, whatever the app's other tables are called.
+    prefix = "" if table_name.startswith(_ARN) else values["table_name_prefix"]
+    values["table_name"] = prefix + table_name
 
-    if values["table_name_prefix"] and len(values["table_name"]) > _LONGEST_TABLE_NAME:
+    if prefix and len(values["table_name"]) > _LONGEST_TABLE_NAME:
         where = origin if "table_name_prefix" in own else _key
         raise ConfigError(
             f"{where('table_name_prefix')} and {origin('table_name')} must have at most"

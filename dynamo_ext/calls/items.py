@@ -81,7 +81,11 @@ def is_set(value: Value) -> bool:
 
 def _scalar(kind: str, content: t.Any) -> t.Any:
     if kind == "N":
-        return number(content)
+        try:
+            return number(content)
+        except decimal.InvalidOperation:
+            # DynamoDB refuses it, in words of its own.
+            return content
 
     if kind == "B":
         # botocore takes text for binary values, too.

@@ -178,9 +178,10 @@ def _write_here(level: int, what: str, call: Call) -> None:
     )
 
 
-def _consumed_capacity(reply: dict[str, t.Any]) -> float | None:
-    """The capacity units in a reply, of all tables together."""
-    parts: t.Any = reply.get(constants.CONSUMED_CAPACITY)
+def _consumed_capacity(reply: dict[str, t.Any] | None) -> float | None:
+    """The capacity units in a reply, of all tables together. A test's mock may reply with ``None``,
+    which PynamoDB accepts where it does not look at the reply."""
+    parts: t.Any = (reply or {}).get(constants.CONSUMED_CAPACITY)
 
     if parts is None:
         return None

@@ -26,7 +26,6 @@ from ..calls import retry
 from ..calls import uncertain
 from ..calls.app_policy import AppPolicy
 from ..calls.pool import Pool
-from ..config.settings import PAY_PER_REQUEST
 from ..config.settings import PROVISIONED
 from ..config.settings import RETRY
 from ..errors import OUTCOME_UNKNOWN
@@ -250,7 +249,7 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         global_secondary_indexes: t.Any | None = None,
         local_secondary_indexes: t.Any | None = None,
         stream_specification: Kwargs | None = None,
-        billing_mode: str = PAY_PER_REQUEST,
+        billing_mode: str = PROVISIONED,
         tags: dict[str, str] | None = None,
     ) -> Kwargs:
         """Send CreateTable. An index that declares no capacity gets that of the table.

@@ -24,6 +24,7 @@ from ..concurrency.generators import Waits
 from ..errors import UnprocessedItems
 from ..errors import UnprocessedKeys
 from . import late_binding
+from .keys import serialized_keys
 
 M = t.TypeVar("M", bound=pynamodb.models.Model)
 T = t.TypeVar("T")
@@ -92,12 +93,12 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
 
         while writes:
             sent, unprocessed = self._send_some(writes)
-            writes = self._left(writes)
+            writes = self._left([*writes, *self._unknown(writes, unprocessed)])
 
             if not writes:
                 return
 
-            rounds = rounds + 1 if sent == len(unprocessed) else 0
+            rounds = rounds + 1 if sent <= len(unprocessed) else 0
 
             if rounds == ROUNDS_WITHOUT_PROGRESS:
                 self._give_up(writes, unprocessed)
@@ -122,8 +123,7 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
         # The worker of a cancelled task goes on. What it is sending must arrive before anything
         # newer on the same key, and what it has written need not be sent again.
         with self._sending:
-            latest = {self._key(write.request): write.request for write in self._left(writes)}
-            requests = list(latest.values())[: self.max_operations]
+            requests = self._latest(writes)[: self.max_operations]
 
             if not requests:
                 return 0, []
@@ -137,6 +137,28 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
                     self._forget(write)
 
             return len(requests), unprocessed
+
+    def _latest(self, writes: list[_Write]) -> list[Raw]:
+        """What is to be sent of the writes that are left: of each key the last one, at its place,
+        for what it refers to may be before it."""
+        latest: dict[cabc.Hashable, Raw] = {}
+
+        for write in self._left(writes):
+            key = self._key(write.request)
+            latest.pop(key, None)
+            latest[key] = write.request
+
+        return list(latest.values())
+
+    def _unknown(self, writes: list[_Write], unprocessed: list[Raw]) -> list[_Write]:
+        """What a server, or a test's mock, says is unprocessed although it is none of the writes.
+
+        It becomes one of them, as in PynamoDB: nothing that is said to be unwritten is dropped.
+        """
+        known = {self._key(write.request) for write in writes}
+        unknown = [each for each in unprocessed if self._key(each) not in known]
+        self.failed_operations.extend(unknown)
+        return [_Write(each, each) for each in unknown]
 
     def _forget(self, write: _Write) -> None:
         # In place, since another thread may append meanwhile.
@@ -186,8 +208,8 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
                 if constants.DELETE_REQUEST in request
             ],
         )
-        unprocessed = t.cast("dict[str, list[Raw]]", reply.get(constants.UNPROCESSED_ITEMS) or {})
-        return unprocessed.get(self.connection.table_name, [])
+        unprocessed: list[Raw] | None = _of_only_table(reply.get(constants.UNPROCESSED_ITEMS))
+        return unprocessed or []
 
 
 def _key_types(kind: type[pynamodb.models.Model]) -> dict[str, str]:
@@ -260,14 +282,13 @@ class BatchGet(t.Generic[T]):
             consistent_read=self.consistent_read,
             attributes_to_get=self.attributes_to_get,
         )
-        table_name = self.connection.table_name
-        items: list[Raw] = [*(reply.get(constants.RESPONSES) or {}).get(table_name, ())]
-        unprocessed: dict[str, Raw] = reply.get(constants.UNPROCESSED_KEYS) or {}
+        items: list[Raw] = [*(_of_only_table(reply.get(constants.RESPONSES)) or ())]
+        unprocessed: Raw = _of_only_table(reply.get(constants.UNPROCESSED_KEYS)) or {}
         # Usually the last reference: each item can then be freed as soon as it is decoded.
         del reply
         return (
             decode_lock.decode_each(self.decode, items),
-            unprocessed.get(table_name, {}).get(constants.KEYS, []),
+            unprocessed.get(constants.KEYS, []),
         )
 
 
@@ -280,45 +301,19 @@ def begin_get(
     """A batch of a model, of which nothing has been got.
 
     :param model: The model.
-    :param items: Hash keys, or pairs of hash and range key. Duplicates count once.
+    :param items: Hash keys, or pairs of hash and range key, or dictionaries of what makes a key, by
+        the names of the model's attributes. Duplicates count once.
     :param consistent_read: Whether to read consistently.
     :param attributes_to_get: The attributes to read; ``None`` for all.
     :raises ValueError: if a key is not of that form.
     """
     return BatchGet(
         connection=late_binding.connection(model),
-        keys=tuple(_serialized_key(model, item) for item in dict.fromkeys(items)),
+        keys=serialized_keys(model, items),
         decode=model.from_raw_data,
         consistent_read=consistent_read,
         attributes_to_get=attributes_to_get,
     )
-
-
-def _serialized_key(kind: type[pynamodb.models.Model], item: t.Any) -> Raw:
-    """The key of an item, as DynamoDB expects it.
-
-    :param item: A hash key, or a pair of hash and range key if the model has one.
-    :raises ValueError: if it is neither.
-    """
-    model = t.cast(t.Any, kind)
-    hash_attribute, range_attribute = model._hash_key_attribute(), model._range_key_attribute()
-
-    if range_attribute is None:
-        return {hash_attribute.attr_name: model._serialize_keys(item)[0]}
-
-    pair: tuple[t.Any, ...] = tuple(item) if _is_iterable_key(item) else ()
-
-    if len(pair) != 2:
-        raise ValueError(
-            f"Invalid key {item!r} of {kind.__name__}: it must be a pair, hash key and range key."
-        )
-
-    names = hash_attribute.attr_name, range_attribute.attr_name
-    return dict(zip(names, model._serialize_keys(*pair), strict=True))
-
-
-def _is_iterable_key(item: t.Any) -> bool:
-    return isinstance(item, cabc.Iterable) and not isinstance(item, (str, bytes))
 
 
 def get(batch: BatchGet[T]) -> cabc.Iterator[T]:
@@ -331,6 +326,11 @@ def get(batch: BatchGet[T]) -> cabc.Iterator[T]:
     while batch.keys:
         items, batch = generators.run(batch.next_page())
         yield from items
+
+
+def _of_only_table(tables: dict[str, t.Any] | None) -> t.Any:
+    """What the reply to a batch says of its table, which it may name by its name or its ARN."""
+    return next(iter((tables or {}).values()), None)
 
 
 def _back_off(connection: TableConnection, rounds: int) -> float:

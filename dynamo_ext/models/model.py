@@ -16,7 +16,9 @@ from . import batch
 from . import deserializer
 from . import late_binding
 from . import tables
+from .keys import ChecksKeys
 from .late_binding import DECLARED_META
+from .queries import ChecksQueries
 
 _COMPLETE = "_dynamo_ext_complete"
 _TTL_IS_ON = "TimeToLive is already enabled"
@@ -88,7 +90,7 @@ class _MetaOfItem:
             return type(self).Meta
 
 
-class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
+class Model(_MetaOfItem, ChecksKeys, ChecksQueries, pynamodb.models.Model, metaclass=ModelType):
     """The base of models: PynamoDB's, bound late to the current app.
 
     Everything else is as in :class:`pynamodb.models.Model`.
@@ -167,7 +169,8 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
         Other than in PynamoDB, keys that DynamoDB leaves unprocessed are sent again after a wait
         that grows, and an invalid key is an error of this call.
 
-        :param items: Hash keys, or pairs of hash and range key. Duplicates count once.
+        :param items: Hash keys, or pairs of hash and range key, or dictionaries of what makes a
+            key, by the names of the model's attributes. Duplicates count once.
         :param consistent_read: Whether to read consistently.
         :param attributes_to_get: The names of the attributes to read; ``None`` for all.
         :return: The items, in any order. To iterate raises :exc:`~dynamo_ext.UnprocessedKeys` if

@@ -60,7 +60,7 @@ def create(
     :raises pynamodb.exceptions.TableError: if the server refuses.
     """
     first = models[0]
-    created = _status(first) is None
+    created = not first.exists()
 
     if created:
         yield 0
@@ -77,6 +77,9 @@ def create(
             if status == constants.ACTIVE:
                 break
 
+            if not status and status is not None:
+                raise pynamodb.exceptions.TableError("No TableStatus returned for table")
+
             not_found = not_found + 1 if status is None else 0
 
             if not_found == _MAX_NOT_FOUND:
@@ -92,14 +95,15 @@ def create(
 
 
 def _status(model: AnyModel) -> str | None:
-    """A table's status, or ``None`` if DescribeTable does not find the table.
+    """A table's status, or ``None`` if DescribeTable does not find the table, or empty if the reply
+    has none.
 
     DescribeTable is eventually consistent: it may not find a new table at once, see
     https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DescribeTable.html.
     """
     try:
-        description = t.cast(t.Any, late_binding.connection(model)).describe_table()
-        return t.cast(str, description[constants.TABLE_STATUS])
+        description: dict[str, t.Any] = _connection(model).describe_table() or {}
+        return t.cast(str, description.get(constants.TABLE_STATUS, ""))
     except pynamodb.exceptions.TableDoesNotExist:
         return None
 
@@ -112,16 +116,21 @@ def delete(model: AnyModel, *, wait: bool = False) -> Waits[t.Any]:
     :return: DynamoDB's reply.
     :raises pynamodb.exceptions.TableError: if the server refuses.
     """
-    result = t.cast("dict[str, t.Any]", late_binding.connection(model).delete_table())
+    result = _connection(model).delete_table()
 
     if wait:
         for seconds in _waits():
             yield seconds
 
-            if _status(model) is None:
+            if not model.exists():
                 break
 
     return result
+
+
+def _connection(model: AnyModel) -> t.Any:
+    """The model's own connection, which an app or a test may have replaced."""
+    return t.cast(t.Any, model)._get_connection()
 
 
 def _waits() -> cabc.Iterator[float]:
@@ -135,7 +144,7 @@ def _waits() -> cabc.Iterator[float]:
 
 def _create_missing(model: AnyModel, request: dict[str, t.Any]) -> bool:
     try:
-        late_binding.connection(model).create_table(**request)
+        _connection(model).create_table(**request)
     except pynamodb.exceptions.TableError as error:
         if error.cause_response_code == _IN_USE:
             return False

@@ -248,7 +248,8 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         What DynamoDB leaves unprocessed is asked for again after a wait that grows; the wait is on
         the event loop, without a slot.
 
-        :param items: Hash keys, or pairs of hash and range key. Duplicates count once.
+        :param items: Hash keys, or pairs of hash and range key, or dictionaries of what makes a
+            key, by the names of the model's attributes. Duplicates count once.
         :param consistent_read: Whether to read consistently.
         :param attributes_to_get: The names of the attributes to read; ``None`` for all.
         :return: The items, in any order. To iterate raises :exc:`~dynamo_ext.UnprocessedKeys` if
