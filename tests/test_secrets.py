@@ -598,4 +598,5 @@ def test_no_refusal_shows_a_secret_wherever_it_is(config: dict[str, t.Any]) -> N
     declared = {key.removeprefix("DYNAMODB_").lower(): value for key, value in config.items()}
     declared_meta = type("Meta", (), {"table_name": "book", **declared})
     check_refusal_shows_no_secret(lambda: Settings.from_mapping(config))
-    check_refusal_shows_no_secret(lambda: meta.resolve("Book", declared_meta, Settings()))
+    of_app = meta.AppValues(Settings())
+    check_refusal_shows_no_secret(lambda: meta.resolve("Book", declared_meta, of_app))
