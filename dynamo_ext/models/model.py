@@ -120,6 +120,21 @@ def _gets_or_404(declared: F, /) -> F:
     return t.cast(F, get_or_404)
 
 
+if t.TYPE_CHECKING:
+    _ClassMethod = classmethod[t.Any, t.Any, t.Any]
+else:
+    _ClassMethod = classmethod
+
+
+class _FromRawData(_ClassMethod):
+    """A class method that heeds patches. Those are looked for where it is looked up, which is once
+    for all items of a result."""
+
+    def __get__(self, item: t.Any, owner: t.Any = None) -> t.Any:
+        deserializer.refresh(item.__class__ if owner is None else owner)
+        return super().__get__(item, owner)
+
+
 def _options_of_first(model: type[pynamodb.models.Model]) -> dict[str, t.Any]:
     """How to scan for the first item: with small pages, unless a scan is the app's own or has to
     pass items of other models."""
@@ -194,6 +209,9 @@ class Model(_MetaOfItem, pynamodb.models.Model, metaclass=ModelType):
 
         instance: t.Self = deserializer.of(cls).read(data)
         return instance
+
+    if not t.TYPE_CHECKING:
+        from_raw_data = _FromRawData(from_raw_data.__func__)
 
     @classmethod
     def batch_get(

@@ -161,8 +161,7 @@ def batch_write(connection: Connection, batch: t.Any) -> BatchWrite[t.Any]:
     :param connection: A connection on the engine to use.
     :param batch: What ``batch_write`` has returned, the project's or an override.
     """
-    kind: object = type(batch)
-    is_ours = kind is dynamo_ext.models.batch.BatchWrite
+    is_ours = batch.__class__ is dynamo_ext.models.batch.BatchWrite
     return BatchWrite(batch) if is_ours else OtherBatchWrite(connection, batch)
 
 
