@@ -333,27 +333,29 @@ class MetaOfUser(type):
         raise ZeroDivisionError
 
 
-class Fails(Model):
-    class Meta:
-        table_name = "fails"
-        aws_access_key_id = "AKIDOFTHEMODEL"
-        aws_secret_access_key = SECRET
-        aws_session_token = TOKEN
-        extra_headers: t.ClassVar[dict[str, str]] = {"X-Proxy": HEADER}
+class MetaWithSecrets:
+    table_name = "fails"
+    aws_access_key_id = "AKIDOFTHEMODEL"
+    aws_secret_access_key = SECRET
+    aws_session_token = TOKEN
+    extra_headers: t.ClassVar[dict[str, str]] = {"X-Proxy": HEADER}
 
+
+class Fails(Model):
+    Meta = MetaWithSecrets
     id = UnicodeAttribute(hash_key=True)
     text = OfUser(null=True)
 
 
 class FailsInMeta(Model):
-    class Meta(Fails.Meta, metaclass=MetaOfUser):
+    class Meta(MetaWithSecrets, metaclass=MetaOfUser):
         pass
 
     id = UnicodeAttribute(hash_key=True)
 
 
 class FailsInSchema(Model):
-    class Meta(Fails.Meta):
+    class Meta(MetaWithSecrets):
         pass
 
     id = UnicodeAttribute(hash_key=True)

@@ -43,7 +43,9 @@ class AppValues:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._values = {name: _own_object(getattr(settings, name)) for name in _IN_META}
+        self._values: dict[str, t.Any] = {
+            name: _own_object(getattr(settings, name)) for name in _IN_META
+        }
         self._declared_names: dict[str, str] = {}
 
     def values(self) -> dict[str, t.Any]:
@@ -109,7 +111,7 @@ class View:
     __slots__ = ("_given", "_of_app", "_values", "declared")
 
     def __init__(self, declared: t.Any, resolved: Resolved, of_app: AppValues | None) -> None:
-        self.declared = declared
+        self.declared: t.Any = declared
         self._values = resolved.values
         self._given = resolved.given
         self._of_app = of_app

@@ -36,7 +36,7 @@ class ModelType(pynamodb.models.MetaModel):
         model: ModelType = create(
             cls, name, bases, late_binding.incomplete(namespace), discriminator
         )
-        model._find_meta()
+        _find_meta(t.cast(t.Any, model))
         return model
 
     def __init__(
@@ -63,7 +63,7 @@ class ModelType(pynamodb.models.MetaModel):
 
         if name == "Meta":
             super().__delattr__(late_binding.DECLARED_META)
-            cls._find_meta()
+            _find_meta(t.cast(t.Any, cls))
 
     def mro(cls) -> list[type]:
         """The order in which base classes are searched: what a stock model overrides comes before
@@ -76,17 +76,16 @@ class ModelType(pynamodb.models.MetaModel):
         position = others.index(stock)
         return [*others[:position], *ours, *others[position:]]
 
-    def _find_meta(cls) -> None:
-        """See to it that a ``Meta`` that a stock model or a mixin declares is found."""
-        model = t.cast(t.Any, cls)
-
-        if late_binding.DECLARED_META not in vars(cls) and late_binding.inherits_from_elsewhere(
-            model
-        ):
-            cls.Meta = late_binding.MetaOfModel()
-
     if t.TYPE_CHECKING:
         Meta: t.Any
+
+
+def _find_meta(model: t.Any) -> None:
+    """See to it that a ``Meta`` that a stock model or a mixin declares is found."""
+    declares = late_binding.DECLARED_META in vars(model)
+
+    if not declares and late_binding.inherits_from_elsewhere(model):
+        model.Meta = late_binding.MetaOfModel()
 
 
 def _is_of_project(kind: type) -> bool:

@@ -110,8 +110,8 @@ class Pages(t.Generic[T]):
         # PynamoDB's would sleep in a worker.
         of_pynamodb._rate_limiter = None
         self.pages: SyncPageIterator[t.Any] = pages
-        self.limit = limit
-        self.total_count = 0
+        self.limit: int | None = limit
+        self.total_count: int = 0
         self._connection = connection
         self._model = model
         self._decode = decode
