@@ -310,7 +310,7 @@ def test_what_is_written_is_a_declaration(apps: Apps) -> None:
 
     with apps.one.app_context():
         todo.Meta.table_name = "one"
-        todo.Meta.region = "".join(["eu-", "west-1"])
+        todo.Meta.region = ONE["DYNAMODB_REGION"]
         todo.Meta.billing_mode = "PAY_PER_REQUEST"
         # As the app says, but said by the user.
         assert todo.Meta.region == ONE["DYNAMODB_REGION"]
@@ -535,6 +535,15 @@ def test_a_meta_can_be_deleted() -> None:
 
     with pytest.raises(AttributeError):
         del todo.Meta
+
+
+def test_a_meta_that_hides_that_of_a_stock_model_can_be_deleted(apps: Apps) -> None:
+    child = create("Child", (Model, stock_model()), {})
+    child.Meta = type("Meta", (), {"table_name": "child"})
+    del child.Meta
+
+    with apps.one.app_context():
+        assert child.Meta.table_name == child("x").Meta.table_name == "one-of-stock"
 
 
 # Bases that are no models of this project.

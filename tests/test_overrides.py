@@ -444,6 +444,7 @@ async def test_the_twin_of_an_index_calls_the_override_of_its_model() -> None:
         assert await outcome(twin, getattr(model.by_id, twin)("x")) == result
         assert getattr(model.by_id, name)("x") is result
         # PynamoDB's index passes on what it takes: the model gets the same from both.
+        assert recorder.threads[0] != recorder.threads[1] == threading.get_ident()
         awaited, direct = recorder.arrived
         assert awaited == direct
         assert awaited[1]["index_name"] == "by_id"

@@ -206,6 +206,7 @@ class _Hooks:
         self._owners: dict[type, set[str]] = {}
         self._classes: dict[type, cabc.Mapping[str, t.Any]] = {}
         self._attributes: list[cabc.Mapping[str, t.Any]] = []
+        self._namespaces: list[cabc.Mapping[str, t.Any]] = []
         self._readers: list[tuple[cabc.Callable[[t.Any], t.Any], t.Any]] = []
         self._then = self._now()
 
@@ -229,6 +230,7 @@ class _Hooks:
         self._readers = [
             (operator.itemgetter(*hooks), vars(owner)) for owner, hooks in self._owners.items()
         ]
+        self._namespaces = [*self._classes.values(), *self._attributes]
         self._then = self._now()
 
     def are_unchanged(self) -> bool:
@@ -251,14 +253,13 @@ class _Hooks:
                     self._owners.setdefault(base, set()).add(hook)
                     break
 
-    def _now(self) -> tuple[list[t.Any], ...]:
-        return (
-            # A hook that hides an inherited one is one name more.
-            [*map(len, self._classes.values())],
-            [*map(len, self._attributes)],
-            [read(names) for read, names in self._readers],
-            [*map(_default, self._attributes)],
-        )
+    def _now(self) -> list[t.Any]:
+        # A hook that hides an inherited one is one name more.
+        return [
+            *map(len, self._namespaces),
+            *map(_default, self._attributes),
+            *[read(names) for read, names in self._readers],
+        ]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import functools
+import types
 import typing as t
 
 import pynamodb.exceptions
@@ -130,8 +131,9 @@ class _FromRawData(_ClassMethod):
     for all items of a result."""
 
     def __get__(self, item: t.Any, owner: t.Any = None) -> t.Any:
-        deserializer.refresh(item.__class__ if owner is None else owner)
-        return super().__get__(item, owner)
+        owner = item.__class__ if owner is None else owner
+        deserializer.refresh(owner)
+        return types.MethodType(self.__func__, owner)
 
 
 def _options_of_first(model: type[pynamodb.models.Model]) -> dict[str, t.Any]:
