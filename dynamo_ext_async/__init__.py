@@ -32,6 +32,7 @@ from .models.batch import BatchGetIterator
 from .models.batch import BatchWrite
 from .models.index import GlobalSecondaryIndex
 from .models.index import LocalSecondaryIndex
+from .models.iteration import PageIterator
 from .models.iteration import ResultIterator
 from .models.model import Model
 from .models.parallel_scan import ParallelScan
@@ -52,6 +53,7 @@ __all__ = [
     "GlobalSecondaryIndex",
     "LocalSecondaryIndex",
     "Model",
+    "PageIterator",
     "ParallelScan",
     "Pool",
     "PoolStats",

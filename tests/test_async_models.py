@@ -597,7 +597,6 @@ async def test_a_twin_passes_on_what_the_caller_gave(stub_app: Quart, stub: Stub
         await Narrow.aget("x", consistent_read=True)
         await item.arefresh()
         assert [item.id async for item in Narrow.ascan(limit=1)] == ["a"]
-        # The rate is kept on the loop, not by PynamoDB.
         assert [item.id async for item in Narrow.ascan(condition, rate_limit=5)] == ["a"]
         positional = Narrow.ascan(None, None, None, None, None, None, None, None, 5, ["id"])
         assert [item.id async for item in positional] == ["a"]
@@ -607,6 +606,6 @@ async def test_a_twin_passes_on_what_the_caller_gave(stub_app: Quart, stub: Stub
         ("x", {"consistent_read": True}),
         "refresh",
         ((), {"limit": 1}),
-        ((condition,), {"rate_limit": None}),
-        ((*[None] * 9, ["id"]), {}),
+        ((condition,), {"rate_limit": 5}),
+        ((*[None] * 8, 5, ["id"]), {}),
     ]

@@ -100,6 +100,10 @@ def _page_iterator() -> pynamodb.pagination.PageIterator[t.Any]:
     return pynamodb.pagination.PageIterator(lambda: None, (), {})
 
 
+def _result_iterator() -> pynamodb.pagination.ResultIterator[t.Any]:
+    return pynamodb.pagination.ResultIterator(lambda: None, (), {}, map_fn=repr, limit=1)
+
+
 USES = [
     Use(
         "_make_api_call",
@@ -207,10 +211,17 @@ USES = [
     ),
     Use(
         "_model",
-        ("dynamo_ext_async.models.index", "dynamo_ext_async.models.twins"),
+        ("dynamo_ext_async.models.twins",),
         lambda: t.cast(t.Any, _Model.by_id)._model,
     ),
-    Use("_kwargs", ("dynamo_ext_async.models.model",), lambda: _page_iterator()._kwargs),
+    Use("_kwargs", ("dynamo_ext_async.models.twins",), lambda: _page_iterator()._kwargs),
+    Use(
+        "_rate_limiter",
+        ("dynamo_ext_async.models.iteration",),
+        lambda: [_page_iterator()._rate_limiter],
+    ),
+    Use("_limit", ("dynamo_ext_async.models.iteration",), lambda: _result_iterator()._limit),
+    Use("_map_fn", ("dynamo_ext_async.models.iteration",), lambda: _result_iterator()._map_fn),
     Use("_ModelFuture", ("dynamo_ext.models.transaction",), lambda: pynamodb.models._ModelFuture),
     Use(
         "_commit",

@@ -333,27 +333,29 @@ class MetaOfUser(type):
         raise ZeroDivisionError
 
 
-class Fails(Model):
-    class Meta:
-        table_name = "fails"
-        aws_access_key_id = "AKIDOFTHEMODEL"
-        aws_secret_access_key = SECRET
-        aws_session_token = TOKEN
-        extra_headers: t.ClassVar[dict[str, str]] = {"X-Proxy": HEADER}
+class MetaWithSecrets:
+    table_name = "fails"
+    aws_access_key_id = "AKIDOFTHEMODEL"
+    aws_secret_access_key = SECRET
+    aws_session_token = TOKEN
+    extra_headers: t.ClassVar[dict[str, str]] = {"X-Proxy": HEADER}
 
+
+class Fails(Model):
+    Meta = MetaWithSecrets
     id = UnicodeAttribute(hash_key=True)
     text = OfUser(null=True)
 
 
 class FailsInMeta(Model):
-    class Meta(Fails.Meta, metaclass=MetaOfUser):
+    class Meta(MetaWithSecrets, metaclass=MetaOfUser):
         pass
 
     id = UnicodeAttribute(hash_key=True)
 
 
 class FailsInSchema(Model):
-    class Meta(Fails.Meta):
+    class Meta(MetaWithSecrets):
         pass
 
     id = UnicodeAttribute(hash_key=True)
@@ -598,4 +600,5 @@ def test_no_refusal_shows_a_secret_wherever_it_is(config: dict[str, t.Any]) -> N
     declared = {key.removeprefix("DYNAMODB_").lower(): value for key, value in config.items()}
     declared_meta = type("Meta", (), {"table_name": "book", **declared})
     check_refusal_shows_no_secret(lambda: Settings.from_mapping(config))
-    check_refusal_shows_no_secret(lambda: meta.resolve("Book", declared_meta, Settings()))
+    of_app = meta.AppValues(Settings())
+    check_refusal_shows_no_secret(lambda: meta.resolve("Book", declared_meta, of_app))

@@ -53,7 +53,9 @@ class Binding:
     snapshot: meta.Snapshot
     """What the model declared when this was created."""
 
-    meta: meta.Meta
+    meta: t.Any
+    """What stands for the model's ``Meta``."""
+
     connection: TableConnection
 
 
@@ -69,6 +71,7 @@ class AppState:
         self.settings = settings
         self.policy: AppPolicy = AppPolicy(weakref.ref(app), settings)
         self._engines = engines
+        self._values = meta.AppValues(settings)
         self._used: frozenset[weakref.ref[Engine]] = frozenset()
         self.engine: Engine = self._use(meta.endpoint(vars(settings), settings))
         self._bindings: weakref.WeakKeyDictionary[type[pynamodb.models.Model], Binding] = (
@@ -111,10 +114,11 @@ class AppState:
 
     def _resolve(
         self, model: type[pynamodb.models.Model], declared: t.Any
-    ) -> tuple[meta.Meta, Endpoint]:
+    ) -> tuple[t.Any, Endpoint]:
         # The values hold credentials: no variable may have them while code of the app runs.
-        values = meta.resolve(model.__name__, declared, self.settings)
-        return meta.Meta(declared, values), meta.endpoint(values, self.settings)
+        resolved = meta.resolve(model.__name__, declared, self._values)
+        shown = meta.show(declared, resolved, self._values)
+        return shown, meta.endpoint(resolved.values, self.settings)
 
     def _use(self, endpoint: Endpoint) -> Engine:
         engine = self._engines.get(endpoint)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import copy
 import types
 import typing as t
+
+import pynamodb.settings
 
 from ..client.endpoint import Endpoint
 from ..config.settings import PAY_PER_REQUEST
@@ -19,49 +22,302 @@ from ..printable import escaped
 _LONGEST_TABLE_NAME = 255
 _ARN = "arn:"
 _IN_META = tuple(name for name, setting in SETTINGS.items() if setting.meta)
-_NO_VALUES: cabc.Mapping[str, t.Any] = types.MappingProxyType({})
+# PynamoDB's metaclass sets all of them that a Meta lacks.
+_PUT_IN_BY_PYNAMODB = (
+    *("region", "host", "connect_timeout_seconds", "read_timeout_seconds", "max_retry_attempts"),
+    *("max_pool_connections", "extra_headers"),
+    *("aws_access_key_id", "aws_secret_access_key", "aws_session_token"),
+)
+_VIEW = "_dynamo_ext_view"
+_MOST_TABLE_NAMES = 1_000
+# Not the constants themselves: which mode was derived, and so is declared nowhere, can be told.
+_DERIVED_MODES = {mode: mode[:1] + mode[1:] for mode in (PAY_PER_REQUEST, PROVISIONED)}
 
 
-class Meta:
-    """A model's ``Meta``, as one app sees it.
+class AppValues:
+    """The values that an app's settings give to every ``Meta``, and the table names made of them.
 
-    A value that comes from the app's settings is read-only here: assigning one declares it on the
-    model, for every app. A class may inherit from this object, and then inherits only what the
-    model declares.
+    The values are objects of their own, as far as Python has that: one that was read from a
+    ``Meta`` and is written back can be told from an equal one that the user has written.
 
-    :param declared: The ``Meta`` that the model declares.
-    :param values: The values in the app, declared or not. Outside an app: none.
+    :param settings: The app's settings.
     """
 
-    __slots__ = ("_declared", "_values")
+    def __init__(self, settings: Settings) -> None:
+        self._values: dict[str, t.Any] = {
+            name: _own_object(getattr(settings, name)) for name in _IN_META
+        }
+        self._declared_names: dict[str, str] = {}
 
-    _declared: t.Any
-    _values: cabc.Mapping[str, t.Any]
+    def values(self) -> dict[str, t.Any]:
+        """The value of each setting that a ``Meta`` may declare. They include credentials."""
+        return self._values.copy()
 
-    def __init__(self, declared: t.Any, values: cabc.Mapping[str, t.Any] = _NO_VALUES) -> None:
-        object.__setattr__(self, "_declared", declared)
-        object.__setattr__(self, "_values", values)
+    def gave(self, name: str, value: t.Any) -> bool:
+        """Whether a value was read from a ``Meta`` that does not declare it.
 
-    def __getattr__(self, name: str) -> t.Any:
+        :param name: The setting.
+        :param value: The value.
+        """
+        return value is not None and (
+            value is self._values.get(name)
+            or (name == "billing_mode" and any(value is mode for mode in _DERIVED_MODES.values()))
+        )
+
+    def note_name(self, full_name: str, declared_name: str) -> None:
+        """Note the table name that a ``Meta`` shows.
+
+        :param full_name: The name with the prefix.
+        :param declared_name: The name that the model declares.
+        """
+        self._declared_names[full_name] = declared_name
+
+        if len(self._declared_names) > _MOST_TABLE_NAMES:
+            del self._declared_names[next(iter(self._declared_names))]
+
+    def declared_name(self, name: str, prefix: str, shown: str) -> str:
+        """The name to declare where a table name is written.
+
+        :param name: The name that is written.
+        :param prefix: The prefix that the model has.
+        :param shown: The name with the prefix that the ``Meta`` shows.
+        """
+        declared = self._declared_names.get(name)
+        was_shown = declared is not None and prefix + declared == name
+        return name.removeprefix(prefix) if was_shown or name.startswith(shown) else name
+
+
+class Resolved(t.NamedTuple):
+    """The values of one model in one app. They include credentials."""
+
+    values: dict[str, t.Any]
+    """Each setting that a ``Meta`` may declare, and the full table name."""
+
+    given: dict[str, t.Any]
+    """What the model declares of them, as it declares it; ``None`` for nothing."""
+
+    # Tools that report errors show the variables of each frame of the traceback.
+    def __repr__(self) -> str:
+        return "<Resolved>"
+
+
+class View:
+    """What a ``Meta`` shows, and where that which is written to it goes.
+
+    :param declared: The ``Meta`` that the model declares.
+    :param resolved: The values in the app. Outside an app: none.
+    :param of_app: What the app's settings give. Outside an app: ``None``.
+    """
+
+    __slots__ = ("_given", "_of_app", "_values", "declared")
+
+    def __init__(self, declared: t.Any, resolved: Resolved, of_app: AppValues | None) -> None:
+        self.declared: t.Any = declared
+        self._values = resolved.values
+        self._given = resolved.given
+        self._of_app = of_app
+
+    def read(self, name: str) -> t.Any:
+        """The value of a name: in the app, else the declared one."""
         try:
             return self._values[name]
         except KeyError:
-            return getattr(self._declared, name)
+            return getattr(self.declared, name)
+
+    def write(self, name: str, value: t.Any) -> None:
+        """Declare a value. One that was read from here, or from what shows the same model in the
+        same app, changes nothing."""
+        if self._of_app is None or name not in self._values:
+            setattr(self.declared, name, value)
+        elif name == "table_name" and isinstance(value, str):
+            prefix, shown = self._values["table_name_prefix"], self._values[name]
+            self._declare(name, self._of_app.declared_name(value, prefix, shown))
+        elif value is self._values[name] and self._given[name] is not None:
+            self._declare(name, self._given[name])
+        elif self._of_app.gave(name, value) and self._can_undeclare(name):
+            self._undeclare(name)
+        else:
+            setattr(self.declared, name, value)
+
+    def delete(self, name: str) -> None:
+        """Delete what is declared."""
+        delattr(self.declared, name)
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted({*dir(self.declared), *self._values})
+
+    def namespace(self) -> cabc.Mapping[str, t.Any]:
+        """What PynamoDB's ``Meta`` has in its own namespace: what is declared there, and what is
+        declared nowhere. Inherited declarations are not part of it."""
+        own = dict(_namespaces(self.declared)[0])
+        shown = {
+            name: value
+            for name, value in self._values.items()
+            if name in own or getattr(self.declared, name, None) is None
+        }
+        return types.MappingProxyType({**own, **shown})
+
+    def _declare(self, name: str, value: t.Any) -> None:
+        if getattr(self.declared, name, None) != value:
+            setattr(self.declared, name, value)
+
+    def _can_undeclare(self, name: str) -> bool:
+        """Whether the app's value holds once the model itself declares none."""
+        _, *inherited = _namespaces(self.declared)
+        return all(layer.get(name) is None for layer in inherited)
+
+    def _undeclare(self, name: str) -> None:
+        if name in _namespaces(self.declared)[0]:
+            delattr(self.declared, name)
+
+
+class Meta(type):
+    """The class of the classes that stand for a model's ``Meta``.
+
+    A value that comes from the app's settings is read-only: to assign one declares it on the model,
+    for every app. A class that inherits from such a class inherits only what the model declares.
+    """
+
+    if not t.TYPE_CHECKING:
+        # ``class Meta(Model.Meta):`` and ``type("Meta", (Model.Meta,), {})``.
+        def __new__(cls, name, bases, namespace, **options):
+            bases = tuple(map(declared_by, bases))
+            return types.new_class(name, bases, options, lambda empty: empty.update(namespace))
+
+        @property
+        def __dict__(cls):
+            return _view(cls).namespace()
+
+    def __getattr__(cls, name: str) -> t.Any:
+        return _view(cls).read(name)
+
+    def __setattr__(cls, name: str, value: t.Any) -> None:
+        _view(cls).write(name, value)
+
+    def __delattr__(cls, name: str) -> None:
+        _view(cls).delete(name)
+
+    def __dir__(cls) -> list[str]:
+        return _view(cls).names()
+
+    def __call__(cls, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        return _view(cls).declared(*args, **kwargs)
+
+    def __instancecheck__(cls, instance: t.Any) -> bool:
+        return isinstance(instance, _view(cls).declared)
+
+    def __subclasscheck__(cls, subclass: type) -> bool:
+        return issubclass(declared_by(subclass), _view(cls).declared)
+
+    def __repr__(cls) -> str:
+        return _described(_view(cls))
+
+
+class MetaObject:
+    """Stands for a model's ``Meta`` that is no class.
+
+    :param view: What it shows.
+    """
+
+    __slots__ = (_VIEW,)
+
+    def __init__(self, view: View) -> None:
+        object.__setattr__(self, _VIEW, view)
+
+    if not t.TYPE_CHECKING:
+
+        @property
+        def __dict__(self):
+            return _view(self).namespace()
+
+    def __getattr__(self, name: str) -> t.Any:
+        return _view(self).read(name)
 
     def __setattr__(self, name: str, value: t.Any) -> None:
-        setattr(self._declared, name, value)
+        _view(self).write(name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(self._declared, name)
+        _view(self).delete(name)
 
     def __dir__(self) -> list[str]:
-        return sorted({*dir(self._declared), *self._values})
+        return _view(self).names()
 
-    def __mro_entries__(self, bases: tuple[t.Any, ...]) -> tuple[t.Any, ...]:
-        return (self._declared,)
+    def __copy__(self) -> t.Any:
+        return copy.copy(_view(self).declared)
+
+    def __deepcopy__(self, memo: dict[int, t.Any]) -> t.Any:
+        return copy.deepcopy(_view(self).declared, memo)
+
+    def __reduce_ex__(self, protocol: t.SupportsIndex) -> t.Any:
+        # A declared Meta is pickled, as in PynamoDB: what an app adds belongs to that app.
+        return copy.copy, (_view(self).declared,)
 
     def __repr__(self) -> str:
-        return f"<Meta of table {getattr(self, 'table_name', None)!r}>"
+        return _described(_view(self))
+
+
+_NOTHING = Resolved({}, {})
+
+
+def show(
+    declared: t.Any,
+    resolved: Resolved = _NOTHING,
+    of_app: AppValues | None = None,
+) -> t.Any:
+    """What stands for a model's ``Meta``: a class, if the declared one is a class.
+
+    :param declared: The ``Meta`` that the model declares.
+    :param resolved: The values in the app. Outside an app: none.
+    :param of_app: What the app's settings give. Outside an app: ``None``.
+    """
+    view = View(declared, resolved, of_app)
+
+    if not isinstance(declared, type):
+        return MetaObject(view)
+
+    namespace = {
+        "__module__": declared.__module__,
+        "__qualname__": declared.__qualname__,
+        "__doc__": declared.__doc__,
+        _VIEW: view,
+    }
+    # Not of the declared class, whose __init_subclass__ and metaclass are the user's.
+    return type.__new__(Meta, declared.__name__, (), namespace)
+
+
+def declared_by(shown: t.Any) -> t.Any:
+    """What a model declares, given that or what stands for it.
+
+    :param shown: Either of them.
+    """
+    return _view(shown).declared if isinstance(shown, (Meta, MetaObject)) else shown
+
+
+def _view(shown: Meta | MetaObject) -> View:
+    get = type.__getattribute__ if isinstance(shown, type) else object.__getattribute__
+    view: View = t.cast(t.Any, get)(shown, _VIEW)
+    return view
+
+
+def _described(view: View) -> str:
+    try:
+        table_name = view.read("table_name")
+    except AttributeError:
+        table_name = None
+
+    return f"<Meta of table {table_name!r}>"
+
+
+def _own_object(value: t.Any) -> t.Any:
+    match value:
+        case str():
+            return value[:1] + value[1:]
+        case cabc.Mapping():
+            # Read-only, since a change would have no effect: the engine has a copy of its own.
+            return types.MappingProxyType(t.cast("dict[str, str]", value))
+        case _:
+            return value
 
 
 class Snapshot:
@@ -123,21 +379,22 @@ def _copy(namespace: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return copy
 
 
-def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t.Any]:
+def resolve(model_name: str, declared: t.Any, of_app: AppValues) -> Resolved:
     """Find the values of one model in one app: what it declares, else the app's settings.
 
-    As in PynamoDB, ``None`` means not declared. Settings that need each other (the credentials)
-    come from one place: a model that declares keys does not get the app's session token.
+    As in PynamoDB, ``None`` means not declared; nor is what PynamoDB itself has put into the
+    ``Meta`` of a stock model. Settings that need each other (the credentials) come from one place:
+    a model that declares keys does not get the app's session token.
 
     :param model_name: The model's name, for messages.
     :param declared: The ``Meta`` that the model declares.
-    :param settings: The app's settings.
-    :return: The value of each setting that a ``Meta`` may declare, and the full table name.
+    :param of_app: What the app's settings give.
+    :return: The values.
     :raises ConfigError: if a declared value is wrong, or is that of a setting of the app.
     """
 
     try:
-        return _resolve(escaped(model_name), declared, settings)
+        return _resolve(escaped(model_name), declared, of_app)
     except ConfigError as error:
         refusal = error
 
@@ -145,7 +402,7 @@ def resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t
     raise without_origin(refusal)
 
 
-def _resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, t.Any]:
+def _resolve(model_name: str, declared: t.Any, of_app: AppValues) -> Resolved:
     """As :func:`resolve`. Frames of the error's traceback hold secrets."""
 
     def origin(name: str) -> str:
@@ -160,7 +417,9 @@ def _resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, 
 
     # Apart from the checks, so that no variable holds a secret if the user's class raises an error.
     table_name = _table_name(origin("table_name"), declared)
-    given = {name: getattr(declared, name, None) for name in _IN_META}
+    given = _without_defaults_of_pynamodb(
+        declared, {name: getattr(declared, name, None) for name in _IN_META}
+    )
     own: dict[str, t.Any] = {
         name: SETTINGS[name].check(origin(name), value)
         for name, value in given.items()
@@ -172,9 +431,7 @@ def _resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, 
         own = {**dict.fromkeys(together), **own}
         check_needs(own, origin)
 
-    values = {
-        name: getattr(settings, name) for name, setting in SETTINGS.items() if setting.meta
-    } | own
+    values = of_app.values() | own
     # An ARN names one table of one account, whatever the app's other tables are called.
     prefix = "" if table_name.startswith(_ARN) else values["table_name_prefix"]
     values["table_name"] = prefix + table_name
@@ -187,16 +444,29 @@ def _resolve(model_name: str, declared: t.Any, settings: Settings) -> dict[str, 
             f" they have {len(values['table_name'])}."
         )
 
-    if values["extra_headers"] is not None:
-        # A change here would have no effect: the engine has a copy of its own.
-        values["extra_headers"] = types.MappingProxyType(values["extra_headers"])
+    if own.get("extra_headers") is not None:
+        values["extra_headers"] = _own_object(values["extra_headers"])
 
     if values["billing_mode"] is None:
-        values["billing_mode"] = billing_mode_for(
-            values["read_capacity_units"], values["write_capacity_units"]
-        )
+        derived = billing_mode_for(values["read_capacity_units"], values["write_capacity_units"])
+        values["billing_mode"] = _DERIVED_MODES[derived]
 
-    return values
+    of_app.note_name(values["table_name"], table_name)
+    return Resolved(values, {**given, "table_name": table_name})
+
+
+def _without_defaults_of_pynamodb(declared: t.Any, given: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What the user declares, without the defaults that PynamoDB puts into the ``Meta`` of a stock
+    model."""
+    if not all(hasattr(declared, name) for name in _PUT_IN_BY_PYNAMODB):
+        return given
+
+    return {
+        name: None
+        if name in _PUT_IN_BY_PYNAMODB and value == pynamodb.settings.get_settings_value(name)
+        else value
+        for name, value in given.items()
+    }
 
 
 def _table_name(origin: str, declared: t.Any) -> str:
@@ -217,7 +487,7 @@ def _key(name: str) -> str:
 def endpoint(values: cabc.Mapping[str, t.Any], settings: Settings) -> Endpoint:
     """The endpoint of one model's calls.
 
-    :param values: The result of :func:`resolve`.
+    :param values: Those that :func:`resolve` finds, or the app's own.
     :param settings: The app's settings, for what a ``Meta`` cannot declare.
     :return: The endpoint.
     """

@@ -295,8 +295,8 @@ class BatchGet(t.Generic[T]):
 def begin_get(
     model: type[M],
     items: cabc.Iterable[t.Any],
-    consistent_read: bool | None,
-    attributes_to_get: cabc.Sequence[str] | None,
+    consistent_read: bool | None = None,
+    attributes_to_get: cabc.Sequence[str] | None = None,
 ) -> BatchGet[M]:
     """A batch of a model, of which nothing has been got.
 

@@ -2,7 +2,8 @@
 
 PynamoDB looks up, for each attribute of each item, how to read it and where to store it. A plan
 holds the results of these look-ups. The instances and the errors are the same as PynamoDB's: a
-model or an attribute that overrides a hook is left to PynamoDB.
+model or an attribute that overrides a hook is left to PynamoDB. So is one whose hook is patched:
+plans hold as long as everything that they were made of is as it was.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import datetime
 import functools
 import inspect
 import json
+import operator
 import typing as t
 
+import pynamodb.models
 from pynamodb import attributes
 from pynamodb.attributes import Attribute
 from pynamodb.attributes import AttributeContainer
@@ -54,6 +57,7 @@ _HOOKS_OF_CREATION = ("__init__", "__new__", "_set_attributes")
 _HOOKS_OF_AN_ATTRIBUTE = ("__set__", "_is_map_attribute_class_object", "_normalize", "get_value")
 _HOOKS_OF_AN_ELEMENT = ("__init__", "__new__", "get_value")
 _HOOKS_OF_READING = ("_fast_parse_utc_date_string", "deserialize", "is_raw")
+_HOOKS_TO_READ_ATTRIBUTES = (*_HOOKS_OF_AN_ATTRIBUTE, *_HOOKS_OF_AN_ELEMENT, *_HOOKS_OF_READING)
 
 # A map without declared attributes takes these names for parameters of its own, not for values.
 _PARAMETERS_OF_ATTRIBUTES = frozenset(
@@ -67,6 +71,8 @@ _scan_json: cabc.Callable[[str, int], tuple[t.Any, int]] = t.cast(
     t.Any, json.JSONDecoder()
 ).scan_once
 _DESERIALIZER = "_dynamo_ext_deserializer"
+_IMMUTABLE = frozenset({"builtins", "typing"})
+_default = operator.itemgetter("default")
 
 
 def of(kind: type[AttributeContainer]) -> Deserializer:
@@ -76,6 +82,17 @@ def of(kind: type[AttributeContainer]) -> Deserializer:
     """
     deserializer: Deserializer | None = kind.__dict__.get(_DESERIALIZER)
     return renew(kind) if deserializer is None else deserializer
+
+
+def refresh(kind: type[AttributeContainer]) -> None:
+    """Drop the deserializer of a model if a hook has been patched, or a patch undone, since.
+
+    :param kind: The model.
+    """
+    deserializer: Deserializer | None = kind.__dict__.get(_DESERIALIZER)
+
+    if deserializer is not None and not deserializer.holds():
+        renew(kind)
 
 
 def renew(kind: type[AttributeContainer]) -> Deserializer:
@@ -97,6 +114,11 @@ class Deserializer:
     def __init__(self, kind: type[AttributeContainer]) -> None:
         self._kind = kind
         self._plans: dict[type[AttributeContainer], _Plan | None] = {}
+        self._hooks = _Hooks()
+
+    def holds(self) -> bool:
+        """Whether everything that the plans were made of is as it was."""
+        return self._hooks.are_unchanged()
 
     def read(self, item: Item) -> t.Any:
         """Make an instance.
@@ -171,9 +193,73 @@ class Deserializer:
         try:
             return self._plans[kind]
         except KeyError:
+            self._hooks.note_container(kind)
             plan = _Plan(self, kind) if _is_unchanged(kind, _HOOKS_OF_A_CLASS) else None
             self._plans[kind] = plan
             return plan
+
+
+class _Hooks:
+    """The hooks of all classes and attributes that plans were made of, as they were then."""
+
+    def __init__(self) -> None:
+        self._owners: dict[type, set[str]] = {}
+        self._classes: dict[type, cabc.Mapping[str, t.Any]] = {}
+        self._attributes: list[cabc.Mapping[str, t.Any]] = []
+        self._namespaces: list[cabc.Mapping[str, t.Any]] = []
+        self._readers: list[tuple[cabc.Callable[[t.Any], t.Any], t.Any]] = []
+        self._then = self._now()
+
+    def note_container(self, kind: type[AttributeContainer]) -> None:
+        """Note the hooks of a model or map, and of its attributes.
+
+        :param kind: The model or map.
+        """
+        self._note_class(kind, (*_HOOKS_OF_A_CLASS, *_HOOKS_OF_CREATION))
+
+        found = t.cast("dict[str, t.Any]", kind.get_attributes())
+
+        for attribute in found.values():
+            self._attributes.append(t.cast("dict[str, t.Any]", vars(attribute)))
+            self._note_class(attribute.__class__, _HOOKS_TO_READ_ATTRIBUTES)
+            element_type: type | None = getattr(attribute, "element_type", None)
+
+            if element_type is not None:
+                self._note_class(element_type, _HOOKS_TO_READ_ATTRIBUTES)
+
+        self._readers = [
+            (operator.itemgetter(*hooks), vars(owner)) for owner, hooks in self._owners.items()
+        ]
+        self._namespaces = [*self._classes.values(), *self._attributes]
+        self._then = self._now()
+
+    def are_unchanged(self) -> bool:
+        """Whether all of them are as they were. It takes a microsecond or two."""
+        try:
+            return self._now() == self._then
+        except KeyError:
+            # A hook is gone: a patch was undone.
+            return False
+
+    def _note_class(self, kind: type, hooks: cabc.Iterable[str]) -> None:
+        bases = [base for base in kind.__mro__ if base.__module__ not in _IMMUTABLE]
+
+        for base in bases:
+            self._classes[base] = vars(base)
+
+        for hook in hooks:
+            for base in bases:
+                if hook in vars(base):
+                    self._owners.setdefault(base, set()).add(hook)
+                    break
+
+    def _now(self) -> list[t.Any]:
+        # A hook that hides an inherited one is one name more.
+        return [
+            *map(len, self._namespaces),
+            *map(_default, self._attributes),
+            *[read(names) for read, names in self._readers],
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -489,13 +575,32 @@ def _reads_as_pynamodb(attribute: t.Any) -> bool:
 
 
 def _is_unchanged(kind: type, hooks: cabc.Iterable[str]) -> bool:
-    """Whether a class inherits all these hooks from its nearest base class in PynamoDB."""
+    """Whether a class inherits all these hooks from its nearest base class in PynamoDB, and these
+    are not patched."""
     base = _base(kind)
-    return all(
-        inspect.getattr_static(kind, hook, None) is inspect.getattr_static(base, hook, None)
-        for hook in hooks
-    )
+    return all(inspect.getattr_static(kind, hook, None) is _original(base, hook) for hook in hooks)
+
+
+def _original(kind: type, hook: str) -> t.Any:
+    """A hook of a class of PynamoDB as it was when this module was imported."""
+    try:
+        return _ORIGINALS[kind, hook]
+    except KeyError:
+        return inspect.getattr_static(kind, hook, None)
 
 
 def _base(kind: type) -> type:
     return next(base for base in kind.__mro__ if base.__module__.startswith("pynamodb."))
+
+
+def _is_container_or_attribute(value: t.Any) -> bool:
+    return isinstance(value, type) and issubclass(value, (Attribute, AttributeContainer))
+
+
+_ORIGINALS: dict[tuple[type, str], t.Any] = {
+    (kind, hook): inspect.getattr_static(kind, hook, None)
+    for kind in filter(
+        _is_container_or_attribute, (*vars(attributes).values(), pynamodb.models.Model)
+    )
+    for hook in {*_HOOKS_OF_A_CLASS, *_HOOKS_OF_CREATION, *_HOOKS_TO_READ_ATTRIBUTES}
+}

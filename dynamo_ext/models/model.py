@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import functools
+import types
 import typing as t
 
 import pynamodb.exceptions
 import pynamodb.models
 
 from ..binding import context
-from ..binding import meta
 from ..client.connection import TableConnection
 from ..concurrency import generators
 from . import batch
@@ -17,15 +18,10 @@ from . import deserializer
 from . import late_binding
 from . import tables
 from .keys import ChecksKeys
-from .late_binding import DECLARED_META
 from .queries import ChecksQueries
 
-_COMPLETE = "_dynamo_ext_complete"
 _TTL_IS_ON = "TimeToLive is already enabled"
-
-
-def _without_meta(namespace: dict[str, t.Any]) -> dict[str, t.Any]:
-    return {name: value for name, value in namespace.items() if name != "Meta"}
+_PROJECT = frozenset({"dynamo_ext", "dynamo_ext_async"})
 
 
 class ModelType(pynamodb.models.MetaModel):
@@ -39,14 +35,12 @@ class ModelType(pynamodb.models.MetaModel):
         namespace: dict[str, t.Any],
         discriminator: t.Any = None,
     ) -> ModelType:
-        kept = {**_without_meta(namespace), _COMPLETE: False}
-
-        if "Meta" in namespace:
-            kept[DECLARED_META] = namespace["Meta"]
-
-        return t.cast(
-            ModelType, t.cast(t.Any, super()).__new__(cls, name, bases, kept, discriminator)
+        create = t.cast(t.Any, super()).__new__
+        model: ModelType = create(
+            cls, name, bases, late_binding.incomplete(namespace), discriminator
         )
+        _find_meta(t.cast(t.Any, model))
+        return model
 
     def __init__(
         cls,
@@ -56,38 +50,105 @@ class ModelType(pynamodb.models.MetaModel):
         discriminator: t.Any = None,
     ) -> None:
         # PynamoDB would fill the declared Meta with its own defaults.
-        super().__init__(name, bases, _without_meta(namespace), discriminator)
-        setattr(cls, _COMPLETE, True)
+        without_meta = {name: value for name, value in namespace.items() if name != "Meta"}
+        super().__init__(name, bases, without_meta, discriminator)
+        late_binding.complete(t.cast(t.Any, cls))
 
-    if not t.TYPE_CHECKING:
+    def __setattr__(cls, name: str, value: t.Any) -> None:
+        if name == "Meta":
+            for own_name, own in late_binding.declaration(value).items():
+                super().__setattr__(own_name, own)
+        else:
+            super().__setattr__(name, value)
 
-        @property
-        def Meta(cls) -> meta.Meta:
-            """The model's ``Meta`` in the current app; outside an app, the declared one."""
-            if not cls.__dict__[_COMPLETE]:
-                # PynamoDB reads every attribute of the class while it creates it.
-                raise AttributeError("Meta")
+    def __delattr__(cls, name: str) -> None:
+        super().__delattr__(name)
 
-            declared = late_binding.declared_meta(cls)
-            state = context.find_state()
+        if name == "Meta":
+            super().__delattr__(late_binding.DECLARED_META)
+            _find_meta(t.cast(t.Any, cls))
 
-            if state is None or not late_binding.has_table(cls):
-                return meta.Meta(declared)
+    def mro(cls) -> list[type]:
+        """The order in which base classes are searched: what a stock model overrides comes before
+        what this project does, also where it is named behind it."""
+        order = super().mro()
+        stock = t.cast(type, pynamodb.models.Model)
+        last = max((order.index(kind) for kind in order if _is_stock_base(kind)), default=0)
+        ours = [kind for kind in order[1:last] if _is_of_project(kind)]
+        others = [kind for kind in order if kind not in ours]
+        position = others.index(stock)
+        return [*others[:position], *ours, *others[position:]]
 
-            return state.bind(cls, declared).meta
+    if t.TYPE_CHECKING:
+        Meta: t.Any
 
-        @Meta.setter
-        def Meta(cls, declared: t.Any) -> None:
-            setattr(cls, DECLARED_META, declared)
+
+def _find_meta(model: t.Any) -> None:
+    """See to it that a ``Meta`` that a stock model or a mixin declares is found."""
+    declares = late_binding.DECLARED_META in vars(model)
+
+    if not declares and late_binding.inherits_from_elsewhere(model):
+        model.Meta = late_binding.MetaOfModel()
+
+
+def _is_of_project(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _PROJECT
+
+
+def _is_stock_base(kind: type) -> bool:
+    """Whether a class is a user's model that is no model of this project."""
+    return (
+        issubclass(kind, pynamodb.models.Model)
+        and not isinstance(kind, ModelType)
+        and kind is not pynamodb.models.Model
+    )
+
+
+F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
+
+_scan: t.Any = t.cast(t.Any, pynamodb.models.Model.scan).__func__
+
+
+def _gets_or_404(declared: F, /) -> F:
+    """Declare a method that calls ``get`` with the arguments as the caller gave them."""
+
+    @functools.wraps(declared)
+    def get_or_404(model: t.Any, /, *args: t.Any, message: str = "", **kwargs: t.Any) -> t.Any:
+        try:
+            return model.get(*args, **kwargs)
+        except model.DoesNotExist:
+            abort_not_found(message)
+
+    return t.cast(F, get_or_404)
+
+
+if t.TYPE_CHECKING:
+    _ClassMethod = classmethod[t.Any, t.Any, t.Any]
+else:
+    _ClassMethod = classmethod
+
+
+class _FromRawData(_ClassMethod):
+    """A class method that heeds patches. Those are looked for where it is looked up, which is once
+    for all items of a result."""
+
+    def __get__(self, item: t.Any, owner: t.Any = None) -> t.Any:
+        owner = item.__class__ if owner is None else owner
+        deserializer.refresh(owner)
+        return types.MethodType(self.__func__, owner)
+
+
+def _options_of_first(model: type[pynamodb.models.Model]) -> dict[str, t.Any]:
+    """How to scan for the first item: with small pages, unless a scan is the app's own or has to
+    pass items of other models."""
+    scan: t.Any = model.scan
+    has_others = t.cast(t.Any, model)._get_discriminator_attribute() is not None
+    return {} if has_others or getattr(scan, "__func__", None) is not _scan else {"page_size": 1}
 
 
 class _MetaOfItem:
     if not t.TYPE_CHECKING:
-
-        @property
-        def Meta(self) -> meta.Meta:
-            """The ``Meta`` of the instance's model."""
-            return type(self).Meta
+        Meta = late_binding.MetaOfModel()
 
 
 class Model(_MetaOfItem, ChecksKeys, ChecksQueries, pynamodb.models.Model, metaclass=ModelType):
@@ -101,6 +162,7 @@ class Model(_MetaOfItem, ChecksKeys, ChecksQueries, pynamodb.models.Model, metac
         DoesNotExist: type[pynamodb.exceptions.DoesNotExist]
 
     @classmethod
+    @_gets_or_404
     def get_or_404(
         cls,
         hash_key: t.Any,
@@ -121,10 +183,7 @@ class Model(_MetaOfItem, ChecksKeys, ChecksQueries, pynamodb.models.Model, metac
         :raises werkzeug.exceptions.NotFound: if there is no such item.
         :raises pynamodb.exceptions.GetError: if the call fails.
         """
-        try:
-            return cls.get(hash_key, range_key, consistent_read, attributes_to_get)
-        except cls.DoesNotExist:
-            abort_not_found(message)
+        raise NotImplementedError
 
     @classmethod
     def first_or_404(cls, message: str = "") -> t.Self:
@@ -135,10 +194,7 @@ class Model(_MetaOfItem, ChecksKeys, ChecksQueries, pynamodb.models.Model, metac
         :raises werkzeug.exceptions.NotFound: if the table has no item of this model.
         :raises pynamodb.exceptions.ScanError: if the call fails.
         """
-        # In a table that models share, the first item of this one may come after many others.
-        page_size = None if cls._get_discriminator_attribute() else 1
-
-        for item in cls.scan(page_size=page_size):
+        for item in cls.scan(**_options_of_first(cls)):
             return item
 
         abort_not_found(message)
@@ -156,6 +212,9 @@ class Model(_MetaOfItem, ChecksKeys, ChecksQueries, pynamodb.models.Model, metac
 
         instance: t.Self = deserializer.of(cls).read(data)
         return instance
+
+    if not t.TYPE_CHECKING:
+        from_raw_data = _FromRawData(from_raw_data.__func__)
 
     @classmethod
     def batch_get(

@@ -38,7 +38,6 @@ def by_table(models: cabc.Iterable[AnyModel]) -> list[list[AnyModel]]:
 
 def create(
     models: cabc.Sequence[AnyModel],
-    *,
     wait: bool = False,
     read_capacity_units: int | None = None,
     write_capacity_units: int | None = None,
@@ -60,6 +59,7 @@ def create(
     :raises pynamodb.exceptions.TableError: if the server refuses.
     """
     first = models[0]
+    # Where a model overrides these, PynamoDB's own methods call them, too.
     created = not first.exists()
 
     if created:

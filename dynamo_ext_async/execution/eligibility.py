@@ -97,6 +97,9 @@ _functions_of_libraries: set[cabc.Callable[..., t.Any]] = set()
 
 
 class _Declared(Model):
+    class Meta:
+        pass
+
     hash_key = UnicodeAttribute(hash_key=True)
     range_key = UnicodeAttribute(range_key=True)
 
@@ -270,7 +273,7 @@ class _Reader:
     def _is_plain_meta(self, kind: type) -> bool:
         """Whether to read a model's ``Meta``, and to raise its ``DoesNotExist``, is not code of the
         app."""
-        declared: t.Any = getattr(kind, late_binding.DECLARED_META, None)
+        declared = late_binding.declared_meta(kind) if hasattr(kind, "Meta") else None
         error: type = t.cast(t.Any, kind).DoesNotExist
         return all(
             self._adds_only_names(base, frozenset())
@@ -420,7 +423,7 @@ def _is_of_libraries(value: t.Any) -> bool:
         case functools.partial():
             parts = (value.func, *value.args, *value.keywords.values())
             return all(map(_is_of_libraries, parts))
-        case type() | Attribute():
+        case type() | Attribute() | late_binding.MetaOfModel():
             # Looked at where they are used.
             return True
         case _:

@@ -10,6 +10,7 @@ import anyio
 import pynamodb.models
 
 import dynamo_ext.models.batch
+from dynamo_ext.client.connection import Connection
 
 from ..execution import eligibility
 from ..execution import workers
@@ -90,6 +91,78 @@ class BatchWrite(t.Generic[M]):
 
     async def _write_pending(self) -> None:
         await workers.drive(self._connection, self._batch.write_pending())
+
+
+class OtherBatchWrite(BatchWrite[M]):
+    """Writes many items with what an override of the app has returned. It is called in workers.
+
+    :param connection: A connection on the engine to use.
+    :param batch: A batch of PynamoDB's, or something like it.
+    """
+
+    def __init__(self, connection: Connection, batch: t.Any) -> None:
+        self._connection = connection
+        self._batch = batch
+        self._entered: t.Any = batch
+        self._lock = anyio.Lock()
+
+    @property
+    def pending_operations(self) -> list[dict[str, t.Any]]:
+        """The operations that are not written yet."""
+        operations: list[dict[str, t.Any]] = self._entered.pending_operations
+        return operations
+
+    @property
+    def failed_operations(self) -> list[t.Any]:
+        """The requests that DynamoDB left unprocessed at the end."""
+        operations: list[t.Any] = self._entered.failed_operations
+        return operations
+
+    async def save(self, put_item: M) -> None:
+        """Add an item to write.
+
+        :param put_item: The item.
+        """
+        async with self._lock:
+            await workers.run(self._connection, self._entered.save, put_item)
+
+    async def delete(self, del_item: M) -> None:
+        """Add an item to delete.
+
+        :param del_item: The item.
+        """
+        async with self._lock:
+            await workers.run(self._connection, self._entered.delete, del_item)
+
+    async def commit(self) -> None:
+        """Write what is pending."""
+        async with self._lock:
+            await workers.run(self._connection, self._entered.commit)
+
+    async def __aenter__(self) -> t.Self:
+        self._entered = await workers.run(self._connection, self._batch.__enter__)
+        return self
+
+    async def __aexit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> t.Any:
+        # Also where the task is cancelled: a context manager that was entered is left.
+        with anyio.CancelScope(shield=True):
+            leave = self._batch.__exit__
+            return await workers.run(self._connection, leave, error_type, error, traceback)
+
+
+def batch_write(connection: Connection, batch: t.Any) -> BatchWrite[t.Any]:
+    """Make a batch awaitable.
+
+    :param connection: A connection on the engine to use.
+    :param batch: What ``batch_write`` has returned, the project's or an override.
+    """
+    is_ours = batch.__class__ is dynamo_ext.models.batch.BatchWrite
+    return BatchWrite(batch) if is_ours else OtherBatchWrite(connection, batch)
 
 
 class BatchGetIterator(cabc.AsyncIterator[T]):

@@ -85,6 +85,7 @@ class AsyncIndex(pynamodb.indexes.Index[M]):
         """
         raise NotImplementedError
 
+    @twins.counts
     async def acount(
         self,
         hash_key: t.Any,
@@ -106,17 +107,7 @@ class AsyncIndex(pynamodb.indexes.Index[M]):
         :return: How many there are.
         :raises pynamodb.exceptions.QueryError: if a call fails.
         """
-        # PynamoDB's type for the model lacks the awaitable methods.
-        number: int = await t.cast(t.Any, self._model).acount(
-            hash_key,
-            range_key_condition,
-            filter_condition,
-            consistent_read,
-            self.Meta.index_name,
-            limit,
-            rate_limit,
-        )
-        return number
+        raise NotImplementedError
 
 
 class GlobalSecondaryIndex(AsyncIndex[M], pynamodb.indexes.GlobalSecondaryIndex[M]):

@@ -1,17 +1,23 @@
-"""Query and Scan, page by page: one hop to a worker or to the hub for each page."""
+"""Query and Scan, page by page: one hop to a worker or to the hub for each page.
+
+A model may override ``query`` and ``scan``, and return whatever can be iterated. An override, and
+what it returns, is the app's code: it runs in workers.
+"""
 
 from __future__ import annotations
 
+import collections
 import collections.abc as cabc
 import copy
 import dataclasses
+import itertools
+import threading
 import time
 import typing as t
 
 import anyio
-import pynamodb.models
 from pynamodb import constants
-from pynamodb.pagination import PageIterator
+from pynamodb.pagination import PageIterator as SyncPageIterator
 from pynamodb.pagination import ResultIterator as SyncResultIterator
 
 from dynamo_ext.client.connection import Connection
@@ -20,7 +26,10 @@ from dynamo_ext.concurrency import decode_lock
 from ..execution import eligibility
 from ..execution import workers
 
-T = t.TypeVar("T", bound=pynamodb.models.Model)
+T = t.TypeVar("T")
+T_co = t.TypeVar("T_co", covariant=True)
+R = t.TypeVar("R")
+Reply = dict[str, t.Any]
 TypedValue = dict[str, t.Any]
 Key = dict[str, TypedValue]
 
@@ -37,7 +46,7 @@ class Page(t.Generic[T]):
     consumed: float
     """The capacity units that the request consumed."""
 
-    pages: PageIterator[t.Any]
+    pages: SyncPageIterator[t.Any]
     """PynamoDB's iterator, behind this page."""
 
 
@@ -48,64 +57,136 @@ class Undecodable:
     error: Exception
 
 
+class Source(t.Protocol[T_co]):
+    """Where the items of an iteration come from."""
+
+    @property
+    def limit(self) -> int | None:
+        """How many items to give at most."""
+        ...
+
+    async def next(self, limit: int | None = None) -> cabc.Sequence[T_co | Undecodable] | None:
+        """Fetch items.
+
+        :param limit: How many to decode at most; ``None`` for all.
+        :return: The items, which may be none, or ``None`` after the last ones.
+        """
+        ...
+
+    def key_behind(self, index: int) -> Key | None:
+        """The key from which a later query or scan can start.
+
+        :param index: How many of the items that were fetched last have been given.
+        """
+        ...
+
+    @property
+    def total_count(self) -> int:
+        """How many items have been fetched so far."""
+        ...
+
+
 class Pages(t.Generic[T]):
     """The pages of a query or scan.
 
     :param connection: A connection on the engine to use.
-    :param pages: PynamoDB's page iterator, without a rate limit.
     :param model: The model.
-    :param rate_limit: Capacity units per second; ``None`` for no limit.
+    :param pages: PynamoDB's page iterator. If it has a rate limit, this keeps it instead.
+    :param decode: What makes items of those that botocore gives; ``None`` for these themselves.
+    :param limit: How many items to give at most.
     """
 
     def __init__(
         self,
         connection: Connection,
-        pages: PageIterator[t.Any],
-        model: type[T],
-        rate_limit: float | None,
+        model: type[t.Any],
+        pages: SyncPageIterator[t.Any],
+        *,
+        decode: cabc.Callable[[t.Any], T] | None,
+        limit: int | None = None,
     ) -> None:
-        if rate_limit is not None and rate_limit < 0:
-            raise ValueError("rate_limit must be greater than zero")
-
-        self.pages: PageIterator[t.Any] = pages
+        of_pynamodb: t.Any = pages
+        limiter = of_pynamodb._rate_limiter
+        # PynamoDB's would sleep in a worker.
+        of_pynamodb._rate_limiter = None
+        self.pages: SyncPageIterator[t.Any] = pages
+        self.limit: int | None = limit
+        self.total_count: int = 0
         self._connection = connection
         self._model = model
-        self._rate_limit = rate_limit
-        self._has_plain_values = eligibility.are_plain(pages)
+        self._decode = decode
+        self._rate_limit: float | None = None if limiter is None else limiter.rate_limit
+        self._runs_no_code_of_app = (
+            decode is None or getattr(decode, "__self__", None) is model
+        ) and eligibility.are_plain(pages, decode)
+        self._page: Page[T] | None = None
         self._consumed = 0.0
         self._last_request = 0.0
         self._are_exhausted = False
 
-    async def next(self, limit: int | None = None) -> Page[T] | None:
+    async def next(self, limit: int | None = None) -> cabc.Sequence[T | Undecodable] | None:
         """Fetch the next page.
 
         A cancelled fetch changes nothing: the next one fetches the same page.
 
         :param limit: How many items of the page to decode at most; ``None`` for all.
+        :return: The items, or ``None`` after the last page.
+        :raises pynamodb.exceptions.PynamoDBException: if the call fails.
+        """
+        page = await self._next(self._fetch, limit)
+
+        if page is None:
+            return None
+
+        self._page = page
+        self.total_count += page.count
+        self._go_on(page.pages, page.consumed)
+        return page.items
+
+    async def next_reply(self) -> Reply | None:
+        """Fetch the next page as botocore gives it.
+
         :return: The page, or ``None`` after the last one.
         :raises pynamodb.exceptions.PynamoDBException: if the call fails.
         """
+        fetched = await self._next(_fetch_reply)
+
+        if fetched is None:
+            return None
+
+        reply, pages = fetched
+        self._go_on(pages, _consumed(reply))
+        return reply
+
+    def key_behind(self, index: int) -> Key | None:
+        """The key from which a later query or scan can start.
+
+        :param index: How many items of the last page have been given.
+        """
+        page = self._page
+
+        if page is None or index in {0, page.count}:
+            return self.pages.last_evaluated_key
+
+        return {name: page.keys[name][index - 1] for name in self.pages.key_names}
+
+    async def _next(self, fetch: cabc.Callable[..., R | None], *args: t.Any) -> R | None:
         if self._are_exhausted:
             return None
 
         await self._keep_rate()
         # A copy, because the worker of a cancelled fetch goes on and changes its iterator.
         pages = copy.copy(self.pages)
-        page = await self._run(pages, limit)
-        self._go_on(page)
-        return page
 
-    async def _run(self, pages: PageIterator[t.Any], limit: int | None) -> Page[T] | None:
-        if not self._has_plain_values:
-            return await workers.run(self._connection, self._fetch, pages, limit)
+        if self._runs_no_code_of_app:
+            return await workers.call(self._connection, self._model, fetch, pages, *args)
 
-        return await workers.call(self._connection, self._model, self._fetch, pages, limit)
+        return await workers.run(self._connection, fetch, pages, *args)
 
-    def _go_on(self, page: Page[T] | None) -> None:
-        if page is not None:
-            self.pages = page.pages
-            self._consumed = page.consumed
-            self._are_exhausted = page.pages.last_evaluated_key is None
+    def _go_on(self, pages: SyncPageIterator[t.Any], consumed: float) -> None:
+        self.pages = pages
+        self._consumed = consumed
+        self._are_exhausted = pages.last_evaluated_key is None
 
     async def _keep_rate(self) -> None:
         if self._rate_limit:
@@ -114,14 +195,14 @@ class Pages(t.Generic[T]):
             self._last_request = time.monotonic()
 
     @decode_lock.kept()
-    def _fetch(self, pages: PageIterator[t.Any], limit: int | None) -> Page[T] | None:
+    def _fetch(self, pages: SyncPageIterator[t.Any], limit: int | None) -> Page[T] | None:
         try:
-            reply: dict[str, t.Any] = next(pages)
+            reply: Reply = next(pages)
         except StopIteration:
             return None
 
         count: int = reply[constants.CAMEL_COUNT]
-        capacity: dict[str, t.Any] = reply.get(constants.CONSUMED_CAPACITY) or {}
+        consumed = _consumed(reply)
         raw_items: list[Key] = [*(reply.get(constants.ITEMS) or ())]
         # Usually the last reference: each item can then be freed as soon as it is decoded.
         del reply
@@ -138,15 +219,182 @@ class Pages(t.Generic[T]):
             count=count,
             keys=keys,
             items=decode_lock.decode_each(self._decoded, raw_items),
-            consumed=capacity.get(constants.CAPACITY_UNITS, 0),
+            consumed=consumed,
             pages=pages,
         )
 
     def _decoded(self, raw_item: Key) -> T | Undecodable:
+        if self._decode is None:
+            return t.cast(T, raw_item)
+
         try:
-            return self._model.from_raw_data(raw_item)
+            return self._decode(raw_item)
         except Exception as error:
             return Undecodable(error)
+
+
+class Items(t.Generic[T]):
+    """The items of anything that can be iterated, each fetched in a worker.
+
+    :param connection: A connection on the engine to use.
+    :param result: What an override has returned.
+    """
+
+    def __init__(self, connection: Connection, result: cabc.Iterable[T]) -> None:
+        self.limit: int | None = None
+        self._connection = connection
+        self._result = result
+        self._in_memory = result if isinstance(result, (list, tuple)) else None
+        self._iterator: cabc.Iterator[T] | None = None
+        self._fetched: collections.deque[T] = collections.deque()
+        self._lock = threading.Lock()
+        self._number = 0
+
+    async def next(self, limit: int | None = None) -> cabc.Sequence[T | Undecodable] | None:
+        """Fetch the next item, or all of what is in memory already.
+
+        :param limit: Not used: to ask for an item is what makes an iterator go on.
+        :return: The items, or ``None`` after the last one.
+        """
+        if self._in_memory is not None:
+            items, self._in_memory = self._in_memory, ()
+        elif await workers.run(self._connection, self._fetch):
+            items = (self._fetched.popleft(),)
+        else:
+            items = ()
+
+        self._number += len(items)
+        return items or None
+
+    def key_behind(self, index: int) -> Key | None:
+        """The key from which a later query or scan can start, if the iterator knows it."""
+        key: Key | None = getattr(self._result, "last_evaluated_key", None)
+        return key
+
+    @property
+    def total_count(self) -> int:
+        """How many items the iterator says that it has fetched, else how many were given."""
+        total: int = getattr(self._result, "total_count", self._number)
+        return total
+
+    @property
+    def page_iter(self) -> t.Any:
+        """The pages, if the iterator has them."""
+        return t.cast(t.Any, self._result).page_iter
+
+    def _fetch(self) -> bool:
+        # The worker of a cancelled fetch goes on. What it fetches is not lost.
+        with self._lock:
+            if self._iterator is None:
+                self._iterator = iter(self._result)
+
+            if not self._fetched:
+                self._fetched.extend(itertools.islice(self._iterator, 1))
+
+            return bool(self._fetched)
+
+
+class Deferred(t.Generic[T]):
+    """What an override of the app is going to return. It is called in a worker, when the first item
+    is asked for: it may make calls.
+
+    :param connection: A connection on the engine to use.
+    :param model: The model.
+    :param method: The override, with its arguments.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        model: type[t.Any],
+        method: cabc.Callable[[], cabc.Iterable[T]],
+    ) -> None:
+        self._connection = connection
+        self._model = model
+        self._method = method
+        self._source: Source[T] | None = None
+
+    @property
+    def source(self) -> Source[T]:
+        """What the override returns. It is called now, in this thread, unless it has been."""
+        if self._source is None:
+            self._source = source_of(self._connection, self._model, self._method())
+
+        return self._source
+
+    @property
+    def limit(self) -> int | None:
+        """How many items to give at most, if that is known."""
+        return None if self._source is None else self._source.limit
+
+    async def next(self, limit: int | None = None) -> cabc.Sequence[T | Undecodable] | None:
+        """Fetch items; call the override first, if it has not been called.
+
+        :param limit: How many items to decode at most; ``None`` for all.
+        :return: The items, or ``None`` after the last ones.
+        """
+        if self._source is None:
+            result = await workers.run(self._connection, self._method)
+            self._source = source_of(self._connection, self._model, result)
+
+        # It was not known before.
+        limit = self._source.limit if limit is None else limit
+        return None if limit == 0 else await self._source.next(limit)
+
+    def key_behind(self, index: int) -> Key | None:
+        """The key from which a later query or scan can start."""
+        return self.source.key_behind(index)
+
+    @property
+    def total_count(self) -> int:
+        """How many items have been fetched so far."""
+        return 0 if self._source is None else self._source.total_count
+
+
+class PageIterator(cabc.AsyncIterator[Reply]):
+    """The pages of a query or scan as botocore gives them, for ``async for``: PynamoDB's
+    ``page_iter``, awaitable.
+
+    :param pages: The pages, which the items come from, too.
+    """
+
+    def __init__(self, pages: Pages[t.Any]) -> None:
+        self._pages = pages
+
+    def __aiter__(self) -> t.Self:
+        return self
+
+    async def __anext__(self) -> Reply:
+        reply = await self._pages.next_reply()
+
+        if reply is None:
+            raise StopAsyncIteration
+
+        return reply
+
+    @property
+    def key_names(self) -> cabc.Iterable[str]:
+        """The names of the attributes of a ``LastEvaluatedKey``."""
+        return self._pages.pages.key_names
+
+    @property
+    def page_size(self) -> int | None:
+        """How many items a request examines at most."""
+        return self._pages.pages.page_size
+
+    @page_size.setter
+    def page_size(self, page_size: int) -> None:
+        self._pages.pages.page_size = page_size
+
+    @property
+    def last_evaluated_key(self) -> Key | None:
+        """The key from which the next page starts; ``None`` after the last one."""
+        return self._pages.pages.last_evaluated_key
+
+    @property
+    def total_scanned_count(self) -> int:
+        """How many items DynamoDB has examined for the pages so far."""
+        return self._pages.pages.total_scanned_count
 
 
 class ResultIterator(cabc.AsyncIterator[T]):
@@ -154,29 +402,14 @@ class ResultIterator(cabc.AsyncIterator[T]):
 
     Several tasks may share an iterator: each item goes to one of them.
 
-    :param result: PynamoDB's :class:`~pynamodb.pagination.ResultIterator`, not started, without a
-        rate limit.
-    :param connection: A connection on the engine to use.
-    :param model: The model.
-    :param limit: How many items to give at most.
-    :param rate_limit: Capacity units per second; ``None`` for no limit.
+    :param source: Where they come from.
     """
 
-    def __init__(
-        self,
-        result: SyncResultIterator[T],
-        connection: Connection,
-        model: type[T],
-        *,
-        limit: int | None,
-        rate_limit: float | None,
-    ) -> None:
-        pages: PageIterator[t.Any] = t.cast(t.Any, result).page_iter
-        self._pages = Pages(connection, pages, model, rate_limit)
-        self._page: Page[T] | None = None
+    def __init__(self, source: Source[T]) -> None:
+        self._source = source
+        self._items: cabc.Sequence[T | Undecodable] | None = None
         self._index = 0
-        self._limit = limit
-        self._total_count = 0
+        self._limit = source.limit
         self._lock = anyio.Lock()
 
     def __aiter__(self) -> t.Self:
@@ -187,14 +420,14 @@ class ResultIterator(cabc.AsyncIterator[T]):
             if self._limit == 0:
                 raise StopAsyncIteration
 
-            if self._page is not None and self._index < len(self._page.items):
-                return self._take(self._page)
+            if self._items is not None and self._index < len(self._items):
+                return self._take(self._items)
 
-            exhausted = self._page
+            exhausted = self._items
 
             async with self._lock:
                 # Another task may have fetched it while this one waited.
-                if self._page is exhausted and not await self._advance():
+                if self._items is exhausted and not await self._advance():
                     raise StopAsyncIteration
 
     async def aclose(self) -> None:
@@ -202,40 +435,88 @@ class ResultIterator(cabc.AsyncIterator[T]):
         self._limit = 0
 
     @property
+    def page_iter(self) -> PageIterator:
+        """The pages that the items come from. A page that is taken from there is not iterated here.
+
+        :raises AttributeError: if an override of the app returns something that has no pages.
+        """
+        source = self._source.source if isinstance(self._source, Deferred) else self._source
+        return (
+            PageIterator(source) if isinstance(source, Pages) else t.cast(t.Any, source).page_iter
+        )
+
+    @property
     def last_evaluated_key(self) -> Key | None:
         """The key of the last item that was given, from which a later query or scan can start;
         ``None`` after the last item of all."""
-        page, pages = self._page, self._pages.pages
-
-        if page is None or self._index in {0, page.count}:
-            return pages.last_evaluated_key
-
-        return {name: page.keys[name][self._index - 1] for name in pages.key_names}
+        return self._source.key_behind(self._index)
 
     @property
     def total_count(self) -> int:
         """How many items the pages that were fetched so far have."""
-        return self._total_count
+        return self._source.total_count
 
     async def _advance(self) -> bool:
-        page = await self._pages.next(self._limit)
+        has_limit = self._limit is not None
+        items = await self._source.next(self._limit)
 
-        if page is None:
+        if items is None:
             return False
 
-        self._page = page
+        if not has_limit:
+            # An override has said so only now.
+            self._limit = self._source.limit
+
+        self._items = items
         self._index = 0
-        self._total_count += page.count
         return True
 
-    def _take(self, page: Page[T]) -> T:
-        item = page.items[self._index]
+    def _take(self, items: cabc.Sequence[T | Undecodable]) -> T:
+        item = items[self._index]
         self._index += 1
 
         if self._limit is not None:
             self._limit -= 1
 
         return unwrap(item)
+
+
+def source_of(connection: Connection, model: type[t.Any], result: cabc.Iterable[T]) -> Source[T]:
+    """Where the items of a result come from.
+
+    :param connection: A connection on the engine to use.
+    :param model: The model.
+    :param result: What ``query`` or ``scan`` has returned, PynamoDB's or an override.
+    """
+    of_pynamodb: t.Any = result
+    kind: object = type(result)
+
+    if kind is not SyncResultIterator or of_pynamodb.total_count:
+        return Items(connection, result)
+
+    return Pages(
+        connection,
+        model,
+        of_pynamodb.page_iter,
+        decode=of_pynamodb._map_fn,
+        limit=of_pynamodb._limit,
+    )
+
+
+def _fetch_reply(
+    pages: SyncPageIterator[t.Any],
+) -> tuple[Reply, SyncPageIterator[t.Any]] | None:
+    try:
+        return next(pages), pages
+    except StopIteration:
+        return None
+
+
+def _consumed(reply: Reply) -> float:
+    """The capacity units that a request has consumed."""
+    capacity: dict[str, t.Any] = reply.get(constants.CONSUMED_CAPACITY) or {}
+    units: float = capacity.get(constants.CAPACITY_UNITS, 0)
+    return units
 
 
 def unwrap(item: T | Undecodable) -> T:

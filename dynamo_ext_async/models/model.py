@@ -8,28 +8,25 @@ from __future__ import annotations
 import collections.abc as cabc
 import typing as t
 
-from pynamodb import constants
 from pynamodb.expressions.condition import Condition
 from pynamodb.expressions.update import Action
 
 import dynamo_ext.models.model
 from dynamo_ext.concurrency.generators import Waits
-from dynamo_ext.models import batch
-from dynamo_ext.models import late_binding
 from dynamo_ext.models import tables
-from dynamo_ext.models.model import abort_not_found
 
-from ..execution import workers
 from . import twins
 from .batch import BatchGetIterator
 from .batch import BatchWrite
 from .index import make_awaitable
 from .iteration import Key
-from .iteration import Pages
 from .iteration import ResultIterator
 from .parallel_scan import ParallelScan
 
-R = t.TypeVar("R")
+
+def _create_table(model: t.Any, *args: t.Any, **kwargs: t.Any) -> Waits[None]:
+    # PynamoDB's returns nothing.
+    yield from tables.create([model], *args, **kwargs)
 
 
 class ModelType(dynamo_ext.models.model.ModelType):
@@ -79,6 +76,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         raise NotImplementedError
 
     @classmethod
+    @twins.gets_or_404
     async def aget_or_404(
         cls,
         hash_key: t.Any,
@@ -99,10 +97,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         :raises werkzeug.exceptions.NotFound: if there is no such item.
         :raises pynamodb.exceptions.GetError: if the call fails.
         """
-        try:
-            return await cls.aget(hash_key, range_key, consistent_read, attributes_to_get)
-        except cls.DoesNotExist:
-            abort_not_found(message)
+        raise NotImplementedError
 
     @classmethod
     @twins.calls("first_or_404")
@@ -189,6 +184,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         raise NotImplementedError
 
     @classmethod
+    @twins.iterates_segments
     def aparallel_scan(
         cls,
         total_segments: int,
@@ -214,29 +210,10 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         :raises ValueError: if ``total_segments`` is not from 1 to 1,000,000, see
             https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_Scan.html.
         """
-        if not 1 <= total_segments <= 1_000_000:
-            raise ValueError(f"total_segments must be from 1 to 1,000,000; it is {total_segments}.")
-
-        connection = late_binding.connection(cls).connection
-        segments = (
-            cls.scan(
-                filter_condition=filter_condition,
-                segment=segment,
-                total_segments=total_segments,
-                page_size=page_size,
-                consistent_read=consistent_read,
-                index_name=index_name,
-                attributes_to_get=attributes_to_get,
-            )
-            for segment in range(total_segments)
-        )
-        return ParallelScan(
-            connection,
-            [Pages(connection, t.cast(t.Any, scan).page_iter, cls, None) for scan in segments],
-            limit=limit,
-        )
+        raise NotImplementedError
 
     @classmethod
+    @twins.gets_batch
     def abatch_get(
         cls,
         items: cabc.Iterable[t.Any],
@@ -257,11 +234,10 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
             :exc:`pynamodb.exceptions.GetError` if a call fails.
         :raises ValueError: if a key is not of that form.
         """
-        return BatchGetIterator(
-            batch.begin_get(cls, items, consistent_read, attributes_to_get), cls
-        )
+        raise NotImplementedError
 
     @classmethod
+    @twins.writes_batch
     def abatch_write(cls, auto_commit: bool = True) -> BatchWrite[t.Self]:
         """Write many items, in an ``async with`` block; ``save``, ``delete`` and ``commit`` of the
         batch are awaited.
@@ -271,9 +247,10 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         :param auto_commit: Whether to write whenever 25 items are pending, not only at the end.
         :return: The batch.
         """
-        return BatchWrite(cls.batch_write(auto_commit))
+        raise NotImplementedError
 
     @classmethod
+    @twins.counts
     async def acount(
         cls,
         hash_key: t.Any | None = None,
@@ -299,28 +276,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         :raises ValueError: if there is a filter condition without a hash key.
         :raises pynamodb.exceptions.QueryError: if a call fails.
         """
-        connection = late_binding.connection(cls).connection
-
-        if hash_key is None:
-            return await workers.call(connection, cls, cls.count, filter_condition=filter_condition)
-
-        result = cls.query(
-            hash_key,
-            range_key_condition=range_key_condition,
-            filter_condition=filter_condition,
-            consistent_read=consistent_read,
-            index_name=index_name,
-            limit=limit,
-        )
-        page_iterator = t.cast(t.Any, result.page_iter)
-        page_iterator._kwargs["select"] = constants.COUNT
-        pages = Pages(connection, page_iterator, cls, rate_limit)
-        total = 0
-
-        while (page := await pages.next()) is not None:
-            total += page.count
-
-        return total
+        raise NotImplementedError
 
     @twins.calls("save")
     async def asave(
@@ -401,6 +357,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         raise NotImplementedError
 
     @classmethod
+    @twins.drives("create_table", _create_table)
     async def acreate_table(
         cls,
         wait: bool = False,
@@ -421,17 +378,10 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         :raises ConfigError: if the mode is ``PROVISIONED`` and a capacity is missing.
         :raises pynamodb.exceptions.TableError: if the server refuses.
         """
-        creation = tables.create(
-            [cls],
-            wait=wait,
-            read_capacity_units=read_capacity_units,
-            write_capacity_units=write_capacity_units,
-            billing_mode=billing_mode,
-            ignore_update_ttl_errors=ignore_update_ttl_errors,
-        )
-        await _drive(cls, creation)
+        raise NotImplementedError
 
     @classmethod
+    @twins.drives("delete_table", tables.delete)
     async def adelete_table(cls, *, wait: bool = False) -> t.Any:
         """Delete the table. It waits on the event loop, without a slot.
 
@@ -439,7 +389,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         :return: DynamoDB's reply.
         :raises pynamodb.exceptions.TableError: if the server refuses.
         """
-        return await _drive(cls, tables.delete(cls, wait=wait))
+        raise NotImplementedError
 
     @classmethod
     @twins.calls("update_ttl")
@@ -451,7 +401,3 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         :raises pynamodb.exceptions.TableError: if the server refuses.
         """
         raise NotImplementedError
-
-
-async def _drive(model: type[Model], waits: Waits[R]) -> R:
-    return await workers.drive(late_binding.connection(model).connection, waits)

@@ -13,19 +13,18 @@ import typing as t
 
 import aiologic
 import anyio
-import pynamodb.models
 
 from dynamo_ext.client.connection import Connection
 
 from ..execution import background
-from .iteration import Page
-from .iteration import Pages
+from .iteration import Source
 from .iteration import Undecodable
 from .iteration import unwrap
 
-T = t.TypeVar("T", bound=pynamodb.models.Model)
+T = t.TypeVar("T")
 
-_Arrival: t.TypeAlias = tuple[Pages[T], Page[T] | BaseException | None]
+_Items: t.TypeAlias = cabc.Sequence[T | Undecodable]
+_Arrival: t.TypeAlias = tuple[Source[T], _Items[T] | BaseException | None]
 
 
 class ParallelScan(cabc.AsyncIterator[T]):
@@ -35,12 +34,12 @@ class ParallelScan(cabc.AsyncIterator[T]):
     request that is still queued is not sent.
 
     :param connection: A connection on the engine to use.
-    :param segments: The pages of each segment.
+    :param segments: Where the items of each segment come from.
     :param limit: How many items to give at most.
     """
 
     def __init__(
-        self, connection: Connection, segments: cabc.Iterable[Pages[T]], *, limit: int | None
+        self, connection: Connection, segments: cabc.Iterable[Source[T]], *, limit: int | None
     ) -> None:
         self._connection = connection
         self._idle = collections.deque(segments)
@@ -97,28 +96,28 @@ class ParallelScan(cabc.AsyncIterator[T]):
         if self._closed or not self._fetching or self._limit == 0:
             raise StopAsyncIteration
 
-        segment, page = await self._arrived.async_get()
+        segment, items = await self._arrived.async_get()
         self._fetching -= 1
 
-        if isinstance(page, Exception):
-            raise page
+        if isinstance(items, Exception):
+            raise items
 
-        if isinstance(page, BaseException):
-            raise RuntimeError("The task that fetched a page of the scan was cancelled.") from page
+        if isinstance(items, BaseException):
+            raise RuntimeError("The task that fetched a page of the scan was cancelled.") from items
 
-        if page is not None:
+        if items is not None:
             self._idle.append(segment)
-            self._items.extend(page.items)
-            self._total_count += page.count
+            self._items.extend(items)
+            self._total_count += len(items)
 
     def _start_idle(self) -> None:
         while self._idle and self._fetching < self._connection.engine.pool.size:
             background.start(functools.partial(self._fetch, self._idle.popleft()))
             self._fetching += 1
 
-    async def _fetch(self, segment: Pages[T]) -> None:
+    async def _fetch(self, segment: Source[T]) -> None:
         """Fetch a segment's next page, in a task of its own, and report it."""
-        outcome: Page[T] | BaseException | None = None
+        outcome: _Items[T] | BaseException | None = None
 
         with anyio.CancelScope() as scope:
             self._scopes.add(scope)
