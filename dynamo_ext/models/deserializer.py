@@ -13,6 +13,7 @@ import datetime
 import functools
 import inspect
 import json
+import sys
 import typing as t
 
 from pynamodb import attributes
@@ -498,4 +499,11 @@ def _is_unchanged(kind: type, hooks: cabc.Iterable[str]) -> bool:
 
 
 def _base(kind: type) -> type:
-    return next(base for base in kind.__mro__ if base.__module__.startswith("pynamodb."))
+    return next(base for base in kind.__mro__ if _is_of_pynamodb(base))
+
+
+def _is_of_pynamodb(kind: type) -> bool:
+    # The module alone does not tell: a class that calling a metaclass creates, type(Model)(...), is
+    # said to be of the module of PynamoDB's metaclass.
+    module = sys.modules.get(kind.__module__)
+    return kind.__module__.startswith("pynamodb.") and getattr(module, kind.__name__, None) is kind
