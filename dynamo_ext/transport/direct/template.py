@@ -51,7 +51,7 @@ _ITEM_OPERATIONS = frozenset(
         "UpdateItem",
     }
 )
-_BINARY = re.compile(r'"B": "([^"\\]*)"')
+_BINARY = re.compile(r'"B": (?!\{)(?:"([^"\\]*)")?')
 
 
 class Operation:
