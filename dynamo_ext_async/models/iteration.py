@@ -16,6 +16,9 @@ from pynamodb.pagination import ResultIterator as SyncResultIterator
 
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency import decode_lock
+from dynamo_ext.models import undecodable
+from dynamo_ext.models.undecodable import Undecodable
+from dynamo_ext.models.undecodable import unwrap
 
 from ..execution import eligibility
 from ..execution import workers
@@ -30,8 +33,9 @@ class Page(t.Generic[T]):
     """One reply to Query or Scan."""
 
     count: int
-    keys: cabc.Mapping[str, list[TypedValue]]
-    """By name, the attributes of a ``LastEvaluatedKey``: the value of each item, in order."""
+    keys: cabc.Mapping[str, list[TypedValue | None]]
+    """By name, the attributes of a ``LastEvaluatedKey``: the value of each item, in order, or
+    ``None`` for one that lacks it."""
 
     items: cabc.Sequence[T | Undecodable]
     consumed: float
@@ -39,13 +43,6 @@ class Page(t.Generic[T]):
 
     pages: PageIterator[t.Any]
     """PynamoDB's iterator, behind this page."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Undecodable:
-    """Stands for an item that can't be decoded. Its error is raised when the item is asked for."""
-
-    error: Exception
 
 
 class Pages(t.Generic[T]):
@@ -125,11 +122,7 @@ class Pages(t.Generic[T]):
         raw_items: list[Key] = [*(reply.get(constants.ITEMS) or ())]
         # Usually the last reference: each item can then be freed as soon as it is decoded.
         del reply
-        keys = {
-            name: [item[name] for item in raw_items]
-            for name in pages.key_names
-            if all(name in item for item in raw_items)
-        }
+        keys = {name: [item.get(name) for item in raw_items] for name in pages.key_names}
 
         if limit is not None:
             del raw_items[limit:]
@@ -143,10 +136,7 @@ class Pages(t.Generic[T]):
         )
 
     def _decoded(self, raw_item: Key) -> T | Undecodable:
-        try:
-            return self._model.from_raw_data(raw_item)
-        except Exception as error:
-            return Undecodable(error)
+        return undecodable.decoded(self._model.from_raw_data, raw_item)
 
 
 class ResultIterator(cabc.AsyncIterator[T]):
@@ -210,12 +200,23 @@ class ResultIterator(cabc.AsyncIterator[T]):
         if page is None or self._index in {0, page.count}:
             return pages.last_evaluated_key
 
-        return {name: page.keys[name][self._index - 1] for name in pages.key_names}
+        return {name: self._stored(page, name) for name in pages.key_names}
 
     @property
     def total_count(self) -> int:
         """How many items the pages that were fetched so far have."""
         return self._total_count
+
+    def _stored(self, page: Page[T], name: str) -> TypedValue:
+        """
+        :raises KeyError: as in PynamoDB, if the last item that was given lacks this attribute.
+        """
+        value = page.keys[name][self._index - 1]
+
+        if value is None:
+            raise KeyError(name)
+
+        return value
 
     async def _advance(self) -> bool:
         page = await self._pages.next(self._limit)
@@ -236,16 +237,3 @@ class ResultIterator(cabc.AsyncIterator[T]):
             self._limit -= 1
 
         return unwrap(item)
-
-
-def unwrap(item: T | Undecodable) -> T:
-    """An item of a page, when it is asked for.
-
-    :param item: The item, or what stands for one that could not be decoded.
-    :return: The item.
-    :raises Exception: if the item could not be decoded.
-    """
-    if isinstance(item, Undecodable):
-        raise item.error
-
-    return item

@@ -16,12 +16,12 @@ import anyio
 import pynamodb.models
 
 from dynamo_ext.client.connection import Connection
+from dynamo_ext.models.undecodable import Undecodable
+from dynamo_ext.models.undecodable import unwrap
 
 from ..execution import background
 from .iteration import Page
 from .iteration import Pages
-from .iteration import Undecodable
-from .iteration import unwrap
 
 T = t.TypeVar("T", bound=pynamodb.models.Model)
 
