@@ -508,9 +508,10 @@ def test_a_class_that_is_created_by_calling_its_type_may_override_hooks() -> Non
 
         id = UnicodeAttribute(hash_key=True)
 
-    model: t.Any = type(Base)("Created", (OfBirth, Base), {})
+    create: t.Any = type(Base)
+    model: t.Any = create("Created", (OfBirth, Base), {})
     number = type("NumberOfTexts", (NumberAttribute,), {"deserialize": lambda self, value: value})
-    also: t.Any = type(Base)("Also", (Base,), {"number": number(null=True)})
+    also: t.Any = create("Also", (Base,), {"number": number(null=True)})
     assert model.__module__.startswith("pynamodb.")
     agree(model, {"id": {"S": "a"}})
     agree(also, {"id": {"S": "a"}, "number": {"N": "1"}})
