@@ -518,6 +518,28 @@ def test_a_class_that_is_created_by_calling_its_type_may_override_hooks() -> Non
     assert model.from_raw_data({"id": {"S": "a"}}).year == 2000
 
 
+def test_a_default_of_a_list_s_maps_is_called_for_such_a_map_alone() -> None:
+    called: list[str] = []
+
+    def note() -> str:
+        called.append("")
+        return "none"
+
+    class Named(MapAttribute[t.Any, t.Any]):
+        name = UnicodeAttribute(default=note)
+
+    class OfMaps(dynamo_ext.Model):
+        class Meta:
+            table_name = "of-maps"
+
+        id = UnicodeAttribute(hash_key=True)
+        maps: ListAttribute[t.Any] = ListAttribute(of=Named, null=True)
+
+    OfMaps.from_raw_data({"id": {"S": "a"}})
+    assert not called
+    agree(OfMaps, {"id": {"S": "a"}, "maps": {"L": [{"M": {}}]}})
+
+
 def test_no_data_is_an_error() -> None:
     agree(Everything, None)
 

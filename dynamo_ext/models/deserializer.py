@@ -374,16 +374,20 @@ def _reader(deserializer: Deserializer, attribute: t.Any) -> Read | None:
     if base is BinarySetAttribute and not attribute.legacy_encoding:
         return set
 
-    if _is_raw_map(attribute):
-        return deserializer.read_plain_map
-
     if base is MapAttribute:
-        return functools.partial(deserializer.read_as, attribute.__class__)
+        return _map_reader(deserializer, attribute.__class__)
 
     if base is ListAttribute:
         return _list_reader(deserializer, attribute)
 
     return t.cast(Read, attribute.deserialize)
+
+
+def _map_reader(deserializer: Deserializer, kind: type[AttributeContainer]) -> Read:
+    if kind is MapAttribute:
+        return deserializer.read_plain_map
+
+    return functools.partial(deserializer.read_as, kind)
 
 
 def _list_reader(deserializer: Deserializer, attribute: t.Any) -> Read:
@@ -401,7 +405,12 @@ def _list_reader(deserializer: Deserializer, attribute: t.Any) -> Read:
     ):
         return t.cast(Read, attribute.deserialize)
 
-    read = _reader(deserializer, element_type())
+    if base is MapAttribute:
+        # To create a map would call its defaults, which are the app's.
+        read: Read | None = _map_reader(deserializer, element_type)
+    else:
+        read = _reader(deserializer, element_type())
+
     return functools.partial(_typed_list, attribute.deserialize, element_type.attr_type, read)
 
 

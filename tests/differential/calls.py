@@ -78,13 +78,15 @@ def values(model: Model, child: int | None = None) -> st.SearchStrategy[Values]:
         {**keys, **{name: value for name, value in others.items() if name not in optional}},
         optional={name: value for name, value in others.items() if name in optional},
     )
-    odd = st.fixed_dictionaries({}, optional={**keys, **others, "nobody": st.just(1)})
+    given = keys if deliberate.KEYS_ARE_CHECKED else {}
+    more = {name: value for name, value in {**keys, **others}.items() if name not in given}
+    odd = st.fixed_dictionaries(given, optional={**more, "nobody": st.just(1)})
     return kinds.mostly(usual, odd)
 
 
 def keys(model: Model) -> st.SearchStrategy[tuple[t.Any, ...]]:
     """The key of an item, sometimes without its second part or with an odd one."""
-    parts = [kinds.values_of(key) for key in model.keys]
+    parts = [kinds.key_values_of(key) for key in model.keys]
     return st.tuples(*parts)
 
 
@@ -199,7 +201,7 @@ def iterations(draw: st.DrawFn, model: Model) -> Step:
 
     if method == "query":
         hash_key, conditioned = _query_keys(model, index)
-        args = (draw(kinds.values_of(hash_key)),)
+        args = (draw(kinds.key_values_of(hash_key)),)
         kwargs.update(draw(arguments(scan_index_forward=_booleans)))
 
         if draw(_booleans) and conditioned:
@@ -248,7 +250,7 @@ def counts(draw: st.DrawFn, model: Model) -> Step:
     return Call(
         on="model" if index is None else index.name,
         method="count",
-        args=(draw(kinds.values_of(hash_key)),),
+        args=(draw(kinds.key_values_of(hash_key)),),
         kwargs=kwargs,
         replies=tuple(_counted(reply) for reply in pages),
     )

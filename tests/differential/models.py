@@ -99,6 +99,9 @@ def _keys(draw: st.DrawFn) -> list[Attribute]:
 def _indexes(draw: st.DrawFn, keys: list[Attribute], others: list[Attribute]) -> list[Index]:
     """Indexes on attributes that may be keys."""
     eligible = [each for each in others if each.kind in kinds.KEYS]
+    has_discriminator = any(each.kind == "discriminator" for each in others)
+    is_warned_of = has_discriminator and deliberate.KEYS_ARE_CHECKED
+    projections = ["all"] if is_warned_of else ["all", "keys", "include"]
     indexes: list[Index] = []
 
     for number in range(draw(st.integers(0, 2)) if eligible else 0):
@@ -116,7 +119,7 @@ def _indexes(draw: st.DrawFn, keys: list[Attribute], others: list[Attribute]) ->
                 is_global=is_global,
                 keys=tuple(parts),
                 index_name=draw(st.sampled_from([None, f"index-{number}"])),
-                projection=draw(st.sampled_from(["all", "keys", "include"])),
+                projection=draw(st.sampled_from(projections)),
             )
         )
 
