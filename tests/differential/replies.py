@@ -171,4 +171,5 @@ def created(draw: st.DrawFn) -> tuple[Reply, ...]:
             lambda replies: deliberate.TABLE_EXISTS not in replies[0].body.get("__type", "")
         )
     )
-    return (missing, *creation, Reply({}))
+    refusal = Reply({"__type": _NAMESPACE + "ValidationException", "message": "no TTL here"}, 400)
+    return (missing, *creation, draw(st.sampled_from([Reply({}), refusal])))
