@@ -10,6 +10,7 @@ import typing as t
 import pytest
 from pynamodb.attributes import NumberAttribute
 from pynamodb.attributes import UnicodeAttribute
+from pynamodb.exceptions import AttributeDeserializationError
 from pynamodb.exceptions import GetError
 from pynamodb.exceptions import PutError
 
@@ -151,6 +152,23 @@ def test_nothing_is_sent_before_the_first_item_is_asked_for(
         assert len(stub.requests) == 1
         assert len(list(items)) == 149
         assert len(stub.requests) == 2
+
+
+def test_an_item_that_can_t_be_decoded_fails_in_its_turn(
+    in_app: InApp, impatient: dict[str, t.Any], stub: Stub
+) -> None:
+    def wrong_type(request: Request) -> Answer:
+        (table,) = request.body["RequestItems"]
+        return Answer(body={"Responses": {table: [{"id": {"S": "000"}}, {"id": {"N": "1"}}]}})
+
+    stub.next("BatchGetItem", wrong_type)
+
+    with in_app(impatient):
+        items = Todo.batch_get(ids(range(2)))
+        assert next(items).id == "000"
+
+        with pytest.raises(AttributeDeserializationError):
+            next(items)
 
 
 @pytest.mark.parametrize("key", ["a", ("a",), ("a", 1, 2), 5], ids=repr)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import copy
-import datetime
 import decimal
 import enum
 import itertools
@@ -37,6 +35,18 @@ from pynamodb.attributes import VersionAttribute
 
 import dynamo_ext
 from strength import examples
+from typed_values import anything
+from typed_values import binaries
+from typed_values import dates
+from typed_values import encoded_binaries
+from typed_values import lists_of
+from typed_values import maps_of
+from typed_values import numbers
+from typed_values import plain_maps
+from typed_values import scalars
+from typed_values import seconds
+from typed_values import texts
+from typed_values import typed
 
 pytestmark = pytest.mark.once(reason="items are decoded, and no call is sent")
 
@@ -353,82 +363,6 @@ def agree(model: type[dynamo_ext.Model], item: t.Any) -> t.Any:
     return expected
 
 
-def typed(kind: str, value: st.SearchStrategy[t.Any]) -> st.SearchStrategy[dict[str, t.Any]]:
-    return st.fixed_dictionaries({kind: value})
-
-
-texts = st.text(max_size=8)
-numbers = st.one_of(
-    st.integers(-(10**38), 10**38).map(str),
-    st.decimals(allow_nan=False, allow_infinity=False, places=20).map(str),
-    st.floats(allow_nan=False).map(repr),
-    st.sampled_from(["0", "-0", "1E+5", "1.5e-130", "007", "+1", " 1 ", "1_0", "", "NaN", "٣"]),
-    st.sampled_from(["9" * 38, "1" * 17 + "." + "1" * 21, "1e400", "true", "1 2", "-"]),
-)
-moments = st.datetimes(
-    datetime.datetime(1, 1, 1), datetime.datetime(9999, 12, 31, 23, 59, 59, 999999)
-).map(lambda moment: moment.isoformat(timespec="microseconds") + "+0000")
-nearly_moments = st.sampled_from(
-    [
-        "2025-01-02T03:04:05.000006+0100",
-        "2025-01-02 03:04:05.000006+0000",
-        "2025-01-02T24:00:00.000000+0000",
-        "2025-13-02T03:04:05.000006+0000",
-        "2025-01- 2T03:04:05.000006+0000",
-        "2025-W1-2T03:04:05.000006+0000",
-        "99-01-02T03:04:05.000006+0000",
-        "٢٠٢٥-01-02T03:04:05.000006+0000",
-        "2025-01-02T03:04:05.00006+00000",
-        "",
-    ]
-)
-binaries = st.binary(max_size=6)
-encoded_binaries = st.one_of(binaries, binaries.map(base64.b64encode))
-seconds = st.one_of(
-    st.integers(-(10**9), 10**10).map(str),
-    st.floats(-1e9, 1e10).map(repr),
-    st.sampled_from(["1e20", "NaN", "-1.5", "1700000000.9999999"]),
-)
-scalars = st.one_of(
-    typed("S", texts),
-    typed("N", numbers),
-    typed("B", binaries),
-    typed("BOOL", st.booleans()),
-    typed("NULL", st.just(True)),
-    typed("SS", st.lists(texts, max_size=3)),
-    typed("NS", st.lists(numbers, max_size=3)),
-    typed("BS", st.lists(encoded_binaries, max_size=3)),
-    st.just({}),
-    st.just({"X": "unknown"}),
-    st.just({"S": "both", "N": "1"}),
-)
-names = st.one_of(
-    texts,
-    st.sampled_from(["n", "number", "since", "notes", "null", "default", "attr_name", "self"]),
-    st.sampled_from(["declared", "k", "size", "radius", "_user_instantiated", "attribute_values"]),
-)
-
-
-def containers(values: st.SearchStrategy[t.Any]) -> st.SearchStrategy[t.Any]:
-    return st.one_of(
-        typed("L", st.lists(values, max_size=3)),
-        typed("M", st.dictionaries(names, values, max_size=3)),
-    )
-
-
-anything = st.recursive(scalars, containers, max_leaves=8)
-plain_maps = typed("M", st.dictionaries(names, anything, max_size=3))
-
-
-def lists_of(values: st.SearchStrategy[t.Any]) -> st.SearchStrategy[t.Any]:
-    return typed("L", st.lists(st.one_of(values, typed("NULL", st.just(True))), max_size=3))
-
-
-def maps_of(**values: st.SearchStrategy[t.Any]) -> st.SearchStrategy[t.Any]:
-    return typed("M", st.fixed_dictionaries({}, optional=values))
-
-
-dates = typed("S", st.one_of(moments, nearly_moments))
 streets = maps_of(n=typed("S", texts), number=typed("N", numbers), since=dates)
 addresses = maps_of(
     street=streets,
@@ -557,6 +491,53 @@ def test_a_model_that_does_things_its_own_way_is_left_to_pynamodb(
     model: type[dynamo_ext.Model], item: Item
 ) -> None:
     agree(model, item)
+
+
+def test_a_class_that_is_created_by_calling_its_type_may_override_hooks() -> None:
+    """Python says that PynamoDB's module defines such a class, since its metaclass calls
+    ``type``."""
+
+    class OfBirth:
+        def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.year = 2000
+
+    class Base(dynamo_ext.Model):
+        class Meta:
+            table_name = "of-birth"
+
+        id = UnicodeAttribute(hash_key=True)
+
+    create: t.Any = type(Base)
+    model: t.Any = create("Created", (OfBirth, Base), {})
+    number = type("NumberOfTexts", (NumberAttribute,), {"deserialize": lambda self, value: value})
+    also: t.Any = create("Also", (Base,), {"number": number(null=True)})
+    assert model.__module__.startswith("pynamodb.")
+    agree(model, {"id": {"S": "a"}})
+    agree(also, {"id": {"S": "a"}, "number": {"N": "1"}})
+    assert model.from_raw_data({"id": {"S": "a"}}).year == 2000
+
+
+def test_a_default_of_a_list_s_maps_is_called_for_such_a_map_alone() -> None:
+    called: list[str] = []
+
+    def note() -> str:
+        called.append("")
+        return "none"
+
+    class Named(MapAttribute[t.Any, t.Any]):
+        name = UnicodeAttribute(default=note)
+
+    class OfMaps(dynamo_ext.Model):
+        class Meta:
+            table_name = "of-maps"
+
+        id = UnicodeAttribute(hash_key=True)
+        maps: ListAttribute[t.Any] = ListAttribute(of=Named, null=True)
+
+    OfMaps.from_raw_data({"id": {"S": "a"}})
+    assert not called
+    agree(OfMaps, {"id": {"S": "a"}, "maps": {"L": [{"M": {}}]}})
 
 
 def test_no_data_is_an_error() -> None:

@@ -425,6 +425,47 @@ async def test_an_item_that_can_t_be_decoded_fails_in_its_turn(stub_app: Quart, 
         assert (await anext(entries)).number == 2
 
 
+async def test_an_item_of_a_batch_that_can_t_be_decoded_fails_in_its_turn(
+    stub_app: Quart, stub: Stub
+) -> None:
+    items = page(0, 3, last=True).body["Items"]
+    items[1]["number"] = {"S": "not a number"}
+
+    def found(request: Request) -> Answer:
+        (table,) = request.body["RequestItems"]
+        return Answer(body={"Responses": {table: items}})
+
+    stub.next("BatchGetItem", found)
+
+    async with stub_app.app_context():
+        entries = Entry.abatch_get([("a", 0), ("a", 1), ("a", 2)])
+        assert (await anext(entries)).number == 0
+
+        with pytest.raises(Exception, match="number"):
+            await anext(entries)
+
+        assert (await anext(entries)).number == 2
+
+    assert len(stub.requests) == 1
+
+
+async def test_a_key_that_one_item_lacks_is_known_of_the_others(
+    stub_app: Quart, stub: Stub
+) -> None:
+    answer = page(0, 3)
+    del answer.body["Items"][1]["book"]
+    stub.next("Query", answer)
+
+    async with stub_app.app_context():
+        entries = Entry.aquery("a")
+        await anext(entries)
+        assert entries.last_evaluated_key == {"book": {"S": "a"}, "number": {"N": "0"}}
+        await anext(entries)
+
+        with pytest.raises(KeyError, match="book"):
+            _ = entries.last_evaluated_key
+
+
 async def test_a_rate_limit_waits_on_the_loop_without_a_slot(
     db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]
 ) -> None:

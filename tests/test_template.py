@@ -169,6 +169,11 @@ def test_a_body_is_botocore_s(operation: str, data: st.DataObject) -> None:
         {"TableName": "t", "Key": {"B": {"M": {"BS": {"L": [{"BS": [b"a", b"b"]}]}}}}},
         {"TableName": "t", "Key": {"id": {"B": "text"}}},
         {"TableName": "t", "Key": {"id": {"B": "text"}, "other": {"S": b"bytes"}}},
+        {"TableName": "t", "Key": {"id": {"B": "é"}}},
+        {"TableName": "t", "Key": {"id": {"B": 'a"'}, "other": {"B": b"bytes"}}},
+        {"TableName": "t", "Key": {"id": {"B": 5}}},
+        {"TableName": "t", "Key": {"id": {"B": 5}, "other": {"B": b"bytes"}}},
+        {"TableName": "t", "Key": {"id": {"B": [1]}, "other": {"B": True}}},
         pytest.param(
             {"TableName": "t", "Key": {"id": {"B": bytearray(b"a")}, "B": {"B": memoryview(b"b")}}},
             id="a memoryview",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import dataclasses
+import functools
 import threading
 import types
 import typing as t
@@ -24,7 +25,10 @@ from ..concurrency.generators import Waits
 from ..errors import UnprocessedItems
 from ..errors import UnprocessedKeys
 from . import late_binding
+from . import undecodable
 from .keys import serialized_keys
+from .undecodable import Undecodable
+from .undecodable import unwrap
 
 M = t.TypeVar("M", bound=pynamodb.models.Model)
 T = t.TypeVar("T")
@@ -242,7 +246,7 @@ class BatchGet(t.Generic[T]):
     consistent_read: bool | None
     attributes_to_get: cabc.Sequence[str] | None
 
-    def next_page(self) -> Waits[tuple[list[T], BatchGet[T]]]:
+    def next_page(self) -> Waits[tuple[list[T | Undecodable], BatchGet[T]]]:
         """Get the next items, up to 100 with each request, as a generator of waits.
 
         :return: The items, which are none only if no key is left, and the batch that is left.
@@ -272,7 +276,7 @@ class BatchGet(t.Generic[T]):
         return dataclasses.replace(self, keys=())
 
     @decode_lock.kept()
-    def _request(self, keys: tuple[Raw, ...]) -> tuple[list[T], list[Raw]]:
+    def _request(self, keys: tuple[Raw, ...]) -> tuple[list[T | Undecodable], list[Raw]]:
         """Send one request.
 
         :return: The items, and the keys that DynamoDB left unprocessed.
@@ -287,7 +291,7 @@ class BatchGet(t.Generic[T]):
         # Usually the last reference: each item can then be freed as soon as it is decoded.
         del reply
         return (
-            decode_lock.decode_each(self.decode, items),
+            decode_lock.decode_each(functools.partial(undecodable.decoded, self.decode), items),
             unprocessed.get(constants.KEYS, []),
         )
 
@@ -325,7 +329,8 @@ def get(batch: BatchGet[T]) -> cabc.Iterator[T]:
     """
     while batch.keys:
         items, batch = generators.run(batch.next_page())
-        yield from items
+        for item in items:
+            yield unwrap(item)
 
 
 def _of_only_table(tables: dict[str, t.Any] | None) -> t.Any:

@@ -15,6 +15,7 @@ import functools
 import inspect
 import json
 import operator
+import sys
 import typing as t
 
 import pynamodb.models
@@ -459,16 +460,20 @@ def _reader(deserializer: Deserializer, attribute: t.Any) -> Read | None:
     if base is BinarySetAttribute and not attribute.legacy_encoding:
         return set
 
-    if _is_raw_map(attribute):
-        return deserializer.read_plain_map
-
     if base is MapAttribute:
-        return functools.partial(deserializer.read_as, attribute.__class__)
+        return _map_reader(deserializer, attribute.__class__)
 
     if base is ListAttribute:
         return _list_reader(deserializer, attribute)
 
     return t.cast(Read, attribute.deserialize)
+
+
+def _map_reader(deserializer: Deserializer, kind: type[AttributeContainer]) -> Read:
+    if kind is MapAttribute:
+        return deserializer.read_plain_map
+
+    return functools.partial(deserializer.read_as, kind)
 
 
 def _list_reader(deserializer: Deserializer, attribute: t.Any) -> Read:
@@ -486,7 +491,12 @@ def _list_reader(deserializer: Deserializer, attribute: t.Any) -> Read:
     ):
         return t.cast(Read, attribute.deserialize)
 
-    read = _reader(deserializer, element_type())
+    if base is MapAttribute:
+        # To create a map would call its defaults, which are the app's.
+        read: Read | None = _map_reader(deserializer, element_type)
+    else:
+        read = _reader(deserializer, element_type())
+
     return functools.partial(_typed_list, attribute.deserialize, element_type.attr_type, read)
 
 
@@ -590,7 +600,14 @@ def _original(kind: type, hook: str) -> t.Any:
 
 
 def _base(kind: type) -> type:
-    return next(base for base in kind.__mro__ if base.__module__.startswith("pynamodb."))
+    return next(base for base in kind.__mro__ if _is_of_pynamodb(base))
+
+
+def _is_of_pynamodb(kind: type) -> bool:
+    # The module alone does not tell: a class that calling a metaclass creates, type(Model)(...), is
+    # said to be of the module of PynamoDB's metaclass.
+    module = sys.modules.get(kind.__module__)
+    return kind.__module__.startswith("pynamodb.") and getattr(module, kind.__name__, None) is kind
 
 
 def _is_container_or_attribute(value: t.Any) -> bool:

@@ -106,7 +106,7 @@ def _is_stock_base(kind: type) -> bool:
 
 F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
 
-_scan: t.Any = t.cast(t.Any, pynamodb.models.Model.scan).__func__
+_scan: t.Any = t.cast(t.Any, ChecksQueries.scan).__func__
 
 
 def _gets_or_404(declared: F, /) -> F:

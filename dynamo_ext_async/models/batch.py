@@ -11,6 +11,8 @@ import pynamodb.models
 
 import dynamo_ext.models.batch
 from dynamo_ext.client.connection import Connection
+from dynamo_ext.models.undecodable import Undecodable
+from dynamo_ext.models.undecodable import unwrap
 
 from ..execution import eligibility
 from ..execution import workers
@@ -176,7 +178,7 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
         self._batch = batch
         has_plain_values = eligibility.are_plain(batch.keys, batch.attributes_to_get)
         self._model = model if has_plain_values else None
-        self._items: list[T] = []
+        self._items: list[T | Undecodable] = []
         self._total_count = 0
         self._lock = anyio.Lock()
 
@@ -185,7 +187,7 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
 
     async def __anext__(self) -> T:
         if self._items:
-            return self._items.pop()
+            return unwrap(self._items.pop())
 
         async with self._lock:
             # Another task may have fetched a page while this one waited.
@@ -198,7 +200,7 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
             if not self._items:
                 raise StopAsyncIteration
 
-            return self._items.pop()
+            return unwrap(self._items.pop())
 
     @property
     def total_count(self) -> int:

@@ -22,6 +22,9 @@ from pynamodb.pagination import ResultIterator as SyncResultIterator
 
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency import decode_lock
+from dynamo_ext.models import undecodable
+from dynamo_ext.models.undecodable import Undecodable
+from dynamo_ext.models.undecodable import unwrap
 
 from ..execution import eligibility
 from ..execution import workers
@@ -39,8 +42,9 @@ class Page(t.Generic[T]):
     """One reply to Query or Scan."""
 
     count: int
-    keys: cabc.Mapping[str, list[TypedValue]]
-    """By name, the attributes of a ``LastEvaluatedKey``: the value of each item, in order."""
+    keys: cabc.Mapping[str, list[TypedValue | None]]
+    """By name, the attributes of a ``LastEvaluatedKey``: the value of each item, in order, or
+    ``None`` for one that lacks it."""
 
     items: cabc.Sequence[T | Undecodable]
     consumed: float
@@ -48,13 +52,6 @@ class Page(t.Generic[T]):
 
     pages: SyncPageIterator[t.Any]
     """PynamoDB's iterator, behind this page."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Undecodable:
-    """Stands for an item that can't be decoded. Its error is raised when the item is asked for."""
-
-    error: Exception
 
 
 class Source(t.Protocol[T_co]):
@@ -168,7 +165,7 @@ class Pages(t.Generic[T]):
         if page is None or index in {0, page.count}:
             return self.pages.last_evaluated_key
 
-        return {name: page.keys[name][index - 1] for name in self.pages.key_names}
+        return {name: _of_item(page, name, index - 1) for name in self.pages.key_names}
 
     async def _next(self, fetch: cabc.Callable[..., R | None], *args: t.Any) -> R | None:
         if self._are_exhausted:
@@ -206,11 +203,7 @@ class Pages(t.Generic[T]):
         raw_items: list[Key] = [*(reply.get(constants.ITEMS) or ())]
         # Usually the last reference: each item can then be freed as soon as it is decoded.
         del reply
-        keys = {
-            name: [item[name] for item in raw_items]
-            for name in pages.key_names
-            if all(name in item for item in raw_items)
-        }
+        keys = {name: [item.get(name) for item in raw_items] for name in pages.key_names}
 
         if limit is not None:
             del raw_items[limit:]
@@ -227,10 +220,7 @@ class Pages(t.Generic[T]):
         if self._decode is None:
             return t.cast(T, raw_item)
 
-        try:
-            return self._decode(raw_item)
-        except Exception as error:
-            return Undecodable(error)
+        return undecodable.decoded(self._decode, raw_item)
 
 
 class Items(t.Generic[T]):
@@ -503,6 +493,19 @@ def source_of(connection: Connection, model: type[t.Any], result: cabc.Iterable[
     )
 
 
+def _of_item(page: Page[t.Any], name: str, index: int) -> TypedValue:
+    """What an item of a page stores under the name of a key attribute.
+
+    :raises KeyError: as in PynamoDB, if the item lacks this attribute.
+    """
+    value = page.keys[name][index]
+
+    if value is None:
+        raise KeyError(name)
+
+    return value
+
+
 def _fetch_reply(
     pages: SyncPageIterator[t.Any],
 ) -> tuple[Reply, SyncPageIterator[t.Any]] | None:
@@ -517,16 +520,3 @@ def _consumed(reply: Reply) -> float:
     capacity: dict[str, t.Any] = reply.get(constants.CONSUMED_CAPACITY) or {}
     units: float = capacity.get(constants.CAPACITY_UNITS, 0)
     return units
-
-
-def unwrap(item: T | Undecodable) -> T:
-    """An item of a page, when it is asked for.
-
-    :param item: The item, or what stands for one that could not be decoded.
-    :return: The item.
-    :raises Exception: if the item could not be decoded.
-    """
-    if isinstance(item, Undecodable):
-        raise item.error
-
-    return item

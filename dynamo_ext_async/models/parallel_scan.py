@@ -15,11 +15,11 @@ import aiologic
 import anyio
 
 from dynamo_ext.client.connection import Connection
+from dynamo_ext.models.undecodable import Undecodable
+from dynamo_ext.models.undecodable import unwrap
 
 from ..execution import background
 from .iteration import Source
-from .iteration import Undecodable
-from .iteration import unwrap
 
 T = t.TypeVar("T")
 

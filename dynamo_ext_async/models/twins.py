@@ -351,4 +351,4 @@ _OURS = frozenset(
     for function in _functions_of(kind)
     if inspect.isfunction(function)
 )
-_query: t.Any = t.cast(t.Any, pynamodb.models.Model.query).__func__
+_query: t.Any = t.cast(t.Any, dynamo_ext.models.model.Model.query).__func__

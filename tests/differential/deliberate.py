@@ -1,0 +1,112 @@
+"""Where this project is meant to differ from PynamoDB, or will only agree later.
+
+What is not here is the same.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .description import Body
+from .description import Model
+
+LEFT_OUT = {
+    "batch_write: an exception in the block": "writes nothing of what is pending (docs/models.md)",
+    "batch_write: unprocessed items": "are sent again after a wait that grows (docs/models.md)",
+    "batch_write: one key twice": "only the last operation is sent (docs/models.md)",
+    "batch_write: an item without its key": "is an error with a message of its own",
+    "batch_get: unprocessed keys": "are sent again after a wait that grows (docs/models.md)",
+    "batch_get: an invalid key": "is an error of the call, with a message of its own",
+    "create_table: neither a billing mode nor a capacity": "is on demand (docs/models.md); PynamoDB"
+    " asks for a provisioned table without capacity, which DynamoDB refuses",
+    "create_table: PROVISIONED without capacities": "is a ConfigError before anything is sent",
+    "create_table: an index without capacities": "gets the table's (docs/models.md)",
+    "create_table: a table that another process has just created": "is no error",
+    "create_table: a table that is being created": "is waited for without PynamoDB's two seconds",
+    "update_ttl: a TTL that is enabled": "is left alone",
+    "transactions: models of two endpoints": "are refused",
+    "conditional writes after a lost answer": "may be found to have been applied (docs/faults.md)",
+    "iteration: a page whose Count is not that of its items": "gives the items that there are",
+    "iteration: after a malformed page": "asks for the page again; PynamoDB ends as if it was the"
+    " last one",
+    "batch_get: after an error": "goes on if awaited; PynamoDB's generator has ended",
+    "rate_limit": "is kept on the event loop; how long that takes is no matter of a comparison",
+}
+"""What the strategies never draw, and what this project does there."""
+
+
+def _without_token(operation: str, body: Body) -> Body:
+    """botocore draws it."""
+    if "ClientRequestToken" in body:
+        return {**body, "ClientRequestToken": "drawn"}
+
+    return body
+
+
+def _in_any_order(operation: str, body: Body) -> Body:
+    """PynamoDB sends the keys of a batch in the order of a set, and we in that of the caller."""
+    if operation != "BatchGetItem":
+        return body
+
+    items = {
+        table: {**part, "Keys": sorted(part["Keys"], key=repr)}
+        for table, part in body["RequestItems"].items()
+    }
+    return {**body, "RequestItems": items}
+
+
+def without_date(value: t.Any) -> t.Any:
+    """botocore puts the server's clock into the reply that PynamoDB returns."""
+    match value:
+        case {"ResponseMetadata": {"HTTPHeaders": headers, **metadata}, **reply}:
+            kept = {name: header for name, header in headers.items() if name != "date"}
+            return {**reply, "ResponseMetadata": {**metadata, "HTTPHeaders": kept}}
+        case _:
+            return value
+
+
+TABLE_EXISTS = "ResourceInUseException"
+_OF_MALFORMED_PAGES = (KeyError, IndexError, TypeError)
+ENDS_AN_ITERATION: dict[str, tuple[type[Exception], ...]] = {
+    "query": _OF_MALFORMED_PAGES,
+    "scan": _OF_MALFORMED_PAGES,
+    "batch_get": (Exception,),
+}
+"""The errors after which no further item is asked for."""
+
+
+def _without_stored_item(operation: str, body: Body) -> Body:
+    """A conditional write that is sent again asks for the stored item, which may be what it wanted
+    to write (docs/faults.md). PynamoDB never asks for it, except in transactions."""
+    return {name: value for name, value in body.items() if name != _STORED_ITEM}
+
+
+_STORED_ITEM = "ReturnValuesOnConditionCheckFailure"
+NORMALISED_REQUESTS = (_without_token, _in_any_order, _without_stored_item)
+
+AWAITED_TWINS_ARE_GENERIC = False
+"""Whether each awaited call does what the model's own method does, with the caller's arguments and
+no others (contract 15). Until then, what depends on that is not drawn."""
+
+KEYS_ARE_CHECKED = False
+"""Whether a key that lacks a part, or has a wrong one, is an error in this project's own words, and
+a discriminator that an index does not project is warned of. Then, neither is drawn."""
+
+STOCK_BASES_KEEP_THEIRS = False
+"""Whether a base class that is written for PynamoDB alone may stand behind this project's: contract
+15. Then, it does."""
+
+OVERRIDES_OF_TWINS = frozenset({"BatchGet", "Count", "CreateTable", "DeleteTable", "DescribeTable"})
+
+
+def differs_in_count(model: Model) -> bool:
+    """Whether awaited counts of a model may not be drawn yet: they call ``query``."""
+    layers = (*model.layers, *(child.layer for child in model.children))
+    queries = any("Query" in layer.overrides for layer in layers)
+    return queries and not AWAITED_TWINS_ARE_GENERIC
+
+
+def drawn_overrides(all_of_them: t.Iterable[str]) -> list[str]:
+    """Those of which models are made."""
+    left_out: t.AbstractSet[str] = frozenset() if AWAITED_TWINS_ARE_GENERIC else OVERRIDES_OF_TWINS
+    return [name for name in all_of_them if name not in left_out]
