@@ -10,12 +10,14 @@ from pynamodb.attributes import BinaryAttribute
 from pynamodb.attributes import JSONAttribute
 from pynamodb.attributes import NumberAttribute
 from pynamodb.attributes import UnicodeAttribute
+from pynamodb.exceptions import GetError
 
 import dynamo_ext_async
 from conftest import InApp
 from dynamo_ext import PynamoDB
 from dynamo_ext_async import Model
 from stub import Stub
+from stub import error
 
 
 class Book(Model):
@@ -107,8 +109,6 @@ ONE_TOO_MANY: Calls = {
     ),
 }
 ONE_TOO_FEW: Calls = {
-    "get": lambda db: Line.get("1"),
-    "get_or_404": lambda db: Line.get_or_404("1"),
     "update": lambda db: Line("1").update(change()),
     "delete": lambda db: Line("1").delete(),
     "refresh": lambda db: Line("1").refresh(),
@@ -116,10 +116,6 @@ ONE_TOO_FEW: Calls = {
     "delete kwargs": lambda db: Line("1").get_delete_kwargs_from_instance(),
     "batch_get": lambda db: Line.batch_get([("1", None)]),
     "batch_write": lambda db: in_batch(Line.batch_write(), "delete", Line("1")),
-    "transact_get": lambda db: in_transaction(db.transact_get(), "get", Line, "1"),
-    "condition_check": lambda db: in_transaction(
-        db.transact_write(), "condition_check", Line, "1", condition=Line.text.exists()
-    ),
     "transact update": lambda db: in_transaction(
         db.transact_write(), "update", Line("1"), change()
     ),
@@ -142,13 +138,10 @@ AWAITED_TOO_MANY: Calls = {
     ),
 }
 AWAITED_TOO_FEW: Calls = {
-    "aget": lambda db: Line.aget("1"),
-    "aget_or_404": lambda db: Line.aget_or_404("1"),
     "aupdate": lambda db: Line("1").aupdate(change()),
     "adelete": lambda db: Line("1").adelete(),
     "arefresh": lambda db: Line("1").arefresh(),
     "abatch_write": lambda db: in_awaited_batch(Line.abatch_write(), "delete", Line("1")),
-    "atransact_get": lambda db: in_awaited_transaction(db.atransact_get(), "get", Line, "1"),
     "atransact_write": lambda db: in_awaited_transaction(db.atransact_write(), "delete", Line("1")),
 }
 
@@ -242,8 +235,16 @@ def test_the_default_of_a_range_key_is_that_of_an_instance_alone(db: PynamoDB, s
     (request,) = stub.requests
     assert request.body["Key"] == {"pk": {"S": "1"}, "sk": {"S": "member"}}
 
-    with refused("Member", "range_key", "not given"):
+
+def test_a_read_by_the_hash_key_alone_is_left_to_dynamodb(db: PynamoDB, stub: Stub) -> None:
+    refusal = error(400, "ValidationException", "The provided key element does not match")
+    stub.always("GetItem", refusal)
+
+    with pytest.raises(GetError, match="does not match"):
         Member.get("1")
+
+    (request,) = stub.requests
+    assert request.body["Key"] == {"pk": {"S": "1"}}
 
 
 def test_a_falsy_key_is_one(db: PynamoDB, stub: Stub) -> None:

@@ -24,7 +24,11 @@ else:
 
 
 class ChecksKeys(_Model):
-    """Refuses half a key, and a range key of a model that has none."""
+    """Refuses a range key of a model that has none, and a key that is missing.
+
+    A read by the hash key alone is left to DynamoDB, which refuses it in clear words. An instance
+    is not: PynamoDB serialises what it lacks, to the number ``null`` for one.
+    """
 
     @classmethod
     def _serialize_keys(
@@ -37,18 +41,18 @@ class ChecksKeys(_Model):
         if range_key is _NOT_ASKED_FOR:
             return super()._serialize_keys(hash_key)
 
-        _check(cls, hash_key, range_key)
+        _check(cls, hash_key, range_key, needs_both=False)
         return super()._serialize_keys(hash_key, range_key)
 
     def _get_hash_range_key_serialized_values(self) -> tuple[t.Any, t.Any | None]:
         """Serialise the key of an instance, for ``update``, ``delete`` and ``refresh``."""
         names = self._hash_keyname, self._range_keyname
         hash_key, range_key = (None if name is None else getattr(self, name) for name in names)
-        _check(type(self), hash_key, range_key)
+        _check(type(self), hash_key, range_key, needs_both=True)
         return super()._get_hash_range_key_serialized_values()
 
 
-def _check(model: AnyModel, hash_key: t.Any, range_key: t.Any) -> None:
+def _check(model: AnyModel, hash_key: t.Any, range_key: t.Any, *, needs_both: bool) -> None:
     """
     :raises ValueError: if a key is missing, or the model has no such key.
     """
@@ -58,11 +62,11 @@ def _check(model: AnyModel, hash_key: t.Any, range_key: t.Any) -> None:
     if (hash_key is None) is (hash_name is None) and (range_key is None) is (range_name is None):
         return
 
-    for argument, name, value in (
-        ("hash_key", hash_name, hash_key),
-        ("range_key", range_name, range_key),
+    for argument, name, value, is_needed in (
+        ("hash_key", hash_name, hash_key, True),
+        ("range_key", range_name, range_key, needs_both),
     ):
-        if name is not None and value is None:
+        if name is not None and value is None and is_needed:
             raise ValueError(
                 f"{_name_of(model)} has the {_in_words(argument)} {name!r}, but '{argument}' was"
                 " not given."

@@ -84,15 +84,15 @@ def _without_stored_item(operation: str, body: Body) -> Body:
 _STORED_ITEM = "ReturnValuesOnConditionCheckFailure"
 NORMALISED_REQUESTS = (_without_token, _in_any_order, _without_stored_item)
 
-AWAITED_TWINS_ARE_GENERIC = False
+AWAITED_TWINS_ARE_GENERIC = True
 """Whether each awaited call does what the model's own method does, with the caller's arguments and
 no others (contract 15). Until then, what depends on that is not drawn."""
 
-KEYS_ARE_CHECKED = False
+KEYS_ARE_CHECKED = True
 """Whether a key that lacks a part, or has a wrong one, is an error in this project's own words, and
 a discriminator that an index does not project is warned of. Then, neither is drawn."""
 
-STOCK_BASES_KEEP_THEIRS = False
+STOCK_BASES_KEEP_THEIRS = True
 """Whether a base class that is written for PynamoDB alone may stand behind this project's: contract
 15. Then, it does."""
 
