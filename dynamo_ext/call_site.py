@@ -20,12 +20,12 @@ def warn(message: str, category: type[Warning]) -> None:
     warnings.warn(message, category, stacklevel=len(_library_frames()) + 1)
 
 
-def called_by_user() -> str:
-    """Find the function, of this project or of PynamoDB, that the app's code called.
+def called_functions() -> list[str]:
+    """Find the functions, of this project or of PynamoDB, that are being called.
 
-    :return: Its name.
+    :return: Their names. The first one was called by the app's code.
     """
-    return _library_frames()[-1].f_code.co_name
+    return [frame.f_code.co_name for frame in reversed(_library_frames())]
 
 
 def _library_frames() -> list[types.FrameType]:

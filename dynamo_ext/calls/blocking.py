@@ -6,7 +6,7 @@ import asyncio
 import collections.abc as cabc
 import sys
 
-from ..call_site import called_by_user
+from ..call_site import called_functions
 from ..call_site import warn
 from ..config.settings import BlockingCalls
 from ..errors import BlockingCallWarning
@@ -58,8 +58,8 @@ def _twin(operation_name: str) -> str:
     if methods is None:
         return "db.run_sync"
 
-    called = called_by_user()
-    method = called if called in methods else methods[0]
+    # The app may call another one by way of a decorator, whose name says nothing.
+    method = next((name for name in called_functions() if name in methods), methods[0])
     return f"db.a{method}" if method in _OF_THE_EXTENSION else f"a{method}"
 
 

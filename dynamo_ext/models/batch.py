@@ -26,6 +26,7 @@ from ..errors import UnprocessedItems
 from ..errors import UnprocessedKeys
 from . import late_binding
 from . import undecodable
+from .keys import check_item
 from .keys import serialized_keys
 from .undecodable import Undecodable
 from .undecodable import unwrap
@@ -191,6 +192,7 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
         if operation["action"] == constants.PUT:
             return {constants.PUT_REQUEST: {constants.ITEM: item.serialize()}}
 
+        check_item(item)
         key = {name: {self._key_types[name]: value} for name, value in item._get_keys().items()}
         return {constants.DELETE_REQUEST: {constants.KEY: key}}
 

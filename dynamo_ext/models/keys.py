@@ -46,10 +46,19 @@ class ChecksKeys(_Model):
 
     def _get_hash_range_key_serialized_values(self) -> tuple[t.Any, t.Any | None]:
         """Serialise the key of an instance, for ``update``, ``delete`` and ``refresh``."""
-        names = self._hash_keyname, self._range_keyname
-        hash_key, range_key = (None if name is None else getattr(self, name) for name in names)
-        _check(type(self), hash_key, range_key, needs_both=True)
+        check_item(self)
         return super()._get_hash_range_key_serialized_values()
+
+
+def check_item(item: pynamodb.models.Model) -> None:
+    """Check that an instance has its whole key.
+
+    :param item: The instance.
+    :raises ValueError: if a part is missing.
+    """
+    names = t.cast(t.Any, item)._hash_keyname, t.cast(t.Any, item)._range_keyname
+    hash_key, range_key = (None if name is None else getattr(item, name) for name in names)
+    _check(type(item), hash_key, range_key, needs_both=True)
 
 
 def _check(model: AnyModel, hash_key: t.Any, range_key: t.Any, *, needs_both: bool) -> None:
@@ -94,6 +103,10 @@ def serialized_keys(model: AnyModel, keys: cabc.Iterable[t.Any]) -> tuple[Key, .
 
     for key in keys:
         values = _values(names, key)
+
+        if values and values[0] is not None:
+            _check(model, *values, *[None] * (2 - len(names)), needs_both=True)
+
         serialized = () if values is None else kind._serialize_keys(*values)
         # A hash key alone comes with None.
         typed = [

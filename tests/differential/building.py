@@ -15,7 +15,6 @@ from pynamodb.attributes import DynamicMapAttribute
 from pynamodb.attributes import MapAttribute
 from pynamodb.attributes import NumberAttribute
 
-from . import deliberate
 from . import description
 from . import kinds
 from .overrides import OVERRIDES
@@ -89,9 +88,7 @@ def _on_stock(name: str, foundation: Foundation, layer: description.Layer) -> An
     if foundation.model is pynamodb.models.Model:
         return base
 
-    bases = (base, foundation.model)
-    in_order = bases[::-1] if deliberate.STOCK_BASES_KEEP_THEIRS else bases
-    return t.cast(AnyModel, types.new_class(name, in_order))
+    return t.cast(AnyModel, types.new_class(name, (foundation.model, base)))
 
 
 def _child(

@@ -7,7 +7,6 @@ import typing as t
 
 from hypothesis import strategies as st
 
-from . import deliberate
 from . import kinds
 from . import replies
 from .description import Action
@@ -78,15 +77,13 @@ def values(model: Model, child: int | None = None) -> st.SearchStrategy[Values]:
         {**keys, **{name: value for name, value in others.items() if name not in optional}},
         optional={name: value for name, value in others.items() if name in optional},
     )
-    given = keys if deliberate.KEYS_ARE_CHECKED else {}
-    more = {name: value for name, value in {**keys, **others}.items() if name not in given}
-    odd = st.fixed_dictionaries(given, optional={**more, "nobody": st.just(1)})
+    odd = st.fixed_dictionaries(keys, optional={**others, "nobody": st.just(1)})
     return kinds.mostly(usual, odd)
 
 
 def keys(model: Model) -> st.SearchStrategy[tuple[t.Any, ...]]:
-    """The key of an item, sometimes without its second part or with an odd one."""
-    parts = [kinds.key_values_of(key) for key in model.keys]
+    """The key of an item."""
+    parts = [kinds.fitting_values_of(key) for key in model.keys]
     return st.tuples(*parts)
 
 
@@ -98,7 +95,6 @@ def arguments(draw: st.DrawFn, /, **options: st.SearchStrategy[t.Any]) -> Values
 
 _booleans = st.booleans()
 _limits = st.one_of(st.none(), st.integers(0, 5))
-_count_limits = _limits if deliberate.AWAITED_TWINS_ARE_GENERIC else st.integers(1, 5)
 _names_to_get = st.sampled_from([None, ["alpha"], ["id", "beta"], []])
 
 
@@ -201,7 +197,7 @@ def iterations(draw: st.DrawFn, model: Model) -> Step:
 
     if method == "query":
         hash_key, conditioned = _query_keys(model, index)
-        args = (draw(kinds.key_values_of(hash_key)),)
+        args = (draw(kinds.fitting_values_of(hash_key)),)
         kwargs.update(draw(arguments(scan_index_forward=_booleans)))
 
         if draw(_booleans) and conditioned:
@@ -235,12 +231,10 @@ def counts(draw: st.DrawFn, model: Model) -> Step:
     index = draw(st.sampled_from([None, None, *model.indexes]))
     hash_key, conditioned = _query_keys(model, index)
     kwargs = draw(
-        arguments(
-            filter_condition=_conditions_of(model), consistent_read=_booleans, limit=_count_limits
-        )
+        arguments(filter_condition=_conditions_of(model), consistent_read=_booleans, limit=_limits)
     )
 
-    if (index is None and draw(st.integers(0, 4)) == 0) or deliberate.differs_in_count(model):
+    if index is None and draw(st.integers(0, 4)) == 0:
         return Call(on="model", method="count", kwargs=kwargs, replies=draw(replies.described()))
 
     if draw(_booleans) and conditioned:
@@ -250,7 +244,7 @@ def counts(draw: st.DrawFn, model: Model) -> Step:
     return Call(
         on="model" if index is None else index.name,
         method="count",
-        args=(draw(kinds.key_values_of(hash_key)),),
+        args=(draw(kinds.fitting_values_of(hash_key)),),
         kwargs=kwargs,
         replies=tuple(_counted(reply) for reply in pages),
     )

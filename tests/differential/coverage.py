@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 
-from . import deliberate
 from . import description
 from . import kinds
 from . import models
@@ -19,7 +18,7 @@ def wanted_of_models() -> set[str]:
     return {
         *kinds.KINDS,
         *kinds.SINGLE,
-        *deliberate.drawn_overrides(OVERRIDES),
+        *OVERRIDES,
         *(" ".join(shape) for shape in models.SHAPES),
         *("default", "default_for_new", "called default"),
         *("key: hash", "key: range", "global index", "local index", "late child", "early child"),

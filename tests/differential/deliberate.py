@@ -1,4 +1,4 @@
-"""Where this project is meant to differ from PynamoDB, or will only agree later.
+"""Where this project is meant to differ from PynamoDB.
 
 What is not here is the same.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 import typing as t
 
 from .description import Body
-from .description import Model
 
 LEFT_OUT = {
     "batch_write: an exception in the block": "writes nothing of what is pending (docs/models.md)",
     "batch_write: unprocessed items": "are sent again after a wait that grows (docs/models.md)",
     "batch_write: one key twice": "only the last operation is sent (docs/models.md)",
     "batch_write: an item without its key": "is an error with a message of its own",
+    "keys: a part that is missing or does not fit": "is an error with a message of its own, before"
+    " anything is sent (docs/models.md)",
+    "indexes: one that does not project the discriminator": "is warned of (docs/models.md)",
     "batch_get: unprocessed keys": "are sent again after a wait that grows (docs/models.md)",
     "batch_get: an invalid key": "is an error of the call, with a message of its own",
     "create_table: neither a billing mode nor a capacity": "is on demand (docs/models.md); PynamoDB"
@@ -44,12 +46,13 @@ def _without_token(operation: str, body: Body) -> Body:
 
 
 def _in_any_order(operation: str, body: Body) -> Body:
-    """PynamoDB sends the keys of a batch in the order of a set, and we in that of the caller."""
+    """PynamoDB sends the keys of a batch in the order of a set, and we in that of the caller; and
+    two that are serialised to the same, which DynamoDB refuses, are one here."""
     if operation != "BatchGetItem":
         return body
 
     items = {
-        table: {**part, "Keys": sorted(part["Keys"], key=repr)}
+        table: {**part, "Keys": sorted({repr(key) for key in part["Keys"]})}
         for table, part in body["RequestItems"].items()
     }
     return {**body, "RequestItems": items}
@@ -64,6 +67,10 @@ def without_date(value: t.Any) -> t.Any:
         case _:
             return value
 
+
+NEED_THE_KEY_OF_THE_ITEM = frozenset({"update", "delete", "refresh"})
+"""What is not called on an item that was read without its key: it is an error of this project's
+own, where PynamoDB sends the key ``None``."""
 
 TABLE_EXISTS = "ResourceInUseException"
 _OF_MALFORMED_PAGES = (KeyError, IndexError, TypeError)
@@ -83,30 +90,3 @@ def _without_stored_item(operation: str, body: Body) -> Body:
 
 _STORED_ITEM = "ReturnValuesOnConditionCheckFailure"
 NORMALISED_REQUESTS = (_without_token, _in_any_order, _without_stored_item)
-
-AWAITED_TWINS_ARE_GENERIC = True
-"""Whether each awaited call does what the model's own method does, with the caller's arguments and
-no others (contract 15). Until then, what depends on that is not drawn."""
-
-KEYS_ARE_CHECKED = True
-"""Whether a key that lacks a part, or has a wrong one, is an error in this project's own words, and
-a discriminator that an index does not project is warned of. Then, neither is drawn."""
-
-STOCK_BASES_KEEP_THEIRS = True
-"""Whether a base class that is written for PynamoDB alone may stand behind this project's: contract
-15. Then, it does."""
-
-OVERRIDES_OF_TWINS = frozenset({"BatchGet", "Count", "CreateTable", "DeleteTable", "DescribeTable"})
-
-
-def differs_in_count(model: Model) -> bool:
-    """Whether awaited counts of a model may not be drawn yet: they call ``query``."""
-    layers = (*model.layers, *(child.layer for child in model.children))
-    queries = any("Query" in layer.overrides for layer in layers)
-    return queries and not AWAITED_TWINS_ARE_GENERIC
-
-
-def drawn_overrides(all_of_them: t.Iterable[str]) -> list[str]:
-    """Those of which models are made."""
-    left_out: t.AbstractSet[str] = frozenset() if AWAITED_TWINS_ARE_GENERIC else OVERRIDES_OF_TWINS
-    return [name for name in all_of_them if name not in left_out]

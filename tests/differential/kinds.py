@@ -24,7 +24,6 @@ from typed_values import texts
 from typed_values import typed
 
 from . import custom
-from . import deliberate
 from .description import Attribute
 
 Strategy = st.SearchStrategy[t.Any]
@@ -222,11 +221,6 @@ def fitting_values_of(attribute: Attribute) -> Strategy:
 def values_of(attribute: Attribute) -> Strategy:
     """What may be given to an attribute, and sometimes what may not."""
     return mostly(fitting_values_of(attribute), _ODD)
-
-
-def key_values_of(key: Attribute) -> Strategy:
-    """What may be given as a part of a key, and sometimes what may not."""
-    return fitting_values_of(key) if deliberate.KEYS_ARE_CHECKED else values_of(key)
 
 
 def stored_of(attribute: Attribute) -> Strategy:

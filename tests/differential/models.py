@@ -8,7 +8,6 @@ import typing as t
 
 from hypothesis import strategies as st
 
-from . import deliberate
 from . import kinds
 from .description import Attribute
 from .description import Child
@@ -100,8 +99,7 @@ def _indexes(draw: st.DrawFn, keys: list[Attribute], others: list[Attribute]) ->
     """Indexes on attributes that may be keys."""
     eligible = [each for each in others if each.kind in kinds.KEYS]
     has_discriminator = any(each.kind == "discriminator" for each in others)
-    is_warned_of = has_discriminator and deliberate.KEYS_ARE_CHECKED
-    projections = ["all"] if is_warned_of else ["all", "keys", "include"]
+    projections = ["all"] if has_discriminator else ["all", "keys", "include"]
     indexes: list[Index] = []
 
     for number in range(draw(st.integers(0, 2)) if eligible else 0):
@@ -132,9 +130,7 @@ def _as_key(attribute: Attribute, key: t.Literal["hash", "range"]) -> Attribute:
     )
 
 
-_overrides = st.lists(
-    st.sampled_from(deliberate.drawn_overrides(OVERRIDES)), max_size=2, unique=True
-)
+_overrides = st.lists(st.sampled_from(list(OVERRIDES)), max_size=2, unique=True)
 
 
 @st.composite

@@ -132,7 +132,9 @@ class Run:
     async def _call(self, built: Built, step: description.Call, seen: Seen) -> None:
         owner, args, kwargs = self._resolved(built, step)
 
-        if owner is None:
+        if owner is None or (
+            step.method in deliberate.NEED_THE_KEY_OF_THE_ITEM and self._lacks_key(built)
+        ):
             return
 
         if step.is_local:
@@ -199,6 +201,9 @@ class Run:
                         getattr(transaction, method)(items[-1], **options)
         finally:
             seen.append(pictures.of_value(items))
+
+    def _lacks_key(self, built: Built) -> bool:
+        return any(getattr(self._item, key.name, None) is None for key in built.description.keys)
 
     def _resolved(
         self, built: Built, step: description.Call
