@@ -162,12 +162,6 @@ USES = [
         lambda: _Model._get_hash_range_key_serialized_values,
         ("self",),
     ),
-    Use("_hash_keyname", ("dynamo_ext.models.keys",), lambda: _Model._hash_keyname),
-    Use(
-        "_range_keyname",
-        ("dynamo_ext.models.keys", "dynamo_ext.models.queries"),
-        lambda: [_Model._range_keyname],
-    ),
     Use(
         "_instantiate",
         ("dynamo_ext.models.deserializer",),

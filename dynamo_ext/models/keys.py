@@ -56,7 +56,7 @@ def check_item(item: pynamodb.models.Model) -> None:
     :param item: The instance.
     :raises ValueError: if a part is missing.
     """
-    names = t.cast(t.Any, item)._hash_keyname, t.cast(t.Any, item)._range_keyname
+    names = _names(type(item))
     hash_key, range_key = (None if name is None else getattr(item, name) for name in names)
     _check(type(item), hash_key, range_key, needs_both=True)
 
@@ -65,8 +65,7 @@ def _check(model: AnyModel, hash_key: t.Any, range_key: t.Any, *, needs_both: bo
     """
     :raises ValueError: if a key is missing, or the model has no such key.
     """
-    kind: t.Any = model
-    hash_name, range_name = kind._hash_keyname, kind._range_keyname
+    hash_name, range_name = _names(model)
 
     if (hash_key is None) is (hash_name is None) and (range_key is None) is (range_name is None):
         return
@@ -88,6 +87,19 @@ def _check(model: AnyModel, hash_key: t.Any, range_key: t.Any, *, needs_both: bo
             )
 
 
+def _names(model: AnyModel) -> tuple[str | None, str | None]:
+    """The names of a model's hash key and range key, as attributes of the model."""
+    hash_name = range_name = None
+
+    for name, attribute in model.get_attributes().items():
+        if attribute.is_hash_key:
+            hash_name = name
+        elif attribute.is_range_key:
+            range_name = name
+
+    return hash_name, range_name
+
+
 def serialized_keys(model: AnyModel, keys: cabc.Iterable[t.Any]) -> tuple[Key, ...]:
     """The keys of a batch, as DynamoDB takes them. Each is there once.
 
@@ -97,7 +109,7 @@ def serialized_keys(model: AnyModel, keys: cabc.Iterable[t.Any]) -> tuple[Key, .
     :raises ValueError: if a key is not of that form.
     """
     kind = t.cast(t.Any, model)
-    names = [name for name in (kind._hash_keyname, kind._range_keyname) if name is not None]
+    names = [name for name in _names(model) if name is not None]
     attributes = [kind.get_attributes()[name] for name in names]
     unique: dict[tuple[cabc.Hashable, ...], Key] = {}
 

@@ -160,16 +160,15 @@ def _check_range_key(model: AnyModel, index_name: str | None) -> None:
     kind = t.cast(t.Any, model)
 
     if index_name is None:
-        has_range_key = kind._range_keyname is not None
+        attributes = model.get_attributes()
         what = repr(model.__name__)
     elif index_name in kind._indexes:
-        attributes = kind._indexes[index_name].Meta.attributes.values()
-        has_range_key = any(attribute.is_range_key for attribute in attributes)
+        attributes = kind._indexes[index_name].Meta.attributes
         what = f"The index {index_name!r} of {model.__name__!r}"
     else:
         return
 
-    if not has_range_key:
+    if not any(attribute.is_range_key for attribute in attributes.values()):
         raise ValueError(
             f"{escaped(what)} has no range key, but there is a 'range_key_condition': give it as"
             " 'filter_condition'."
