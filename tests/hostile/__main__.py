@@ -320,10 +320,11 @@ def _wait_until_idle() -> None:
     if not flask.has_app_context():
         return
 
-    pool = calls.db.pool
+    # Not the pool: a call that waits between two attempts has no slot.
+    in_flight = calls.db.connection.policy.in_flight
 
-    if not _wait_for(lambda: not pool.in_use and not pool.waiting):
-        raise TimeoutError(f"the pool does not come to rest: {pool!r}")
+    if not _wait_for(lambda: not in_flight.count):
+        raise TimeoutError(f"{in_flight.count} calls do not end: {calls.db.pool!r}")
 
 
 def _check_good_calls(groups: list[load.Group], report: Report) -> None:

@@ -195,7 +195,7 @@ async def idle_states(urls: dict[str, str]) -> dict[str, State]:
 
     while True:
         states = {app: await state(url) for app, url in urls.items()}
-        is_idle = all(s["in_use"] == 0 and s["waiting"] == 0 for s in states.values())
+        is_idle = all(s["in_flight"] == 0 for s in states.values())
 
         if is_idle or time.monotonic() > end:
             return states
@@ -234,7 +234,7 @@ def leaks(before: dict[str, State], after: dict[str, State]) -> list[str]:
     for app, now in after.items():
         problems += [
             f"{app}: {name} is {now[name]}, when all is done"
-            for name in ("in_use", "waiting")
+            for name in ("in_flight", "in_use", "waiting")
             if now[name]
         ]
         # Allow more than after the warm-up: connections, workers and gunicorn's threads are

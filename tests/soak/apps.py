@@ -68,6 +68,8 @@ def state() -> dict[str, t.Any]:
     status = pathlib.Path("/proc/self/status").read_text()
     resident = next(line for line in status.splitlines() if line.startswith("VmRSS"))
     return {
+        # A call that waits between two attempts has no slot.
+        "in_flight": db.connection.policy.in_flight.count,
         "in_use": stats.in_use,
         "waiting": stats.waiting,
         "calls": stats.calls,
