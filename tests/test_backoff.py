@@ -22,6 +22,7 @@ from waiting import until
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.slow,
     pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"]),
     pytest.mark.once(reason="the tests name the transports"),
 ]
@@ -87,21 +88,20 @@ def enter(
     return enter
 
 
-def throttled(milliseconds: int) -> stubs.Answer:
-    return stubs.Answer(
-        status=400,
-        body={"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException"},
-        headers={"x-amz-retry-after": str(milliseconds)},
-    )
+# The wait is long enough for another call to begin meanwhile, on a busy machine, too.
+THROTTLED = stubs.Answer(
+    status=400,
+    body={"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException"},
+    headers={"x-amz-retry-after": "1500"},
+)
 
 
 def keys(stub: Stub) -> list[str]:
     return [request.body["Key"]["id"]["S"] for request in stub.requests]
 
 
-@pytest.mark.slow
 async def test_another_call_has_the_slot_meanwhile(enter: Enter, stub: Stub, db: PynamoDB) -> None:
-    stub.next("GetItem", throttled(2000))
+    stub.next("GetItem", THROTTLED)
 
     async with enter() as get, anyio.create_task_group() as tasks:
         tasks.start_soon(get, "throttled")
@@ -114,7 +114,7 @@ async def test_another_call_has_the_slot_meanwhile(enter: Enter, stub: Stub, db:
 
 
 async def test_it_queues_behind_those_that_wait(enter: Enter, stub: Stub, db: PynamoDB) -> None:
-    stub.next("GetItem", throttled(300), stubs.held(stub._usual))
+    stub.next("GetItem", THROTTLED, stubs.held(stub._usual))
 
     async with enter() as get, anyio.create_task_group() as tasks:
         tasks.start_soon(get, "throttled")
@@ -132,7 +132,7 @@ async def test_it_queues_behind_those_that_wait(enter: Enter, stub: Stub, db: Py
 async def test_it_waits_no_longer_for_a_slot_than_another_call(
     enter: Enter, stub: Stub, db: PynamoDB
 ) -> None:
-    stub.next("GetItem", throttled(300), stubs.held(stub._usual))
+    stub.next("GetItem", THROTTLED, stubs.held(stub._usual))
 
     async with enter(DYNAMODB_POOL_TIMEOUT_SECONDS=0.2) as get:
         async with anyio.create_task_group() as tasks:
@@ -153,11 +153,10 @@ async def test_it_waits_no_longer_for_a_slot_than_another_call(
     assert keys(stub) == ["throttled", "holder", "later"]
 
 
-@pytest.mark.slow
 async def test_its_deadline_ends_the_wait_for_a_slot(
     enter: Enter, stub: Stub, db: PynamoDB
 ) -> None:
-    stub.next("GetItem", throttled(300), stubs.held(stub._usual))
+    stub.next("GetItem", THROTTLED, stubs.held(stub._usual))
     ended: list[type[BaseException]] = []
 
     async with enter(DYNAMODB_CALL_TIMEOUT_SECONDS=3) as get:
@@ -185,7 +184,7 @@ async def test_its_deadline_ends_the_wait_for_a_slot(
 
 
 async def test_a_cancelled_call_leaves_the_queue(enter: Enter, stub: Stub, db: PynamoDB) -> None:
-    stub.next("GetItem", throttled(300), stubs.held(stub._usual))
+    stub.next("GetItem", THROTTLED, stubs.held(stub._usual))
 
     async with enter() as get:
         async with anyio.create_task_group() as others, anyio.create_task_group() as tasks:
