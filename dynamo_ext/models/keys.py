@@ -90,8 +90,9 @@ def _check(model: AnyModel, hash_key: t.Any, range_key: t.Any, *, needs_both: bo
 def _names(model: AnyModel) -> tuple[str | None, str | None]:
     """The names of a model's hash key and range key, as attributes of the model."""
     hash_name = range_name = None
+    attributes = t.cast("dict[str, t.Any]", model.get_attributes())
 
-    for name, attribute in model.get_attributes().items():
+    for name, attribute in attributes.items():
         if attribute.is_hash_key:
             hash_name = name
         elif attribute.is_range_key:

@@ -160,7 +160,7 @@ def _check_range_key(model: AnyModel, index_name: str | None) -> None:
     kind = t.cast(t.Any, model)
 
     if index_name is None:
-        attributes = model.get_attributes()
+        attributes = kind.get_attributes()
         what = repr(model.__name__)
     elif index_name in kind._indexes:
         attributes = kind._indexes[index_name].Meta.attributes
