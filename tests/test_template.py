@@ -174,6 +174,9 @@ def test_a_body_is_botocore_s(operation: str, data: st.DataObject) -> None:
         {"TableName": "t", "Key": {"id": {"B": 5}}},
         {"TableName": "t", "Key": {"id": {"B": 5}, "other": {"B": b"bytes"}}},
         {"TableName": "t", "Key": {"id": {"B": [1]}, "other": {"B": True}}},
+        {"TableName": "t", "Key": {"id": {"B": {"a": 1}}}},
+        {"TableName": "t", "Key": {"id": {"B": {"S": "a"}}}},
+        {"TableName": "t", "Key": {"B": {"S": "a"}, "id": {"M": {"B": {"N": "1"}}}}},
         pytest.param(
             {"TableName": "t", "Key": {"id": {"B": bytearray(b"a")}, "B": {"B": memoryview(b"b")}}},
             id="a memoryview",

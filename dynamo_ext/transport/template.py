@@ -50,7 +50,7 @@ _ITEM_OPERATIONS = frozenset(
         "UpdateItem",
     }
 )
-_BINARY = re.compile(r'"B": (?!\{)(?:"([^"\\]*)")?')
+_BINARY = re.compile(r'"B": (?:"([^"\\]*)")?')
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
