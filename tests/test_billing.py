@@ -20,6 +20,11 @@ from dynamo_ext.config.settings import PAY_PER_REQUEST
 from dynamo_ext.config.settings import PROVISIONED
 from stub import Stub
 
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.once(reason="what is asked for does not depend on the transport"),
+]
+
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "models.md"
 
 Values = dict[str, t.Any]
