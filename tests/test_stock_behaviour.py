@@ -40,6 +40,8 @@ from stock import Side
 from stock import Trace
 from stub import Stub
 
+pytestmark = pytest.mark.slow
+
 UTC = datetime.UTC
 MOMENT = datetime.datetime(2026, 11, 26, 12, 30, 15, 250000, UTC)
 Scenario = cabc.Callable[[Side, Trace], None]
