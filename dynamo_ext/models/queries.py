@@ -6,7 +6,6 @@ with nothing.
 
 from __future__ import annotations
 
-import collections.abc as cabc
 import functools
 import inspect
 import typing as t
@@ -14,15 +13,10 @@ import weakref
 
 import pynamodb.models
 from pynamodb import constants
-from pynamodb.expressions.condition import Condition
-from pynamodb.pagination import ResultIterator as SyncResultIterator
 
 from .. import call_site
 from ..printable import escaped
 from .late_binding import AnyModel
-
-F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
-_Key = dict[str, dict[str, t.Any]]
 
 # By model, the names of the indexes of which a warning has been given.
 _warned: weakref.WeakKeyDictionary[AnyModel, set[str]] = weakref.WeakKeyDictionary()
@@ -33,14 +27,16 @@ else:
     _Model = object
 
 
-def _checked(declared: F) -> F:
-    """PynamoDB's method of this name, which gets the arguments as the caller gave them.
+def _checked(name: str) -> t.Any:
+    """PynamoDB's class method of a name, which gets the arguments as the caller gave them.
 
-    :param declared: Its parameters and documentation.
+    :param name: The name of the method.
     """
-    _, *names = inspect.signature(declared).parameters
+    of_pynamodb: t.Any = getattr(pynamodb.models.Model, name).__func__
+    _, *names = inspect.signature(of_pynamodb).parameters
 
-    @functools.wraps(declared)
+    # Without annotations of its own: those of PynamoDB name classes of PynamoDB's modules.
+    @functools.wraps(of_pynamodb, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
     def checked(cls: t.Any, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         index_name = given.get("index_name")
@@ -51,109 +47,20 @@ def _checked(declared: F) -> F:
         if index_name is not None:
             _warn_if_discriminator_is_missing(cls, index_name)
 
-        return getattr(super(ChecksQueries, cls), declared.__name__)(*args, **kwargs)
+        return getattr(super(ChecksQueries, cls), name)(*args, **kwargs)
 
-    return t.cast(F, checked)
+    return classmethod(checked)
 
 
 class ChecksQueries(_Model):
     """Refuses a condition on a range key that there is not, and warns where an index lacks the
     attribute that tells which items are of the model."""
 
-    @classmethod
-    @_checked
-    def query(
-        cls,
-        hash_key: t.Any,
-        range_key_condition: Condition | None = None,
-        filter_condition: Condition | None = None,
-        consistent_read: bool = False,
-        index_name: str | None = None,
-        scan_index_forward: bool | None = None,
-        limit: int | None = None,
-        last_evaluated_key: _Key | None = None,
-        attributes_to_get: cabc.Iterable[str] | None = None,
-        page_size: int | None = None,
-        rate_limit: float | None = None,
-    ) -> SyncResultIterator[t.Self]:
-        """Query the table or an index. Nothing is sent before the first item is asked for.
-
-        :param hash_key: The hash key.
-        :param range_key_condition: A condition on the range key.
-        :param filter_condition: Which of the items to give.
-        :param consistent_read: Whether to read consistently.
-        :param index_name: The index; ``None`` for the table.
-        :param scan_index_forward: Whether in ascending order of the range key, which is the
-            default.
-        :param limit: How many items to give at most.
-        :param last_evaluated_key: Where to start: after the item with this key.
-        :param attributes_to_get: The names of the attributes to read; ``None`` for all.
-        :param page_size: How many items a request examines at most.
-        :param rate_limit: The capacity units to consume per second at most.
-        :return: The items. To iterate raises :exc:`pynamodb.exceptions.QueryError` if a call fails.
-        :raises ValueError: if there is a condition on the range key, but no range key.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    @_checked
-    def count(
-        cls,
-        hash_key: t.Any | None = None,
-        range_key_condition: Condition | None = None,
-        filter_condition: Condition | None = None,
-        consistent_read: bool = False,
-        index_name: str | None = None,
-        limit: int | None = None,
-        rate_limit: float | None = None,
-    ) -> int:
-        """Count items.
-
-        :param hash_key: The hash key; ``None`` for DynamoDB's own figure of the whole table, which
-            it updates about every six hours.
-        :param range_key_condition: A condition on the range key.
-        :param filter_condition: Which of the items to count.
-        :param consistent_read: Whether to read consistently.
-        :param index_name: The index; ``None`` for the table.
-        :param limit: How many items a request examines at most.
-        :param rate_limit: The capacity units to consume per second at most.
-        :return: How many there are.
-        :raises ValueError: if there is a condition on the range key, but no range key; or a filter
-            condition without a hash key.
-        :raises pynamodb.exceptions.QueryError: if a call fails.
-        """
-        raise NotImplementedError
-
-    @classmethod
-    @_checked
-    def scan(
-        cls,
-        filter_condition: Condition | None = None,
-        segment: int | None = None,
-        total_segments: int | None = None,
-        limit: int | None = None,
-        last_evaluated_key: _Key | None = None,
-        page_size: int | None = None,
-        consistent_read: bool | None = None,
-        index_name: str | None = None,
-        rate_limit: float | None = None,
-        attributes_to_get: cabc.Sequence[str] | None = None,
-    ) -> SyncResultIterator[t.Self]:
-        """Scan the table or an index. Nothing is sent before the first item is asked for.
-
-        :param filter_condition: Which of the items to give.
-        :param segment: The number of the segment to scan, from 0, if only one is to be scanned.
-        :param total_segments: Into how many segments the table is divided.
-        :param limit: How many items to give at most.
-        :param last_evaluated_key: Where to start: after the item with this key.
-        :param page_size: How many items a request examines at most.
-        :param consistent_read: Whether to read consistently.
-        :param index_name: The index; ``None`` for the table.
-        :param rate_limit: The capacity units to consume per second at most.
-        :param attributes_to_get: The names of the attributes to read; ``None`` for all.
-        :return: The items. To iterate raises :exc:`pynamodb.exceptions.ScanError` if a call fails.
-        """
-        raise NotImplementedError
+    # Their signatures and documentation are PynamoDB's.
+    if not t.TYPE_CHECKING:
+        query = _checked("query")
+        count = _checked("count")
+        scan = _checked("scan")
 
 
 def _check_range_key(model: AnyModel, index_name: str | None) -> None:
