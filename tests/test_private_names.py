@@ -140,13 +140,13 @@ USES = [
     ),
     Use(
         "_hash_key_attribute",
-        ("dynamo_ext.models.batch",),
+        ("dynamo_ext.models.batch", "dynamo_ext.models.keys"),
         lambda: t.cast(t.Any, _Model._hash_key_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_range_key_attribute",
-        ("dynamo_ext.models.batch",),
+        ("dynamo_ext.models.batch", "dynamo_ext.models.keys"),
         lambda: t.cast(t.Any, _Model._range_key_attribute).__func__,
         ("cls",),
     ),

@@ -65,10 +65,15 @@ def _check(model: AnyModel, hash_key: t.Any, range_key: t.Any, *, needs_both: bo
     """
     :raises ValueError: if a key is missing, or the model has no such key.
     """
-    hash_name, range_name = _names(model)
+    kind: t.Any = model
+    has_hash_key = kind._hash_key_attribute() is not None
+    has_range_key = kind._range_key_attribute() is not None
 
-    if (hash_key is None) is (hash_name is None) and (range_key is None) is (range_name is None):
+    # Each call passes here: names are looked for only where something is wrong.
+    if (hash_key is not None) is has_hash_key and (range_key is not None) is has_range_key:
         return
+
+    hash_name, range_name = _names(model)
 
     for argument, name, value, is_needed in (
         ("hash_key", hash_name, hash_key, True),
