@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import typing as t
-
 import click
 import pynamodb.exceptions
 from botocore.exceptions import BotoCoreError
 from botocore.exceptions import ClientError
-from flask.sansio.app import App
 
-from ..binding import context
 from ..concurrency import generators
 from ..errors import ConfigError
 from ..models import late_binding
 from ..models import tables
 from ..models.late_binding import AnyModel
-from ..models.model import Model
-from ..models.model import concrete_models
 from ..printable import escaped
+from . import selection
 
 _FAILURES = (ConfigError, pynamodb.exceptions.PynamoDBException, BotoCoreError, ClientError)
 
@@ -29,20 +24,14 @@ def dynamodb() -> None:
 
 
 @dynamodb.command("create-tables")
+@selection.bind_option
 @click.pass_context
-def create_tables(click_context: click.Context) -> None:
-    """Create the table of every model, and wait until it is active.
+def create_tables(click_context: click.Context, bind_key: str | None) -> None:
+    """Create the table of every model, each in its own bind, and wait until it is active.
 
     Tables that exist are left alone.
     """
-    with context.use(_load_app(click_context)):
-        models = concrete_models(Model)
-
-        if not models:
-            raise click.ClickException(
-                "There is no model. Import the module that defines the models in the app's factory."
-            )
-
+    with selection.selected_models(click_context, bind_key) as models:
         try:
             groups = tables.by_table(models)
         except ConfigError as error:
@@ -64,7 +53,9 @@ def _create_table(models: list[AnyModel]) -> None:
             f"Table {table_name!r} was not created: {escaped(error)}"
         ) from error
 
-    click.echo("created" if created else "exists")
+    bind_key = selection.bind_key_of(models[0])
+    where = "" if bind_key is None else f" in bind {bind_key!r}"
+    click.echo(f"{'created' if created else 'exists'}{where}")
 
     if late_binding.connection(models[0]).connection.engine.is_of_this_process:
         click.echo(
@@ -72,8 +63,3 @@ def _create_table(models: list[AnyModel]) -> None:
             " 'local://' have to be created by the app itself.",
             err=True,
         )
-
-
-def _load_app(click_context: click.Context) -> App:
-    """The app of the command line, loaded by ``flask`` or ``quart``."""
-    return t.cast(App, click_context.obj.load_app())

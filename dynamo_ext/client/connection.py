@@ -65,7 +65,7 @@ class Connection(pynamodb.connection.Connection):
     """A PynamoDB connection whose calls go through an engine's client and slots.
 
     :param engine: The engine.
-    :param policy: What the app wants of its calls.
+    :param policy: What the app, or its bind, wants of its calls.
     :param model_name: The name of the model that the connection is for, if it is for one.
     """
 
@@ -163,7 +163,7 @@ class Connection(pynamodb.connection.Connection):
         settings, pool = self.policy.settings, self.engine.pool
         write = self._begin_write(operation_name, operation_kwargs)
 
-        with record.InProgress(operation_name, self._model_name) as progress:
+        with record.InProgress(operation_name, self._model_name, self.policy.bind_key) as progress:
             progress.table_name = operation_kwargs.get(constants.TABLE_NAME)
 
             try:
