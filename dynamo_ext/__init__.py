@@ -12,6 +12,7 @@ from .errors import BlockingCallWarning
 from .errors import CallTimeout
 from .errors import ConfigError
 from .errors import DamagedReply
+from .errors import InvalidCursor
 from .errors import PoolTimeout
 from .errors import Unavailable
 from .errors import UnprocessedItems
@@ -22,6 +23,7 @@ from .models.batch import BatchWrite
 from .models.model import Model
 from .models.transaction import TransactGet
 from .models.transaction import TransactWrite
+from .web.pages import Page
 
 __all__ = [
     "BatchWrite",
@@ -31,7 +33,9 @@ __all__ = [
     "ConfigError",
     "Connection",
     "DamagedReply",
+    "InvalidCursor",
     "Model",
+    "Page",
     "Pool",
     "PoolStats",
     "PoolTimeout",

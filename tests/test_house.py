@@ -28,9 +28,12 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext",
         "dynamo_ext.binding",
         "dynamo_ext.calls",
+        "dynamo_ext.web",
         "dynamo_ext_async.execution",
         "dynamo_ext_async.models",
+        "dynamo_ext_async.web",
     },
+    "dynamo_ext_async.web": {"dynamo_ext.models", "dynamo_ext.web", "dynamo_ext_async.models"},
     "dynamo_ext_async.models": {
         "dynamo_ext.client",
         "dynamo_ext.concurrency",
@@ -51,8 +54,9 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.errors",
         "dynamo_ext.flask",
         "dynamo_ext.models",
+        "dynamo_ext.web",
     },
-    "dynamo_ext.flask": {"dynamo_ext.binding", "dynamo_ext.extension"},
+    "dynamo_ext.flask": {"dynamo_ext.binding", "dynamo_ext.extension", "dynamo_ext.web"},
     "dynamo_ext.extension": {
         "dynamo_ext.binding",
         "dynamo_ext.calls",
@@ -60,7 +64,9 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.client",
         "dynamo_ext.config",
         "dynamo_ext.models",
+        "dynamo_ext.web",
     },
+    "dynamo_ext.web": {"dynamo_ext.errors", "dynamo_ext.models"},
     "dynamo_ext.cli": {
         "dynamo_ext.binding",
         "dynamo_ext.concurrency",
