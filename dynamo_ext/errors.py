@@ -35,7 +35,7 @@ class InvalidCursor(werkzeug.exceptions.BadRequest):
     Unhandled, Flask and Quart answer with 400.
     """
 
-    description: str | None = (
+    description: str = (
         "The cursor is not valid here: it was altered, or made for another list. Start again from"
         " the first page."
     )
