@@ -35,7 +35,12 @@ def _context_pushed(app: flask.Flask, **signal: t.Any) -> None:
 
 
 def _find_request(app: App) -> Request | None:
-    return flask.request if isinstance(app, flask.Flask) and flask.has_request_context() else None
+    if not isinstance(app, flask.Flask) or not flask.has_request_context():
+        return None
+
+    # The request itself, which is several times as fast as its proxy.
+    request: Request = t.cast(t.Any, flask.request)._get_current_object()
+    return request
 
 
 context.add_framework(functools.partial(_context.get, None))

@@ -195,7 +195,11 @@ async def _context_pushed(app: quart.Quart, **signal: t.Any) -> None:
 
 def _find_request(app: App) -> Request | None:
     # A websocket is no request: it has no other pages.
-    return quart.request if isinstance(app, quart.Quart) and quart.has_request_context() else None
+    if not isinstance(app, quart.Quart) or not quart.has_request_context():
+        return None
+
+    request: Request = t.cast(t.Any, quart.request)._get_current_object()
+    return request
 
 
 context.add_framework(functools.partial(_context.get, None))

@@ -428,6 +428,12 @@ USES = [
         lambda: _client()._request_signer.get_auth_instance,
     ),
     Use(
+        "_get_current_object",
+        ("dynamo_ext.flask", "dynamo_ext_async.extension"),
+        lambda: t.cast(t.Any, flask.request)._get_current_object,
+        (),
+    ),
+    Use(
         "_cv_app",
         ("dynamo_ext.flask",),
         lambda: _current_object_of_flask(),

@@ -9,14 +9,21 @@ import typing as t
 from pynamodb import constants
 from pynamodb.pagination import PageIterator
 
-from ..concurrency import decode_lock
 from . import undecodable
 from .undecodable import Undecodable
 
+A = t.TypeVar("A")
+B = t.TypeVar("B")
 T = t.TypeVar("T")
 Raw: t.TypeAlias = dict[str, t.Any]
 TypedValue: t.TypeAlias = dict[str, t.Any]
 Key: t.TypeAlias = dict[str, TypedValue]
+
+
+class DecodeEach(t.Protocol):
+    """Calls a function with each item. The list is not used afterwards."""
+
+    def __call__(self, function: cabc.Callable[[A], B], items: list[A], /) -> list[B]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,13 +61,17 @@ class DecodedReply(t.Generic[T]):
         return key
 
 
-@decode_lock.kept()
+def _one_by_one(function: cabc.Callable[[A], B], items: list[A]) -> list[B]:
+    return [function(item) for item in items]
+
+
 def fetch(
     pages: PageIterator[t.Any],
     decode: cabc.Callable[[Raw], T] | None,
     *,
     limit: int | None = None,
     hidden: cabc.Collection[str] = (),
+    decode_each: DecodeEach = _one_by_one,
 ) -> DecodedReply[T] | None:
     """Make the next request of a query or scan.
 
@@ -68,6 +79,7 @@ def fetch(
     :param decode: What makes items of those that botocore gives; ``None`` for these themselves.
     :param limit: How many items to decode at most; ``None`` for all.
     :param hidden: The names of attributes that are read for the keys alone.
+    :param decode_each: How to decode the items, one after the other.
     :return: The reply, or ``None`` after the last one.
     :raises pynamodb.exceptions.PynamoDBException: if the call fails.
     """
@@ -99,7 +111,7 @@ def fetch(
     return DecodedReply(
         count=count,
         keys=keys,
-        items=decode_lock.decode_each(decoded, raw_items),
+        items=decode_each(decoded, raw_items),
         consumed=consumed,
         pages=pages,
     )

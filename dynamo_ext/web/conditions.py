@@ -61,11 +61,11 @@ def fixed_values(condition: Condition | None) -> dict[str, TypedValue]:
 
 
 def as_text(value: t.Any) -> str:
-    """A form, or a value as DynamoDB gets it, as text. Equal values have equal texts.
+    """A form, or a value as DynamoDB gets it, as text. Equal forms have equal texts.
 
     :param value: The form or the value.
     """
-    return json.dumps(_ordered(value), sort_keys=True, default=_binary_as_text)
+    return json.dumps(value, sort_keys=True, default=_binary_as_text)
 
 
 def _operands(condition: Condition) -> tuple[t.Any, ...]:
@@ -81,7 +81,7 @@ def _form_of_operand(operand: t.Any) -> Form:
     names: dict[str, str] = {}
     values: dict[str, t.Any] = {}
     expression = operand.serialize(names, values)
-    return [expression, names, values]
+    return [expression, names, _ordered(values)]
 
 
 def _name_of(operand: t.Any) -> str | None:

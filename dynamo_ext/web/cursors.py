@@ -11,6 +11,7 @@ import collections.abc as cabc
 import dataclasses
 import decimal
 import hashlib
+import hmac
 import io
 import json
 import time
@@ -29,7 +30,7 @@ _FALLBACKS = "SECRET_KEY_FALLBACKS"
 
 # The longest keys that DynamoDB stores, those of a table and of an index, make 8,255 characters.
 _LONGEST = 8_300
-_SALT = "dynamo-ext cursor, version 1: "
+_PURPOSE = "dynamo-ext cursor, version 1"
 _IS_BACKWARD = 1
 _HAS_KEY = 2
 _LENGTH_BYTES = 2
@@ -91,11 +92,12 @@ class Cursors:
         key_types: cabc.Mapping[str, str],
         fixed_values: cabc.Mapping[str, TypedValue],
     ) -> None:
-        digest = hashlib.sha256(_bytes([identity, _as_json(scope)])).hexdigest()
+        bound_to = _bytes([_PURPOSE, identity, _as_json(scope)])
+        keys = [hmac.digest(key, bound_to, "sha256") for key in secret_keys]
         self._key_types = key_types
         self._fixed_values = fixed_values
         self._signer = itsdangerous.TimestampSigner(
-            secret_keys, salt=_SALT + digest, key_derivation="hmac", digest_method=hashlib.sha256
+            keys, key_derivation="none", digest_method=hashlib.sha256
         )
 
     def dump(self, position: Position) -> str:

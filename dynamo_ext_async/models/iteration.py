@@ -19,6 +19,7 @@ from pynamodb.pagination import PageIterator as SyncPageIterator
 from pynamodb.pagination import ResultIterator as SyncResultIterator
 
 from dynamo_ext.client.connection import Connection
+from dynamo_ext.concurrency import decode_lock
 from dynamo_ext.models import decoded_reply
 from dynamo_ext.models.decoded_reply import DecodedReply
 from dynamo_ext.models.decoded_reply import Key
@@ -184,8 +185,15 @@ class Pages(t.Generic[T]):
             await anyio.sleep(max(0.0, due - time.monotonic()))
             self._last_request = time.monotonic()
 
+    @decode_lock.kept()
     def _fetch(self, pages: SyncPageIterator[t.Any], limit: int | None) -> DecodedReply[T] | None:
-        return decoded_reply.fetch(pages, self.decode, limit=limit, hidden=self._hidden)
+        return decoded_reply.fetch(
+            pages,
+            self.decode,
+            limit=limit,
+            hidden=self._hidden,
+            decode_each=decode_lock.decode_each,
+        )
 
 
 class Items(t.Generic[T]):
