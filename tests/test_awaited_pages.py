@@ -238,6 +238,26 @@ async def test_a_cancelled_page_leaves_nothing_behind(
         await until(lambda: db.pool.in_use == 0)
 
 
+async def test_a_rate_limit_is_kept(db: PynamoDB, stub: Stub, stub_app: Quart) -> None:
+    async with stub_app.app_context():
+        await db.apaginate(Entry.aquery("a", rate_limit=1e6))
+
+    assert stub.requests[0].body["ReturnConsumedCapacity"] == "TOTAL"
+
+
+async def test_what_is_not_asked_for_is_not_shown(
+    db: PynamoDB, stub: Stub, stub_app: Quart
+) -> None:
+    item = {"book": {"S": "a"}, "number": {"N": "1"}}
+    stub.always("Query", Answer(body={"Items": [item], "Count": 1, "ScannedCount": 1}))
+
+    async with stub_app.app_context():
+        page = await db.apaginate(Entry.aquery("a", attributes_to_get=["number"]), per_page=5)
+
+    assert [(t.cast("str | None", entry.book), entry.number) for entry in page] == [(None, 1)]
+    assert stub.requests[0].body["Limit"] == 6
+
+
 async def test_a_page_makes_one_call_after_the_other_and_no_more_than_it_may(
     db: PynamoDB, stub: Stub, stub_app: Quart
 ) -> None:

@@ -194,6 +194,13 @@ class TestAltered:
         assert_refused(stub, db, "A" * 10_000_000)
         assert_refused(stub, db, "\N{SNOWMAN}" * 10_000)
 
+    def test_one_that_is_longer_than_any_key_is_refused_though_it_is_signed(
+        self, stub: Stub, db: PynamoDB
+    ) -> None:
+        item = {"tenant": {"S": "a" * 7_000}, "number": {"N": "1"}}
+        stub.always("Scan", Answer(body={"Items": [item] * 3, "Count": 3, "ScannedCount": 3}))
+        assert_refused(stub, db, cursor_of(db, Paper.scan()), result=Paper.scan())
+
     def test_an_old_one_is_refused(self, stub: Stub, db: PynamoDB) -> None:
         with time_machine.travel(1_800_000_000, tick=False) as time:
             cursor = cursor_of(db, Paper.query(TENANT))

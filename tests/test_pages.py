@@ -393,6 +393,11 @@ class TestCost:
         assert numbers(page) == list(range(20))
         assert limits(stub) == [8, 8, 5]
 
+    def test_a_rate_limit_is_kept(self, stub: Stub, stub_db: PynamoDB) -> None:
+        stub.always("Query", book(5))
+        stub_db.paginate(Entry.query("a", rate_limit=1e6))
+        assert stub.requests[0].body["ReturnConsumedCapacity"] == "TOTAL"
+
     def test_a_filter_makes_requests_larger_one_by_one(self, stub: Stub, stub_db: PynamoDB) -> None:
         stub.always("Query", book(1000, matching=lambda number: number % 40 == 0))
         page = stub_db.paginate(Entry.query("a", None, Entry.rank == 1), per_page=10)

@@ -8,6 +8,7 @@ import re
 import typing as t
 import urllib.parse
 
+import anyio.to_thread
 import flask
 import pytest
 import quart
@@ -232,6 +233,21 @@ async def test_an_explicit_argument_comes_before_that_of_the_request(
 
         with pytest.raises(flask.Flask.aborter_class().mapping[400]):
             db.paginate(Todo.query("u"), cursor=first.next_cursor, per_page=0)
+
+
+async def test_an_async_view_of_flask(flask_app: flask.Flask) -> None:
+    db: PynamoDB = flask_app.extensions["pynamodb"]
+
+    @flask_app.get("/async")
+    async def show_async() -> t.Any:
+        return content(await db.apaginate(Todo.aquery("u")))
+
+    def get() -> t.Any:
+        return flask_app.test_client().get("/async?per_page=3").json
+
+    body = await anyio.to_thread.run_sync(get)
+    assert body["numbers"] == [0, 1, 2]
+    assert body["next"].startswith("/async?per_page=3&cursor=")
 
 
 async def test_a_template_escapes_a_link(flask_app: flask.Flask) -> None:

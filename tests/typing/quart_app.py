@@ -11,6 +11,7 @@ from quart import Quart
 from quart import request
 
 from dynamo_ext_async import Model
+from dynamo_ext_async import Page
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async import ResultIterator
 
@@ -66,6 +67,7 @@ async def stream() -> AsyncIterator[str]:
         yield todo.title
 
     assert_type(todos.total_count, int)
+    assert_type(await db.apaginate(Todo.aquery("inbox"), max_age=60), Page[Todo])
 
 
 async def everything(todo: Todo) -> None:
