@@ -101,7 +101,7 @@ class PynamoDB(dynamo_ext.PynamoDB):
         scope: t.Any = None,
         max_requests: int | None = None,
     ) -> Page[T]:
-        """Read one page of a query or scan, with links to those before and behind.
+        """Read one page of a query or scan, with links to the next and the previous one.
 
         :param result: What a model's or an index's ``aquery`` or ``ascan`` has returned, not yet
             iterated, without ``limit`` and ``last_evaluated_key``.

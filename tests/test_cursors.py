@@ -380,6 +380,7 @@ class TestSecretKey:
         [
             ({"SECRET_KEY": 4711}, "'SECRET_KEY' must hold text or bytes, not 'int'"),
             ({"SECRET_KEY_FALLBACKS": "4711"}, "'SECRET_KEY_FALLBACKS' must be a list of keys"),
+            ({"SECRET_KEY_FALLBACKS": 4711}, "must be a list of keys, not 'int'"),
             ({"SECRET_KEY_FALLBACKS": [4711]}, "'SECRET_KEY_FALLBACKS' must hold text or bytes"),
             ({"SECRET_KEY_FALLBACKS": [""]}, "'SECRET_KEY_FALLBACKS' must hold text or bytes"),
         ],

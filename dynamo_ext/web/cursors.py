@@ -60,8 +60,10 @@ def secret_keys(config: cabc.Mapping[str, t.Any]) -> list[bytes]:
     if not secret:
         raise ConfigError(f"'{_SECRET_KEY}' is not set: the cursors of pages are signed with it.")
 
-    if isinstance(fallbacks, (str, bytes)):
-        raise ConfigError(f"'{_FALLBACKS}' must be a list of keys, not a single one.")
+    if not issubclass(type(fallbacks), (list, tuple, type(None))):
+        raise ConfigError(
+            f"'{_FALLBACKS}' must be a list of keys, not {type(fallbacks).__name__!r}."
+        )
 
     keys = [*(fallbacks or ()), secret]
 

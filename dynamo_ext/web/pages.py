@@ -1,4 +1,4 @@
-"""Pages of a query or scan, with links to those before and behind.
+"""Pages of a query or scan, with links to the next and the previous one.
 
 A page is built of PynamoDB's own iterators, by a generator that both ways to wait drive: it yields
 what to fetch, and is sent the reply.
@@ -42,7 +42,7 @@ _MOST_DIGITS = 100
 
 @dataclasses.dataclass(frozen=True)
 class Links:
-    """What leads to the pages before and behind: URLs or cursors."""
+    """What leads to the next and the previous page: URLs or cursors."""
 
     next: str | None
     prev: str | None
@@ -59,18 +59,18 @@ class Page(t.Generic[T]):
     """How many items a full page has."""
 
     has_next: bool
-    """Whether there is an item behind this page. Exact; on a page that was reached backwards, it
-    means that there was one when the page behind was read."""
+    """Whether there is an item after this page. Exact; on a page that was reached backwards, it
+    means that there was one when the next page was read."""
 
     has_prev: bool
     """Whether there is an item before this page. Exact on a page that was reached backwards; on
-    another one, it means that there was one when the page before was read."""
+    another one, it means that there was one when the previous page was read."""
 
     next_cursor: str | None
-    """The cursor of the page behind; ``None`` if there is none."""
+    """The cursor of the next page; ``None`` if there is none."""
 
     prev_cursor: str | None
-    """The cursor of the page before; ``None`` if there is none, and for a scan."""
+    """The cursor of the previous page; ``None`` if there is none, and for a scan."""
 
     _urls: Links | None
     """``None`` outside a request."""
@@ -89,7 +89,7 @@ class Page(t.Generic[T]):
 
     @property
     def next_url(self) -> str | None:
-        """The URL of the page behind: the request's own, with another ``cursor``; ``None`` if there
+        """The URL of the next page: the request's own, with another ``cursor``; ``None`` if there
         is no such page.
 
         :raises RuntimeError: if the page was not made in a request.
@@ -98,7 +98,7 @@ class Page(t.Generic[T]):
 
     @property
     def prev_url(self) -> str | None:
-        """The URL of the page before; ``None`` if there is no such page.
+        """The URL of the previous page; ``None`` if there is no such page.
 
         :raises RuntimeError: if the page was not made in a request.
         """
@@ -125,7 +125,7 @@ class Page(t.Generic[T]):
 
 
 def links(page: Page[t.Any]) -> Links:
-    """What leads to the pages before and behind: URLs if it was made in a request, else cursors.
+    """What leads to the next and the previous page: URLs if it was made in a request, else cursors.
 
     :param page: The page.
     """
@@ -238,7 +238,7 @@ class Pagination(t.Generic[T]):
         count = 0
 
         for number in itertools.count():
-            # One item more than the page has tells whether there is a page behind.
+            # One item more than the page has tells whether there is a next page.
             missing = self._per_page + 1 - count
             reply = yield Fetch(self.query.page_size(missing, number), self._per_page - len(items))
 
