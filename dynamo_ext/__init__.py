@@ -14,6 +14,7 @@ from .errors import BlockingCallWarning
 from .errors import CallTimeout
 from .errors import ConfigError
 from .errors import DamagedReply
+from .errors import InvalidCursor
 from .errors import PoolTimeout
 from .errors import Unavailable
 from .errors import UnprocessedItems
@@ -24,6 +25,7 @@ from .models.batch import BatchWrite
 from .models.model import Model
 from .models.transaction import TransactGet
 from .models.transaction import TransactWrite
+from .web.pages import Page
 
 __all__ = [
     "BatchWrite",
@@ -34,7 +36,9 @@ __all__ = [
     "ConfigError",
     "Connection",
     "DamagedReply",
+    "InvalidCursor",
     "Model",
+    "Page",
     "Pool",
     "PoolStats",
     "PoolTimeout",

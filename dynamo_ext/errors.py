@@ -29,6 +29,18 @@ def without_origin(error: ConfigError) -> ConfigError:
     return error.with_traceback(None)
 
 
+class InvalidCursor(werkzeug.exceptions.BadRequest):
+    """A cursor was altered, is too old, or was made for another query, scope or app.
+
+    Unhandled, Flask and Quart answer with 400.
+    """
+
+    description: str = (
+        "The cursor is not valid here: it was altered, or made for another list. Start again from"
+        " the first page."
+    )
+
+
 class Unavailable(TimeoutError, werkzeug.exceptions.ServiceUnavailable):
     """Something took too long. Unhandled, Flask and Quart answer with 503 and ``Retry-After``.
 

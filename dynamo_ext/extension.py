@@ -8,6 +8,7 @@ import functools
 import typing as t
 
 from flask.sansio.app import App
+from pynamodb.pagination import ResultIterator as SyncResultIterator
 
 from .binding import context
 from .binding.app_state import AppState
@@ -20,6 +21,11 @@ from .cli import create_tables
 from .config.settings import Settings
 from .models import model
 from .models.model import concrete_models
+from .web import pages
+from .web.pages import Options
+from .web.pages import Page
+
+T = t.TypeVar("T")
 
 _KEY = "pynamodb"
 
@@ -94,6 +100,53 @@ class Extension(Access):
         :raises ConfigError: if the app has no such bind.
         """
         return Bind(self._bind(bind_key))
+
+    def paginate(
+        self,
+        result: SyncResultIterator[T],
+        *,
+        per_page: int | None = None,
+        max_per_page: int | None = 100,
+        cursor: str | None = None,
+        max_age: float | None = None,
+        scope: t.Any = None,
+        max_requests: int | None = None,
+    ) -> Page[T]:
+        """Read one page of a query or scan, with links to the next and the previous one.
+
+        :param result: What a model's or an index's ``query`` or ``scan`` has returned, not yet
+            iterated, without ``limit`` and ``last_evaluated_key``.
+        :param per_page: How many items a page has. In a request, the default is ``per_page`` of the
+            query string; else it is 20.
+        :param max_per_page: The most that ``per_page`` can be; ``None`` for any number.
+        :param cursor: Where the page starts: a cursor of another page. In a request, the default is
+            ``cursor`` of the query string; else it is the first page.
+        :param max_age: How old a cursor may be, in seconds.
+        :param scope: What else cursors are bound to, such as the id of the user who may use them:
+            anything that JSON has a form for.
+        :param max_requests: How many requests to make at most. A page that would need more, because
+            of its filter, has fewer items.
+        :return: The page.
+        :raises InvalidCursor: if the cursor was altered, is too old, or was made for another query,
+            scope or app. Unhandled, it is answered with 400.
+        :raises werkzeug.exceptions.BadRequest: if ``per_page`` is no positive whole number.
+        :raises ConfigError: if the app has no ``SECRET_KEY``.
+        :raises TypeError: if ``result`` is something else.
+        :raises ValueError: if ``result`` has been iterated, or has a ``limit`` or a
+            ``last_evaluated_key``.
+        :raises pynamodb.exceptions.PynamoDBException: if a call fails.
+        """
+        options = Options(
+            per_page=per_page,
+            max_per_page=max_per_page,
+            cursor=cursor,
+            max_age=max_age,
+            scope=scope,
+            max_requests=max_requests,
+        )
+        # Raises if the current app is not of this extension.
+        _ = self._app_state
+        return pages.paginate(context.app(), result, options)
 
     def _bind(self, bind_key: str | None) -> cabc.Callable[[], BindState]:
         """What finds a bind of the current app. If an app is current, the key is checked now."""

@@ -17,6 +17,8 @@ from dynamo_ext import CallTimeout
 from dynamo_ext import ConfigError
 from dynamo_ext import Connection
 from dynamo_ext import DamagedReply
+from dynamo_ext import InvalidCursor
+from dynamo_ext import Page
 from dynamo_ext import Pool
 from dynamo_ext import PoolStats
 from dynamo_ext import PoolTimeout
@@ -54,8 +56,10 @@ __all__ = [
     "Connection",
     "DamagedReply",
     "GlobalSecondaryIndex",
+    "InvalidCursor",
     "LocalSecondaryIndex",
     "Model",
+    "Page",
     "PageIterator",
     "ParallelScan",
     "Pool",

@@ -12,18 +12,25 @@ import flask
 import quart
 import quart.globals
 from flask.sansio.app import App
+from werkzeug.sansio.request import Request
 
 import dynamo_ext
 from dynamo_ext.binding import context
 from dynamo_ext.binding.app_state import AppState
+from dynamo_ext.web import current_request
+from dynamo_ext.web.pages import Options
+from dynamo_ext.web.pages import Page
 
 from .binds import AsyncAccess
 from .binds import Bind
 from .execution import workers
 from .models import model
+from .models.iteration import ResultIterator
+from .web import pages
 
 P = t.ParamSpec("P")
 R = t.TypeVar("R")
+T = t.TypeVar("T")
 
 
 class PynamoDB(AsyncAccess, dynamo_ext.PynamoDB):
@@ -81,6 +88,53 @@ class PynamoDB(AsyncAccess, dynamo_ext.PynamoDB):
         """
         return Bind(self._bind(bind_key))
 
+    async def apaginate(
+        self,
+        result: ResultIterator[T],
+        *,
+        per_page: int | None = None,
+        max_per_page: int | None = 100,
+        cursor: str | None = None,
+        max_age: float | None = None,
+        scope: t.Any = None,
+        max_requests: int | None = None,
+    ) -> Page[T]:
+        """Read one page of a query or scan, with links to the next and the previous one.
+
+        :param result: What a model's or an index's ``aquery`` or ``ascan`` has returned, not yet
+            iterated, without ``limit`` and ``last_evaluated_key``.
+        :param per_page: How many items a page has. In a request, the default is ``per_page`` of the
+            query string; else it is 20.
+        :param max_per_page: The most that ``per_page`` can be; ``None`` for any number.
+        :param cursor: Where the page starts: a cursor of another page. In a request, the default is
+            ``cursor`` of the query string; else it is the first page.
+        :param max_age: How old a cursor may be, in seconds.
+        :param scope: What else cursors are bound to, such as the id of the user who may use them:
+            anything that JSON has a form for.
+        :param max_requests: How many requests to make at most. A page that would need more, because
+            of its filter, has fewer items.
+        :return: The page.
+        :raises InvalidCursor: if the cursor was altered, is too old, or was made for another query,
+            scope or app. Unhandled, it is answered with 400.
+        :raises werkzeug.exceptions.BadRequest: if ``per_page`` is no positive whole number.
+        :raises ConfigError: if the app has no ``SECRET_KEY``.
+        :raises TypeError: if ``result`` is something else.
+        :raises ValueError: if ``result`` has been iterated, or has a ``limit`` or a
+            ``last_evaluated_key``.
+        :raises pynamodb.exceptions.PynamoDBException: if a call fails.
+        """
+        options = Options(
+            per_page=per_page,
+            max_per_page=max_per_page,
+            cursor=cursor,
+            max_age=max_age,
+            scope=scope,
+            max_requests=max_requests,
+        )
+        # Raises if the current app is not of this extension.
+        _ = self._app_state
+        return await pages.paginate(context.app(), result, options)
+
 
 async def _close(state: AppState) -> None:
     """Let the app's calls finish, then close the connections that no other app shares."""
@@ -104,5 +158,15 @@ async def _context_pushed(app: quart.Quart, **signal: t.Any) -> None:
     context.context_pushed(_context.get())
 
 
+def _find_request(app: App) -> Request | None:
+    # A websocket is no request: it has no other pages.
+    if not isinstance(app, quart.Quart) or not quart.has_request_context():
+        return None
+
+    request: Request = t.cast(t.Any, quart.request)._get_current_object()
+    return request
+
+
 context.add_framework(functools.partial(_context.get, None))
+current_request.add_framework(_find_request)
 quart.appcontext_pushed.connect(_context_pushed)

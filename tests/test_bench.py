@@ -95,6 +95,18 @@ def test_measures_every_contestant_in_every_round(bench: Run, tmp_path: pathlib.
     assert all(f"(`{case}`)" in done.stdout for case in cases)
 
 
+def test_shortcuts_for_views_are_compared_with_the_same_by_hand(tree: pathlib.Path) -> None:
+    environment = engines.python_environment()
+    environment["PYTHONPATH"] = os.pathsep.join([str(tree), environment["PYTHONPATH"]])
+    command = [sys.executable, "-P", "-m", "benchmarks.web", "--rounds", "1", "--calls", "5"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    # So few calls may take any time.
+    assert done.returncode in {0, 1}, done.stderr
+    line = r"paginate, 20 items: \d+\.\d\d times by hand, at most 1\.3\n"
+    assert re.fullmatch(line, done.stdout), done.stdout
+    assert not done.stderr
+
+
 def test_slow_server_takes_its_time(bench: Run, tmp_path: pathlib.Path) -> None:
     file = tmp_path / "results.json"
     done = bench(

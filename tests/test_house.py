@@ -32,9 +32,11 @@ ALLOWED: dict[str, set[str]] = {
     "dynamo_ext_async.extension": {
         "dynamo_ext",
         "dynamo_ext.binding",
+        "dynamo_ext.web",
         "dynamo_ext_async.binds",
         "dynamo_ext_async.execution",
         "dynamo_ext_async.models",
+        "dynamo_ext_async.web",
     },
     "dynamo_ext_async.binds": {
         "dynamo_ext.binds",
@@ -42,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext_async.execution",
         "dynamo_ext_async.models",
     },
+    "dynamo_ext_async.web": {"dynamo_ext.models", "dynamo_ext.web", "dynamo_ext_async.models"},
     "dynamo_ext_async.models": {
         "dynamo_ext.client",
         "dynamo_ext.concurrency",
@@ -63,14 +66,16 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.errors",
         "dynamo_ext.flask",
         "dynamo_ext.models",
+        "dynamo_ext.web",
     },
-    "dynamo_ext.flask": {"dynamo_ext.binding", "dynamo_ext.extension"},
+    "dynamo_ext.flask": {"dynamo_ext.binding", "dynamo_ext.extension", "dynamo_ext.web"},
     "dynamo_ext.extension": {
         "dynamo_ext.binding",
         "dynamo_ext.binds",
         "dynamo_ext.cli",
         "dynamo_ext.config",
         "dynamo_ext.models",
+        "dynamo_ext.web",
     },
     "dynamo_ext.binds": {
         "dynamo_ext.binding",
@@ -78,7 +83,9 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.client",
         "dynamo_ext.config",
         "dynamo_ext.models",
+        "dynamo_ext.web",
     },
+    "dynamo_ext.web": {"dynamo_ext.errors", "dynamo_ext.models"},
     "dynamo_ext.cli": {
         "dynamo_ext.binding",
         "dynamo_ext.concurrency",

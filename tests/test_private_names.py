@@ -208,14 +208,33 @@ USES = [
         ("dynamo_ext_async.models.twins",),
         lambda: t.cast(t.Any, _Model.by_id)._model,
     ),
-    Use("_kwargs", ("dynamo_ext_async.models.twins",), lambda: _page_iterator()._kwargs),
+    Use(
+        "_kwargs",
+        ("dynamo_ext.web.pending_query", "dynamo_ext_async.models.twins"),
+        lambda: _page_iterator()._kwargs,
+    ),
+    Use("_args", ("dynamo_ext.web.pending_query",), lambda: [_page_iterator()._args]),
+    Use("_operation", ("dynamo_ext.web.pending_query",), lambda: _page_iterator()._operation),
+    Use(
+        "_is_last_page",
+        ("dynamo_ext.web.pending_query",),
+        lambda: [_page_iterator()._is_last_page],
+    ),
     Use(
         "_rate_limiter",
-        ("dynamo_ext_async.models.iteration",),
+        ("dynamo_ext.web.pending_query", "dynamo_ext_async.models.iteration"),
         lambda: [_page_iterator()._rate_limiter],
     ),
-    Use("_limit", ("dynamo_ext_async.models.iteration",), lambda: _result_iterator()._limit),
-    Use("_map_fn", ("dynamo_ext_async.models.iteration",), lambda: _result_iterator()._map_fn),
+    Use(
+        "_limit",
+        ("dynamo_ext.web.pending_query", "dynamo_ext_async.models.iteration"),
+        lambda: _result_iterator()._limit,
+    ),
+    Use(
+        "_map_fn",
+        ("dynamo_ext.web.pending_query", "dynamo_ext_async.models.iteration"),
+        lambda: _result_iterator()._map_fn,
+    ),
     Use("_ModelFuture", ("dynamo_ext.models.transaction",), lambda: pynamodb.models._ModelFuture),
     Use(
         "_commit",
@@ -407,6 +426,12 @@ USES = [
         "_request_signer",
         ("dynamo_ext.transport.sigv4",),
         lambda: _client()._request_signer.get_auth_instance,
+    ),
+    Use(
+        "_get_current_object",
+        ("dynamo_ext.flask", "dynamo_ext_async.extension"),
+        lambda: t.cast(t.Any, flask.request)._get_current_object,
+        (),
     ),
     Use(
         "_cv_app",

@@ -53,7 +53,7 @@ class Stub:
 
         :param seconds: How long to measure, in seconds.
         """
-        reply = response(_bodies()["GetItem"])
+        reply = response(_bodies(1)["GetItem"])
 
         with contextlib.ExitStack() as stack:
             address = (HOST, self._ports[0])
@@ -91,18 +91,19 @@ def _receive(connection: socket.socket, count: int) -> None:
 
 
 @contextlib.contextmanager
-def running(latencies_ms: cabc.Iterable[float]) -> cabc.Iterator[Stub]:
+def running(latencies_ms: cabc.Iterable[float], *, items: int = calls.ITEMS) -> cabc.Iterator[Stub]:
     """Run the stub until the end of the block.
 
     :param latencies_ms: The latencies of the replies, in ms. The stub has a port for each of them,
         and one for latency 0.
+    :param items: How many items the reply to a query or a batch has.
     :return: A context manager that gives the stub.
     :raises Failure: if the stub can't be built or started.
     """
     latencies = sorted({0, *latencies_ms})
     binary = _build(HOME)
-    replies = HOME / "replies"
-    _write_replies(replies)
+    replies = HOME / f"replies-{items}"
+    _write_replies(replies, items)
     process = subprocess.Popen(
         [binary, replies, *map(str, latencies)],
         stdin=subprocess.PIPE,
@@ -148,10 +149,10 @@ def _build(directory: pathlib.Path) -> pathlib.Path:
     return binary
 
 
-def _write_replies(directory: pathlib.Path) -> None:
+def _write_replies(directory: pathlib.Path, items: int) -> None:
     directory.mkdir(parents=True, exist_ok=True)
 
-    for operation, body in _bodies().items():
+    for operation, body in _bodies(items).items():
         content = response(body)
         path = directory / operation
 
@@ -159,8 +160,8 @@ def _write_replies(directory: pathlib.Path) -> None:
             path.write_bytes(content)
 
 
-def _bodies() -> dict[str, t.Any]:
-    items = [calls.attributes(number) for number in range(calls.ITEMS)]
+def _bodies(count: int) -> dict[str, t.Any]:
+    items = [calls.attributes(number) for number in range(count)]
     return {
         "GetItem": {"Item": calls.attributes(1)},
         "PutItem": {},

@@ -8,8 +8,9 @@ import pynamodb.indexes
 import pynamodb.models
 from pynamodb.expressions.condition import Condition
 
+from dynamo_ext.models.decoded_reply import Key
+
 from . import twins
-from .iteration import Key
 from .iteration import ResultIterator
 
 M = t.TypeVar("M", bound=pynamodb.models.Model)

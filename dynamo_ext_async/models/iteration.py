@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import collections.abc as cabc
 import copy
-import dataclasses
 import functools
 import itertools
 import threading
@@ -17,14 +16,15 @@ import time
 import typing as t
 
 import anyio
-from pynamodb import constants
 from pynamodb.pagination import PageIterator as SyncPageIterator
 from pynamodb.pagination import ResultIterator as SyncResultIterator
 
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency import decode_lock
+from dynamo_ext.models import decoded_reply
 from dynamo_ext.models import late_binding
-from dynamo_ext.models import undecodable
+from dynamo_ext.models.decoded_reply import DecodedReply
+from dynamo_ext.models.decoded_reply import Key
 from dynamo_ext.models.undecodable import Undecodable
 from dynamo_ext.models.undecodable import unwrap
 
@@ -35,25 +35,6 @@ T = t.TypeVar("T")
 T_co = t.TypeVar("T_co", covariant=True)
 R = t.TypeVar("R")
 Reply = dict[str, t.Any]
-TypedValue = dict[str, t.Any]
-Key = dict[str, TypedValue]
-
-
-@dataclasses.dataclass(frozen=True)
-class Page(t.Generic[T]):
-    """One reply to Query or Scan."""
-
-    count: int
-    keys: cabc.Mapping[str, list[TypedValue | None]]
-    """By name, the attributes of a ``LastEvaluatedKey``: the value of each item, in order, or
-    ``None`` for one that lacks it."""
-
-    items: cabc.Sequence[T | Undecodable]
-    consumed: float
-    """The capacity units that the request consumed."""
-
-    pages: SyncPageIterator[t.Any]
-    """PynamoDB's iterator, behind this page."""
 
 
 class Source(t.Protocol[T_co]):
@@ -93,6 +74,7 @@ class Pages(t.Generic[T]):
     :param pages: PynamoDB's page iterator. If it has a rate limit, this keeps it instead.
     :param decode: What makes items of those that botocore gives; ``None`` for these themselves.
     :param limit: How many items to give at most.
+    :param hidden: The names of attributes that are read for the keys alone.
     """
 
     def __init__(
@@ -103,6 +85,7 @@ class Pages(t.Generic[T]):
         *,
         decode: cabc.Callable[[t.Any], T] | None,
         limit: int | None = None,
+        hidden: cabc.Collection[str] = (),
     ) -> None:
         of_pynamodb: t.Any = pages
         limiter = of_pynamodb._rate_limiter
@@ -113,12 +96,13 @@ class Pages(t.Generic[T]):
         self.total_count: int = 0
         self._connection = connection
         self._model = model
-        self._decode = decode
-        self._rate_limit: float | None = None if limiter is None else limiter.rate_limit
+        self.decode: cabc.Callable[[t.Any], T] | None = decode
+        self.rate_limit: float | None = None if limiter is None else limiter.rate_limit
         self._runs_no_code_of_app = (
             decode is None or getattr(decode, "__self__", None) is model
         ) and eligibility.are_plain(pages, decode)
-        self._page: Page[T] | None = None
+        self._hidden = hidden
+        self.reply: DecodedReply[T] | None = None
         self._consumed = 0.0
         self._last_request = 0.0
         self._are_exhausted = False
@@ -132,15 +116,15 @@ class Pages(t.Generic[T]):
         :return: The items, or ``None`` after the last page.
         :raises pynamodb.exceptions.PynamoDBException: if the call fails.
         """
-        page = await self._next(self._fetch, limit)
+        reply = await self._next(self._fetch, limit)
 
-        if page is None:
+        if reply is None:
             return None
 
-        self._page = page
-        self.total_count += page.count
-        self._go_on(page.pages, page.consumed)
-        return page.items
+        self.reply = reply
+        self.total_count += reply.count
+        self._go_on(reply.pages, reply.consumed)
+        return reply.items
 
     async def next_reply(self) -> Reply | None:
         """Fetch the next page as botocore gives it.
@@ -154,7 +138,7 @@ class Pages(t.Generic[T]):
             return None
 
         reply, pages = fetched
-        self._go_on(pages, _consumed(reply))
+        self._go_on(pages, decoded_reply.consumed_by(reply))
         return reply
 
     def key_behind(self, index: int) -> Key | None:
@@ -162,12 +146,22 @@ class Pages(t.Generic[T]):
 
         :param index: How many items of the last page have been given.
         """
-        page = self._page
+        reply = self.reply
 
-        if page is None or index in {0, page.count}:
+        if reply is None or index in {0, reply.count}:
             return self.pages.last_evaluated_key
 
-        return {name: _of_item(page, name, index - 1) for name in self.pages.key_names}
+        return reply.key_of(index - 1)
+
+    def restarted(
+        self, pages: SyncPageIterator[t.Any], *, hidden: cabc.Collection[str] = ()
+    ) -> Pages[T]:
+        """The pages of another query or scan of the same model.
+
+        :param pages: PynamoDB's page iterator, with its rate limit.
+        :param hidden: The names of attributes that are read for the keys alone.
+        """
+        return Pages(self._connection, self._model, pages, decode=self.decode, hidden=hidden)
 
     async def _next(self, fetch: cabc.Callable[..., R | None], *args: t.Any) -> R | None:
         if self._are_exhausted:
@@ -188,41 +182,20 @@ class Pages(t.Generic[T]):
         self._are_exhausted = pages.last_evaluated_key is None
 
     async def _keep_rate(self) -> None:
-        if self._rate_limit:
-            due = self._last_request + self._consumed / self._rate_limit
+        if self.rate_limit:
+            due = self._last_request + self._consumed / self.rate_limit
             await anyio.sleep(max(0.0, due - time.monotonic()))
             self._last_request = time.monotonic()
 
     @decode_lock.kept()
-    def _fetch(self, pages: SyncPageIterator[t.Any], limit: int | None) -> Page[T] | None:
-        try:
-            reply: Reply = next(pages)
-        except StopIteration:
-            return None
-
-        count: int = reply[constants.CAMEL_COUNT]
-        consumed = _consumed(reply)
-        raw_items: list[Key] = [*(reply.get(constants.ITEMS) or ())]
-        # Usually the last reference: each item can then be freed as soon as it is decoded.
-        del reply
-        keys = {name: [item.get(name) for item in raw_items] for name in pages.key_names}
-
-        if limit is not None:
-            del raw_items[limit:]
-
-        return Page(
-            count=count,
-            keys=keys,
-            items=decode_lock.decode_each(self._decoded, raw_items),
-            consumed=consumed,
-            pages=pages,
+    def _fetch(self, pages: SyncPageIterator[t.Any], limit: int | None) -> DecodedReply[T] | None:
+        return decoded_reply.fetch(
+            pages,
+            self.decode,
+            limit=limit,
+            hidden=self._hidden,
+            decode_each=decode_lock.decode_each,
         )
-
-    def _decoded(self, raw_item: Key) -> T | Undecodable:
-        if self._decode is None:
-            return t.cast(T, raw_item)
-
-        return undecodable.decoded(self._decode, raw_item)
 
 
 class Items(t.Generic[T]):
@@ -243,6 +216,16 @@ class Items(t.Generic[T]):
         self._number = 0
         # A generator of the app's may make its calls as late as here.
         self._fetch = late_binding.in_current_bind(self._fetch_one)
+
+    @property
+    def kind(self) -> type:
+        """The class of what the override has returned."""
+        return type(self._result)
+
+    @property
+    def is_of_pynamodb(self) -> bool:
+        """Whether that is an iterator of PynamoDB."""
+        return self.kind is SyncResultIterator
 
     async def next(self, limit: int | None = None) -> cabc.Sequence[T | Undecodable] | None:
         """Fetch the next item, or all of what is in memory already.
@@ -330,13 +313,18 @@ class Deferred(t.Generic[T]):
         :param limit: How many items to decode at most; ``None`` for all.
         :return: The items, or ``None`` after the last ones.
         """
+        source = await self.resolve()
+        # It was not known before.
+        limit = source.limit if limit is None else limit
+        return None if limit == 0 else await source.next(limit)
+
+    async def resolve(self) -> Source[T]:
+        """What the override returns. It is called in a worker, unless it has been."""
         if self._source is None:
             result = await workers.run(self._connection, self._method)
             self._source = self._make_source(result)
 
-        # It was not known before.
-        limit = self._source.limit if limit is None else limit
-        return None if limit == 0 else await self._source.next(limit)
+        return self._source
 
     def key_behind(self, index: int) -> Key | None:
         """The key from which a later query or scan can start."""
@@ -478,6 +466,32 @@ class ResultIterator(cabc.AsyncIterator[T]):
         return unwrap(item)
 
 
+async def untouched_pages(result: ResultIterator[T]) -> Pages[T]:
+    """The pages of a query or scan, of which nothing was asked for yet.
+
+    :param result: What ``aquery`` or ``ascan`` has returned. An override of the app is called now.
+    :raises TypeError: if an override of the app returned something that has no pages.
+    :raises ValueError: if the result has been iterated.
+    """
+    source, items, limit = result._source, result._items, result._limit  # pyright: ignore[reportPrivateUsage]
+
+    if isinstance(source, Deferred):
+        source = await source.resolve()
+
+    if isinstance(source, Items) and not source.is_of_pynamodb:
+        raise TypeError(
+            "Only what PynamoDB's own 'query' or 'scan' returns can be paginated, but an override"
+            f" of the app returned {source.kind.__name__!r}."
+        )
+
+    was_closed = limit == 0 != source.limit
+
+    if not isinstance(source, Pages) or items is not None or was_closed:
+        raise ValueError("The result has been iterated already: give a new one.")
+
+    return source
+
+
 def source_of(connection: Connection, model: type[t.Any], result: cabc.Iterable[T]) -> Source[T]:
     """Where the items of a result come from.
 
@@ -500,19 +514,6 @@ def source_of(connection: Connection, model: type[t.Any], result: cabc.Iterable[
     )
 
 
-def _of_item(page: Page[t.Any], name: str, index: int) -> TypedValue:
-    """What an item of a page stores under the name of a key attribute.
-
-    :raises KeyError: as in PynamoDB, if the item lacks this attribute.
-    """
-    value = page.keys[name][index]
-
-    if value is None:
-        raise KeyError(name)
-
-    return value
-
-
 def _fetch_reply(
     pages: SyncPageIterator[t.Any],
 ) -> tuple[Reply, SyncPageIterator[t.Any]] | None:
@@ -520,10 +521,3 @@ def _fetch_reply(
         return next(pages), pages
     except StopIteration:
         return None
-
-
-def _consumed(reply: Reply) -> float:
-    """The capacity units that a request has consumed."""
-    capacity: dict[str, t.Any] = reply.get(constants.CONSUMED_CAPACITY) or {}
-    units: float = capacity.get(constants.CAPACITY_UNITS, 0)
-    return units

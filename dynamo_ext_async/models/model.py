@@ -14,12 +14,12 @@ from pynamodb.expressions.update import Action
 import dynamo_ext.models.model
 from dynamo_ext.concurrency.generators import Waits
 from dynamo_ext.models import tables
+from dynamo_ext.models.decoded_reply import Key
 
 from . import twins
 from .batch import BatchGetIterator
 from .batch import BatchWrite
 from .index import make_awaitable
-from .iteration import Key
 from .iteration import ResultIterator
 from .parallel_scan import ParallelScan
 

@@ -18,6 +18,7 @@ from dynamo_ext import Call
 from dynamo_ext import ConfigError
 from dynamo_ext import Connection
 from dynamo_ext import Model
+from dynamo_ext import Page
 from dynamo_ext import Pool
 from dynamo_ext import PoolStats
 from dynamo_ext import PoolTimeout
@@ -78,6 +79,11 @@ def of_the_app() -> None:
 
 def indexes() -> None:
     assert_type(Todo.by_owner.query("me", limit=3), ResultIterator[Todo])
+    assert_type(db.paginate(Todo.query("1"), per_page=10, scope="me"), Page[Todo])
+    assert_type(db.paginate(Todo.by_owner.query("me")).items, list[Todo])
+    assert_type([todo.owner for todo in db.paginate(Todo.scan())], list[str])
+    assert_type(db.paginate(Todo.scan()).next_url, str | None)
+    assert_type(db.paginate(Todo.scan()).link_header, str)
     assert_type(Todo.by_title.scan(), ResultIterator[Todo])
     assert_type(Todo.by_title.count("1", ByTitle.title.startswith("a")), int)
     assert_type([todo.owner for todo in Todo.by_owner.query("me")], list[str])

@@ -12,6 +12,7 @@ from quart import request
 
 from dynamo_ext_async import Bind
 from dynamo_ext_async import Model
+from dynamo_ext_async import Page
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async import ResultIterator
 
@@ -67,6 +68,7 @@ async def stream() -> AsyncIterator[str]:
         yield todo.title
 
     assert_type(todos.total_count, int)
+    assert_type(await db.apaginate(Todo.aquery("inbox"), max_age=60), Page[Todo])
 
 
 async def everything(todo: Todo) -> None:

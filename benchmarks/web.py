@@ -1,0 +1,117 @@
+"""What a view costs with this project's shortcuts, and without: ``python -m benchmarks.web``.
+
+Both do the same in turns, in this process, on stubs of their own. What counts is the CPU time of
+this process, so that other work of the machine matters little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections.abc as cabc
+import contextlib
+import dataclasses
+import statistics
+import sys
+import time
+import typing as t
+
+import flask
+
+from dynamo_ext import Model
+from dynamo_ext import PynamoDB
+
+from . import stub
+from .contestants import models
+from .contestants.calls import HASH_KEY
+
+_ROUNDS = 15
+_CALLS = 200
+_PER_PAGE = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Two ways to do the same."""
+
+    name: str
+    by_hand: cabc.Callable[[], object]
+    shortcut: cabc.Callable[[], object]
+
+    most: float
+    """What the shortcut may cost, if the same by hand costs 1."""
+
+
+def main() -> None:
+    options = _options()
+    is_too_slow = False
+
+    with contextlib.ExitStack() as stack:
+        for comparison in [_paginate(stack)]:
+            ratio = _ratio(comparison, options.rounds, options.calls)
+            is_too_slow |= ratio > comparison.most
+            print(f"{comparison.name}: {ratio:.2f} times by hand, at most {comparison.most}")
+
+    sys.exit(is_too_slow)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.web", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    parser.add_argument("--calls", type=int, default=_CALLS, help="calls of each way in a round")
+    return parser.parse_args()
+
+
+def _ratio(comparison: Comparison, rounds: int, calls: int) -> float:
+    """What the shortcut costs, if the same by hand costs 1: the median of all rounds."""
+    # The first round is warm-up.
+    ratios = [
+        _seconds(comparison.shortcut, calls) / _seconds(comparison.by_hand, calls)
+        for _ in range(rounds + 1)
+    ]
+    return statistics.median(ratios[1:])
+
+
+def _seconds(function: cabc.Callable[[], object], calls: int) -> float:
+    start = time.process_time()
+
+    for _ in range(calls):
+        function()
+
+    return time.process_time() - start
+
+
+def _paginate(stack: contextlib.ExitStack) -> Comparison:
+    """A page behind the first one, in a request."""
+    hand_model, _, hand_app = _app(stack, items=_PER_PAGE)
+    # One item more tells whether there is a next page.
+    model, db, app = _app(stack, items=_PER_PAGE + 1)
+
+    with app.app_context():
+        cursor = db.paginate(model.query(HASH_KEY)).next_cursor
+
+    def by_hand() -> object:
+        with hand_app.test_request_context(f"/?start={cursor}"):
+            key = {"pk": {"S": HASH_KEY}, "sk": {"S": flask.request.args["start"]}}
+            result = hand_model.query(HASH_KEY, limit=_PER_PAGE, last_evaluated_key=key)
+            items = list(result)
+            return items, result.last_evaluated_key
+
+    def shortcut() -> object:
+        with app.test_request_context(f"/?cursor={cursor}"):
+            page = db.paginate(model.query(HASH_KEY))
+            return page.items, page.next_url
+
+    return Comparison("paginate, 20 items", by_hand, shortcut, most=1.3)
+
+
+def _app(stack: contextlib.ExitStack, *, items: int) -> tuple[t.Any, PynamoDB, flask.Flask]:
+    """A model, and an app whose queries give so many items."""
+    server = stack.enter_context(stub.running([], items=items))
+    app = flask.Flask("bench")
+    app.config.from_mapping(models.settings(server.url(0), 10, "botocore"), SECRET_KEY="secret")
+    (model,) = models.define(Model)
+    return model, PynamoDB(app), app
+
+
+if __name__ == "__main__":
+    main()

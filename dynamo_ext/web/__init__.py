@@ -1,0 +1,3 @@
+"""What a request needs. It knows no framework."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The awaitable side of :mod:`dynamo_ext.web`."""
+
+from __future__ import annotations
