@@ -22,6 +22,7 @@ from .models.batch import BatchWrite
 from .models.model import Model
 from .models.transaction import TransactGet
 from .models.transaction import TransactWrite
+from .web.json_provider import json_default
 
 __all__ = [
     "BatchWrite",
@@ -44,4 +45,5 @@ __all__ = [
     "UnprocessedKeys",
     "WriteOutcomeUnknown",
     "call_finished",
+    "json_default",
 ]

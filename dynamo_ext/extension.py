@@ -19,6 +19,7 @@ from .models import model
 from .models.model import concrete_models
 from .models.transaction import TransactGet
 from .models.transaction import TransactWrite
+from .web import json_provider
 
 _KEY = "pynamodb"
 _ACCESS_DENIED = "AccessDeniedException"
@@ -67,6 +68,7 @@ class Extension:
         app.extensions[_KEY] = self
         app.shell_context_processor(self._shell_context)
         app.cli.add_command(create_tables.dynamodb)
+        json_provider.install(app)
 
     @property
     def settings(self) -> Settings:
@@ -155,3 +157,14 @@ class Extension:
 
     def _shell_context(self) -> dict[str, t.Any]:
         return {**{each.__name__: each for each in concrete_models()}, "db": self}
+
+
+def prepare_json(app: App) -> None:
+    """Let an app's JSON provider serialise models, if the app has the extension.
+
+    Called when a context or a request begins: the provider may be another one by then.
+
+    :param app: The app.
+    """
+    if isinstance(app.extensions.get(_KEY), Extension):
+        json_provider.install(app)

@@ -12,6 +12,7 @@ from flask.sansio.app import App
 
 from .binding import context
 from .extension import Extension
+from .extension import prepare_json
 
 
 class PynamoDB(Extension):
@@ -30,7 +31,14 @@ _context: contextvars.ContextVar[context.Context] = t.cast(t.Any, flask.globals)
 
 def _context_pushed(app: flask.Flask, **signal: t.Any) -> None:
     context.context_pushed(_context.get())
+    prepare_json(app)
+
+
+def _request_started(app: flask.Flask, **signal: t.Any) -> None:
+    # For a request inside an app context that was pushed before: Flask pushes no other one.
+    prepare_json(app)
 
 
 context.add_framework(functools.partial(_context.get, None))
 flask.appcontext_pushed.connect(_context_pushed)
+flask.request_started.connect(_request_started)

@@ -26,6 +26,7 @@ from dynamo_ext import UnprocessedItems
 from dynamo_ext import UnprocessedKeys
 from dynamo_ext import WriteOutcomeUnknown
 from dynamo_ext import call_finished
+from dynamo_ext import json_default
 
 from .extension import PynamoDB
 from .models.batch import BatchGetIterator
@@ -68,4 +69,5 @@ __all__ = [
     "UnprocessedKeys",
     "WriteOutcomeUnknown",
     "call_finished",
+    "json_default",
 ]

@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext",
         "dynamo_ext.binding",
         "dynamo_ext.calls",
+        "dynamo_ext.extension",
         "dynamo_ext_async.execution",
         "dynamo_ext_async.models",
     },
@@ -51,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.errors",
         "dynamo_ext.flask",
         "dynamo_ext.models",
+        "dynamo_ext.web",
     },
     "dynamo_ext.flask": {"dynamo_ext.binding", "dynamo_ext.extension"},
     "dynamo_ext.extension": {
@@ -60,7 +62,10 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.client",
         "dynamo_ext.config",
         "dynamo_ext.models",
+        "dynamo_ext.web",
     },
+    "dynamo_ext.schema": {"dynamo_ext.web"},
+    "dynamo_ext.web": {"dynamo_ext.models"},
     "dynamo_ext.cli": {
         "dynamo_ext.binding",
         "dynamo_ext.concurrency",
@@ -131,6 +136,8 @@ FRAMEWORKS = {
     "httptools": {"dynamo_ext.transport"},
     "orjson": {"dynamo_ext.transport"},
     "moto": {"dynamo_ext.local"},
+    "pydantic": {"dynamo_ext.schema", "dynamo_ext.web"},
+    "pydantic_core": {"dynamo_ext.web"},
 }
 # The base of Flask's and Quart's apps has no I/O and no context: it is for everybody.
 FOR_EVERYBODY = ("flask.sansio",)

@@ -1,0 +1,1 @@
+"""What a request needs around its models."""
