@@ -108,7 +108,7 @@ def _create(
     fields: dict[str, t.Any] = {}
 
     for each in names:
-        field_name = _field_name(each, fields)
+        field_name = _field_name(each, fields.keys() | attributes.keys())
         annotation, options = _field(model, attributes[each], each in optional)
         alias = None if field_name == each else each
         fields[field_name] = (annotation, pydantic.Field(alias=alias, **options))
@@ -234,10 +234,11 @@ def _argument(generic: t.Any) -> t.Any:
     if not isinstance(origin, type) or not issubclass(origin, Attribute):
         return None
 
-    if origin in _TYPES or isinstance(argument := t.get_args(generic)[0], t.TypeVar):
+    if origin is not Attribute and origin in _TYPES:
         return None
 
-    return argument
+    argument = t.get_args(generic)[0]
+    return None if isinstance(argument, t.TypeVar) else argument
 
 
 def _usable(declared: t.Any) -> t.Any:
@@ -379,8 +380,10 @@ def _list_of(attribute: t.Any) -> t.Any:
     if attribute.element_type is None:
         return _List
 
-    element = _type_of(serializer.element_of(attribute))
-    return types.GenericAlias(list, (element,))
+    element = serializer.element_of(attribute)
+    # An empty set would be stored as None, which is no element of this type.
+    element.null = False
+    return types.GenericAlias(list, (_type_of(element),))
 
 
 def _map_of(attribute: t.Any) -> t.Any:
@@ -414,12 +417,12 @@ def _one_of(base: Container, field: str) -> t.Any:
     """The schemas of a map and of its subclasses. What is dumped for Python is the map itself:
     PynamoDB would make a map of the base class of a dictionary."""
     discriminator = serializer.attributes_of(base)[field]
-    kinds: list[Container] = [base, *discriminator.get_registered_subclasses(base)]
-    kinds = list(dict.fromkeys(kinds))
+    # A base that is not registered can't be stored.
+    kinds: list[Container] = discriminator.get_registered_subclasses(base) or [base]
     tags: dict[t.Any, str] = {None: _tag(base)}
 
     for kind in kinds:
-        tags[kind] = tags[discriminator.get_discriminator(kind) or kind] = _tag(kind)
+        tags[kind] = tags[discriminator.get_discriminator(kind)] = _tag(kind)
 
     def tag(value: t.Any) -> str | None:
         if isinstance(value, AttributeContainer):
@@ -455,7 +458,7 @@ def _dumped_as(kind: Container) -> pydantic.WrapSerializer:
 
 
 def _discriminator(
-    model: Container, attribute: DiscriminatorAttribute
+    model: t.Any, attribute: DiscriminatorAttribute
 ) -> tuple[t.Any, dict[str, t.Any]]:
     """The field of a discriminator: a class in Python, as in the model; in JSON, what is stored."""
     kinds: list[Container] = attribute.get_registered_subclasses(model)
@@ -490,15 +493,13 @@ def _discriminator(
         pydantic.WithJsonSchema({"type": "string", "enum": sorted(classes)}),
     ]
 
-    itself: t.Any = model
-
     def own() -> t.Any:
-        return itself
+        return model
 
     if model in classes.values():
         return annotation, {"default_factory": own, "exclude_if": _is_none}
 
-    return annotation | None, {"default": None, "exclude_if": _is_none}
+    return annotation, {}
 
 
 def _constant(type_: t.Any) -> cabc.Callable[[t.Any], t.Any]:
