@@ -157,7 +157,7 @@ def _field(
     elif is_optional and not options:
         # Not None as a default that a document would show: it is no valid value.
         options = {
-            "default_factory": lambda: None,
+            "default_factory": _always(None),
             "exclude_if": _is_none,
             "validate_default": False,
         }
@@ -190,6 +190,10 @@ def _default(attribute: AnyAttribute) -> dict[str, t.Any]:
 
 def _is_none(value: t.Any) -> bool:
     return value is None
+
+
+def _always(value: t.Any) -> cabc.Callable[[], t.Any]:
+    return lambda: value
 
 
 def _called(default: t.Any) -> t.Any:
@@ -458,7 +462,7 @@ def _dumped_as(kind: Container) -> pydantic.WrapSerializer:
 
 
 def _discriminator(
-    model: t.Any, attribute: DiscriminatorAttribute
+    model: Container, attribute: DiscriminatorAttribute
 ) -> tuple[t.Any, dict[str, t.Any]]:
     """The field of a discriminator: a class in Python, as in the model; in JSON, what is stored."""
     kinds: list[Container] = attribute.get_registered_subclasses(model)
@@ -493,11 +497,8 @@ def _discriminator(
         pydantic.WithJsonSchema({"type": "string", "enum": sorted(classes)}),
     ]
 
-    def own() -> t.Any:
-        return model
-
     if model in classes.values():
-        return annotation, {"default_factory": own, "exclude_if": _is_none}
+        return annotation, {"default_factory": _always(model)}
 
     return annotation, {}
 

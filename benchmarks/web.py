@@ -1,0 +1,127 @@
+"""What a view costs with this project's shortcuts, and without: ``python -m benchmarks.web``.
+
+Both do the same in turns, in this process. What counts is the CPU time of this process, so that
+other work of the machine matters little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections.abc as cabc
+import contextlib
+import dataclasses
+import datetime
+import statistics
+import sys
+import time
+import typing as t
+
+import flask
+from pynamodb.attributes import BooleanAttribute
+from pynamodb.attributes import NumberAttribute
+from pynamodb.attributes import TTLAttribute
+from pynamodb.attributes import UnicodeAttribute
+from pynamodb.attributes import UnicodeSetAttribute
+from pynamodb.attributes import UTCDateTimeAttribute
+
+from dynamo_ext import Model
+from dynamo_ext import PynamoDB
+
+_ROUNDS = 15
+_CALLS = 200
+_ITEMS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Two ways to do the same."""
+
+    name: str
+    by_hand: cabc.Callable[[], object]
+    shortcut: cabc.Callable[[], object]
+
+    most: float
+    """What the shortcut may cost, if the same by hand costs 1."""
+
+
+def main() -> None:
+    options = _options()
+    is_too_slow = False
+
+    with contextlib.ExitStack() as stack:
+        for comparison in [_jsonify(stack)]:
+            ratio = _ratio(comparison, options.rounds, options.calls)
+            is_too_slow |= ratio > comparison.most
+            print(f"{comparison.name}: {ratio:.2f} times by hand, at most {comparison.most}")
+
+    sys.exit(is_too_slow)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.web", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    parser.add_argument("--calls", type=int, default=_CALLS, help="calls of each way in a round")
+    return parser.parse_args()
+
+
+def _ratio(comparison: Comparison, rounds: int, calls: int) -> float:
+    """What the shortcut costs, if the same by hand costs 1: the median of all rounds."""
+    # The first round is warm-up.
+    ratios = [
+        _seconds(comparison.shortcut, calls) / _seconds(comparison.by_hand, calls)
+        for _ in range(rounds + 1)
+    ]
+    return statistics.median(ratios[1:])
+
+
+def _seconds(function: cabc.Callable[[], object], calls: int) -> float:
+    start = time.process_time()
+
+    for _ in range(calls):
+        function()
+
+    return time.process_time() - start
+
+
+class _Todo(Model):
+    class Meta:
+        table_name = "todo"
+
+    id = UnicodeAttribute(hash_key=True)
+    title = UnicodeAttribute()
+    done = BooleanAttribute(default=False)
+    priority = NumberAttribute(default=1)
+    tags = UnicodeSetAttribute()
+    created = UTCDateTimeAttribute()
+    expires = TTLAttribute()
+
+
+class _Account(_Todo):
+    class Meta(_Todo.Meta):
+        json_exclude = ("priority",)
+
+
+def _jsonify(stack: contextlib.ExitStack) -> Comparison:
+    """A list of items, half of them of a model that leaves an attribute out."""
+    now = datetime.datetime.now(datetime.UTC)
+    kinds: tuple[type[t.Any], ...] = (_Todo, _Account)
+    items = [
+        kinds[n % 2](str(n), title="A title", tags={"a", "b"}, created=now, expires=now)
+        for n in range(_ITEMS)
+    ]
+    app = flask.Flask("bench")
+    app.config["DYNAMODB_REGION"] = "us-east-1"
+    PynamoDB(app)
+    stack.enter_context(app.app_context())
+
+    def by_hand() -> object:
+        return flask.jsonify([item.to_simple_dict(force=True) for item in items])
+
+    def shortcut() -> object:
+        return flask.jsonify(items)
+
+    return Comparison(f"jsonify, {_ITEMS} items", by_hand, shortcut, most=1.5)
+
+
+if __name__ == "__main__":
+    main()
