@@ -610,6 +610,44 @@ def test_the_apps_own_provider_is_asked_first(framework: t.Any, set_up: t.Any) -
         web.app.json.dumps(object())
 
 
+def test_a_provider_that_is_replaced_counts_in_the_next_context() -> None:
+    web = Flask()
+    dynamo_ext.PynamoDB(web.app)
+    web.app.json = Mine(web.app)
+
+    with web.app.app_context():
+        assert json.loads(web.app.json.dumps(VALUES)) == FORMS
+
+
+def test_a_provider_that_is_replaced_counts_in_the_next_context_of_quart() -> None:
+    web = Quart()
+    dynamo_ext_async.PynamoDB(web.app)
+    web.app.json = Mine(web.app)
+
+    async def dumps() -> t.Any:
+        async with web.app.app_context():
+            return json.loads(web.app.json.dumps(VALUES))
+
+    assert asyncio.run(dumps()) == FORMS
+
+
+def test_a_refusal_is_the_providers_own_however_often_it_was_looked_at() -> None:
+    web = Flask()
+    dynamo_ext.PynamoDB(web.app)
+
+    def refuse(value: t.Any) -> t.NoReturn:
+        raise TypeError("I refuse")
+
+    web.app.json.default = refuse
+    assert web.get(lambda: [Todo("1")]) == [{"id": "1", "t": ""}]
+    default = web.app.json.default
+    assert web.get(lambda: [Todo("1")]) == [{"id": "1", "t": ""}]
+    assert web.app.json.default is default
+
+    with pytest.raises(TypeError, match="I refuse"):
+        web.app.json.dumps(object())
+
+
 def test_a_request_inside_a_context_that_is_older_than_the_provider() -> None:
     web = Flask()
     dynamo_ext.PynamoDB(web.app)

@@ -227,7 +227,7 @@ INVALID: dict[str, tuple[t.Any, t.Any]] = {
     "infinity": (NumberAttribute(), float("inf")),
     "numbers": (NumberSetAttribute(), [float("inf")]),
     "base64": (BinaryAttribute(legacy_encoding=False), "/w"),
-    "url-safe base64": (BinaryAttribute(legacy_encoding=False), "-_8="),
+    "url-safe base64": (BinaryAttribute(legacy_encoding=False), "-_-_AAAA"),
     "ä": (BinaryAttribute(legacy_encoding=False), "ä"),
     "set that may not be empty": (UnicodeSetAttribute(null=False), []),
     "empty set in a list": (ListAttribute(of=UnicodeSetAttribute), [[]]),

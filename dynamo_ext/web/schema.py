@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import collections.abc as cabc
 import datetime
-import functools
 import types
 import typing as t
 import weakref
@@ -182,8 +181,7 @@ def _default(attribute: AnyAttribute) -> dict[str, t.Any]:
         return {"default": default}
 
     return {
-        # Not itself: pydantic would pass arguments to a function that takes one.
-        "default_factory": functools.partial(_called, default),
+        "default_factory": default if callable(default) else _always(default),
         "validate_default": True,
     }
 
@@ -194,10 +192,6 @@ def _is_none(value: t.Any) -> bool:
 
 def _always(value: t.Any) -> cabc.Callable[[], t.Any]:
     return lambda: value
-
-
-def _called(default: t.Any) -> t.Any:
-    return default() if callable(default) else default
 
 
 def _type_of(attribute: AnyAttribute) -> t.Any:
