@@ -220,6 +220,8 @@ LATE = datetime.datetime.max.replace(tzinfo=datetime.timezone(datetime.timedelta
 INVALID: dict[str, tuple[t.Any, t.Any]] = {
     "text": (UnicodeAttribute(), 1),
     "none": (UnicodeAttribute(), None),
+    "none in JSON": (JSONAttribute(), None),
+    "none in an own class": (Arbitrary(), None),
     "empty key": (UnicodeAttribute(hash_key=True), ""),
     "empty binary key": (BinaryAttribute(range_key=True, legacy_encoding=False), ""),
     "number": (NumberAttribute(), "x"),

@@ -150,6 +150,9 @@ def _field(
     annotation = _type_of(attribute)
     options = _default(attribute)
 
+    if annotation is t.Any and not attribute.null:
+        annotation = t.Annotated[t.Any, pydantic.AfterValidator(_not_none)]
+
     if attribute.null:
         annotation = annotation | None
         options = options or {"default": None}
@@ -184,6 +187,13 @@ def _default(attribute: AnyAttribute) -> dict[str, t.Any]:
         "default_factory": default if callable(default) else _always(default),
         "validate_default": True,
     }
+
+
+def _not_none(value: t.Any) -> t.Any:
+    if value is None:
+        raise PydanticCustomError("none", "Input should not be None")
+
+    return value
 
 
 def _is_none(value: t.Any) -> bool:
