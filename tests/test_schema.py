@@ -222,6 +222,7 @@ INVALID: dict[str, tuple[t.Any, t.Any]] = {
     "none": (UnicodeAttribute(), None),
     "none in JSON": (JSONAttribute(), None),
     "none in an own class": (Arbitrary(), None),
+    "none in an own generic class": (Typed(), None),
     "empty key": (UnicodeAttribute(hash_key=True), ""),
     "empty binary key": (BinaryAttribute(range_key=True, legacy_encoding=False), ""),
     "number": (NumberAttribute(), "x"),
@@ -491,6 +492,20 @@ def test_maps_with_a_discriminator() -> None:
         "oneOf": [{"$ref": f"#/$defs/{name}Schema"} for name in ("Circle", "Square")],
     }
     assert document["$defs"]["CircleSchema"]["properties"]["kind"]["enum"] == ["circle"]
+
+
+def test_a_map_that_is_registered_and_has_a_subclass() -> None:
+    base = type(Shape)("Pet", (MapAttribute,), {"kind": DiscriminatorAttribute()}, "pet")
+    subclass = type(Shape)("Dog", (base,), {"name": UnicodeAttribute()}, "dog")
+    schema = schema_with(t.cast(t.Any, base)())
+    value = schema.model_validate({"value": {"kind": "dog", "name": "Rex"}}).model_dump()["value"]
+    assert type(value) is subclass
+    assert type(schema.model_validate({"value": {}}).model_dump()["value"]) is base
+    kinds = {
+        name: each["properties"]["kind"]["enum"]
+        for name, each in schema.model_json_schema()["$defs"].items()
+    }
+    assert kinds == {"PetSchema": ["pet"], "DogSchema": ["dog"]}
 
 
 def test_a_discriminator_that_no_class_is_registered_with() -> None:

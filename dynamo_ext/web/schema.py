@@ -147,11 +147,11 @@ def _field(
     if isinstance(attribute, DiscriminatorAttribute):
         return _discriminator(model, attribute)
 
-    annotation = _type_of(attribute)
+    annotation: t.Any = _type_of(attribute)
     options = _default(attribute)
 
     if annotation is t.Any and not attribute.null:
-        annotation = t.Annotated[t.Any, pydantic.AfterValidator(_not_none)]
+        annotation = _Anything
 
     if attribute.null:
         annotation = annotation | None
@@ -307,14 +307,15 @@ def _plain(value: t.Any) -> t.Any:
     return value
 
 
+_Untyped = t.Annotated[t.Any, pydantic.PlainSerializer(serializer.untyped, when_used="json")]
+
+
 class _DynamicSchema(_Schema):
     """Keeps what a map holds that its class does not declare."""
 
     model_config = pydantic.ConfigDict(extra="allow")
 
-    __pydantic_extra__: dict[  # pyright: ignore[reportIncompatibleVariableOverride]
-        str, t.Annotated[t.Any, pydantic.PlainSerializer(serializer.untyped, when_used="json")]
-    ]
+    __pydantic_extra__: dict[str, _Untyped]  # pyright: ignore[reportIncompatibleVariableOverride]
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -327,10 +328,15 @@ class _DynamicSchema(_Schema):
         return {**declared, **_plain(serializer.undeclared(item))}
 
 
+# Not as text, which older releases of pydantic would look up in the modules of the maps.
+_DynamicSchema.__annotations__["__pydantic_extra__"] = dict[str, _Untyped]
+
+
 def _as_json(function: cabc.Callable[..., t.Any], type_: t.Any) -> pydantic.PlainSerializer:
     return pydantic.PlainSerializer(function, return_type=type_, when_used="json")
 
 
+_Anything: t.Any = t.Annotated[t.Any, pydantic.AfterValidator(_not_none)]
 _FILLED = pydantic.Field(min_length=1)
 _Number = int | t.Annotated[float, pydantic.Field(allow_inf_nan=False)]
 _Bytes = t.Annotated[
