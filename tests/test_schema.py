@@ -495,9 +495,10 @@ def test_maps_with_a_discriminator() -> None:
 
 
 def test_a_map_that_is_registered_and_has_a_subclass() -> None:
-    base = type(Shape)("Pet", (MapAttribute,), {"kind": DiscriminatorAttribute()}, "pet")
-    subclass = type(Shape)("Dog", (base,), {"name": UnicodeAttribute()}, "dog")
-    schema = schema_with(t.cast(t.Any, base)())
+    class_of_maps: t.Any = type(Shape)
+    base = class_of_maps("Pet", (MapAttribute,), {"kind": DiscriminatorAttribute()}, "pet")
+    subclass = class_of_maps("Dog", (base,), {"name": UnicodeAttribute()}, "dog")
+    schema = schema_with(base())
     value = schema.model_validate({"value": {"kind": "dog", "name": "Rex"}}).model_dump()["value"]
     assert type(value) is subclass
     assert type(schema.model_validate({"value": {}}).model_dump()["value"]) is base
