@@ -1,7 +1,7 @@
 """What a view costs with this project's shortcuts, and without: ``python -m benchmarks.web``.
 
-Both do the same in turns, in this process, on stubs of their own. What counts is the CPU time of
-this process, so that other work of the machine matters little.
+Both do the same in turns, in this process, on stubs of their own where there is a server. What
+counts is the CPU time of this process, so that other work of the machine matters little.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ import argparse
 import collections.abc as cabc
 import contextlib
 import dataclasses
+import datetime
 import statistics
 import sys
 import time
 import typing as t
 
 import flask
+from pynamodb.attributes import BooleanAttribute
+from pynamodb.attributes import NumberAttribute
+from pynamodb.attributes import TTLAttribute
+from pynamodb.attributes import UnicodeAttribute
+from pynamodb.attributes import UnicodeSetAttribute
+from pynamodb.attributes import UTCDateTimeAttribute
 
 from dynamo_ext import Model
 from dynamo_ext import PynamoDB
@@ -27,6 +34,7 @@ from .contestants.calls import HASH_KEY
 _ROUNDS = 15
 _CALLS = 200
 _PER_PAGE = 20
+_ITEMS = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +54,7 @@ def main() -> None:
     is_too_slow = False
 
     with contextlib.ExitStack() as stack:
-        for comparison in [_paginate(stack)]:
+        for comparison in [_paginate(stack), _jsonify(stack)]:
             ratio = _ratio(comparison, options.rounds, options.calls)
             is_too_slow |= ratio > comparison.most
             print(f"{comparison.name}: {ratio:.2f} times by hand, at most {comparison.most}")
@@ -111,6 +119,46 @@ def _app(stack: contextlib.ExitStack, *, items: int) -> tuple[t.Any, PynamoDB, f
     app.config.from_mapping(models.settings(server.url(0), 10, "botocore"), SECRET_KEY="secret")
     (model,) = models.define(Model)
     return model, PynamoDB(app), app
+
+
+class _Todo(Model):
+    class Meta:
+        table_name = "todo"
+
+    id = UnicodeAttribute(hash_key=True)
+    title = UnicodeAttribute()
+    done = BooleanAttribute(default=False)
+    priority = NumberAttribute(default=1)
+    tags = UnicodeSetAttribute()
+    created = UTCDateTimeAttribute()
+    expires = TTLAttribute()
+
+
+class _Account(_Todo):
+    class Meta(_Todo.Meta):
+        json_exclude = ("priority",)
+
+
+def _jsonify(stack: contextlib.ExitStack) -> Comparison:
+    """A list of items, half of them of a model that leaves an attribute out."""
+    now = datetime.datetime.now(datetime.UTC)
+    kinds: tuple[type[t.Any], ...] = (_Todo, _Account)
+    items = [
+        kinds[n % 2](str(n), title="A title", tags={"a", "b"}, created=now, expires=now)
+        for n in range(_ITEMS)
+    ]
+    app = flask.Flask("bench")
+    app.config["DYNAMODB_REGION"] = "us-east-1"
+    PynamoDB(app)
+    stack.enter_context(app.app_context())
+
+    def by_hand() -> object:
+        return flask.jsonify([item.to_simple_dict(force=True) for item in items])
+
+    def shortcut() -> object:
+        return flask.jsonify(items)
+
+    return Comparison(f"jsonify, {_ITEMS} items", by_hand, shortcut, most=1.5)
 
 
 if __name__ == "__main__":

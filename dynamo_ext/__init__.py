@@ -25,6 +25,7 @@ from .models.batch import BatchWrite
 from .models.model import Model
 from .models.transaction import TransactGet
 from .models.transaction import TransactWrite
+from .web.json_provider import json_default
 from .web.pages import Page
 
 __all__ = [
@@ -52,4 +53,5 @@ __all__ = [
     "Using",
     "WriteOutcomeUnknown",
     "call_finished",
+    "json_default",
 ]

@@ -21,6 +21,7 @@ from .cli import create_tables
 from .config.settings import Settings
 from .models import model
 from .models.model import concrete_models
+from .web import json_provider
 from .web import pages
 from .web.pages import Options
 from .web.pages import Page
@@ -73,6 +74,7 @@ class Extension(Access):
         app.extensions[_KEY] = self
         app.shell_context_processor(self._shell_context)
         app.cli.add_command(create_tables.dynamodb)
+        json_provider.install(app)
 
     def using(self, bind_key: str | None) -> Using:
         """Use a bind of the current app, in a ``with`` block or in a function that this decorates.
@@ -183,3 +185,14 @@ class Extension(Access):
 
     def _shell_context(self) -> dict[str, t.Any]:
         return {**{each.__name__: each for each in concrete_models()}, "db": self}
+
+
+def prepare_json(app: App) -> None:
+    """Let an app's JSON provider serialise models, if the app has the extension.
+
+    Called when a context or a request begins: the provider may be another one by then.
+
+    :param app: The app.
+    """
+    if isinstance(app.extensions.get(_KEY), Extension):
+        json_provider.install(app)

@@ -13,6 +13,7 @@ from werkzeug.sansio.request import Request
 
 from .binding import context
 from .extension import Extension
+from .extension import prepare_json
 from .web import current_request
 
 
@@ -32,6 +33,12 @@ _context: contextvars.ContextVar[context.Context] = t.cast(t.Any, flask.globals)
 
 def _context_pushed(app: flask.Flask, **signal: t.Any) -> None:
     context.context_pushed(_context.get())
+    prepare_json(app)
+
+
+def _request_started(app: flask.Flask, **signal: t.Any) -> None:
+    # For a request inside an app context that was pushed before: Flask pushes no other one.
+    prepare_json(app)
 
 
 def _find_request(app: App) -> Request | None:
@@ -46,3 +53,4 @@ def _find_request(app: App) -> Request | None:
 context.add_framework(functools.partial(_context.get, None))
 current_request.add_framework(_find_request)
 flask.appcontext_pushed.connect(_context_pushed)
+flask.request_started.connect(_request_started)

@@ -29,6 +29,7 @@ from dynamo_ext import UnprocessedKeys
 from dynamo_ext import Using
 from dynamo_ext import WriteOutcomeUnknown
 from dynamo_ext import call_finished
+from dynamo_ext import json_default
 
 from .binds import Bind
 from .extension import PynamoDB
@@ -76,4 +77,5 @@ __all__ = [
     "Using",
     "WriteOutcomeUnknown",
     "call_finished",
+    "json_default",
 ]

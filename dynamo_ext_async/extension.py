@@ -17,6 +17,7 @@ from werkzeug.sansio.request import Request
 import dynamo_ext
 from dynamo_ext.binding import context
 from dynamo_ext.binding.app_state import AppState
+from dynamo_ext.extension import prepare_json
 from dynamo_ext.web import current_request
 from dynamo_ext.web.pages import Options
 from dynamo_ext.web.pages import Page
@@ -153,9 +154,14 @@ async def _close(state: AppState) -> None:
 _context: contextvars.ContextVar[context.Context] = t.cast(t.Any, quart.globals)._cv_app
 
 
-# A coroutine function, because Quart runs other receivers in a thread with a copy of the context.
+# Coroutine functions, because Quart runs other receivers in a thread with a copy of the context.
 async def _context_pushed(app: quart.Quart, **signal: t.Any) -> None:
     context.context_pushed(_context.get())
+    prepare_json(app)
+
+
+async def _request_started(app: quart.Quart, **signal: t.Any) -> None:
+    prepare_json(app)
 
 
 def _find_request(app: App) -> Request | None:
@@ -170,3 +176,4 @@ def _find_request(app: App) -> Request | None:
 context.add_framework(functools.partial(_context.get, None))
 current_request.add_framework(_find_request)
 quart.appcontext_pushed.connect(_context_pushed)
+quart.request_started.connect(_request_started)

@@ -32,6 +32,7 @@ ALLOWED: dict[str, set[str]] = {
     "dynamo_ext_async.extension": {
         "dynamo_ext",
         "dynamo_ext.binding",
+        "dynamo_ext.extension",
         "dynamo_ext.web",
         "dynamo_ext_async.binds",
         "dynamo_ext_async.execution",
@@ -85,6 +86,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.models",
         "dynamo_ext.web",
     },
+    "dynamo_ext.schema": {"dynamo_ext.web"},
     "dynamo_ext.web": {"dynamo_ext.errors", "dynamo_ext.models"},
     "dynamo_ext.cli": {
         "dynamo_ext.binding",
@@ -156,6 +158,8 @@ FRAMEWORKS = {
     "httptools": {"dynamo_ext.transport"},
     "orjson": {"dynamo_ext.transport"},
     "moto": {"dynamo_ext.local"},
+    "pydantic": {"dynamo_ext.schema", "dynamo_ext.web"},
+    "pydantic_core": {"dynamo_ext.web"},
 }
 # The base of Flask's and Quart's apps has no I/O and no context: it is for everybody.
 FOR_EVERYBODY = ("flask.sansio",)

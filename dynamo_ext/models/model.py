@@ -16,6 +16,7 @@ from ..concurrency import generators
 from . import batch
 from . import deserializer
 from . import late_binding
+from . import serializer
 from . import tables
 from .keys import ChecksKeys
 from .queries import ChecksQueries
@@ -198,6 +199,27 @@ class Model(_MetaOfItem, ChecksKeys, ChecksQueries, pynamodb.models.Model, metac
             return item
 
         abort_not_found(message)
+
+    def to_json_dict(
+        self,
+        *,
+        include: cabc.Iterable[str] | None = None,
+        exclude: cabc.Iterable[str] | None = None,
+    ) -> dict[str, t.Any]:
+        """Give this item's values as any JSON library takes them.
+
+        Keys are those of ``to_simple_dict``. Times are ISO 8601 in UTC, bytes are base64, sets are
+        sorted lists, and a JSON attribute is the value that it holds.
+
+        :param include: The Python names of the attributes that are wanted, whatever the model's
+            ``Meta.json_include`` and ``Meta.json_exclude`` say; ``None`` for what they leave.
+        :param exclude: The Python names of attributes that are not wanted, besides those of
+            ``Meta.json_exclude``.
+        :return: The values, by the names that they have in DynamoDB.
+        :raises ValueError: if a name is not an attribute's.
+        :raises ConfigError: if a name in the model's ``Meta`` is not an attribute's.
+        """
+        return serializer.to_json_dict(self, include=include, exclude=exclude)
 
     @classmethod
     def from_raw_data(cls, data: dict[str, t.Any] | None) -> t.Self:
