@@ -84,7 +84,6 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.client",
         "dynamo_ext.config",
         "dynamo_ext.models",
-        "dynamo_ext.web",
     },
     "dynamo_ext.schema": {"dynamo_ext.web"},
     "dynamo_ext.web": {"dynamo_ext.errors", "dynamo_ext.models"},

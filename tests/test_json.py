@@ -458,6 +458,41 @@ def test_results(framework: t.Any, embedded_config: dict[str, t.Any]) -> None:
     Todo.delete_table(wait=True)
 
 
+@frameworks
+def test_pages(framework: t.Any, embedded_config: dict[str, t.Any]) -> None:
+    web = framework({**embedded_config, "SECRET_KEY": "secret"})
+    web.app.config["DYNAMODB_BLOCKING_CALLS"] = "allow"
+    db = dynamo_ext_async.PynamoDB(web.app)
+    Todo.create_table(wait=True)
+
+    with Todo.batch_write() as batch:
+        for id in "123":
+            batch.save(Todo(id, owner="o"))
+
+    def page(cursor: str | None = None) -> dynamo_ext.Page[Todo]:
+        return db.paginate(Todo.by_owner.query("o"), per_page=1, cursor=cursor)
+
+    pages: list[dynamo_ext.Page[Todo]] = []
+
+    def view() -> t.Any:
+        pages.append(page(pages[-1].next_cursor if pages else None))
+        return {"todos": pages[-1]}
+
+    first, second = web.get(view)["todos"], web.get(view)["todos"]
+    assert first == {
+        "items": [{"id": pages[0].items[0].id, "owner": "o", "t": ""}],
+        "next": pages[0].next_url,
+        "prev": None,
+    }
+    assert second["prev"] == pages[1].prev_url
+    assert first["next"].startswith("/?cursor=")
+    assert web.get(lambda: web.jsonify(page())).keys() == first.keys()
+
+    outside = page()
+    assert in_json(outside) == {**first, "next": outside.next_cursor}
+    Todo.delete_table(wait=True)
+
+
 async def _awaited() -> None: ...
 
 

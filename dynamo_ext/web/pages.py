@@ -48,32 +48,33 @@ class Links:
     prev: str | None
 
 
-@dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
 class Page(t.Generic[T]):
-    """One page of a query or scan: can be iterated, and has a length."""
+    """One page of a query or scan: can be iterated, and has a length.
 
-    items: list[T]
-    """The items, in the order of the query."""
+    It is no dataclass: Flask's JSON provider would give its fields.
 
-    per_page: int
-    """How many items a full page has."""
+    :param items: The items.
+    :param per_page: How many items a full page has.
+    :param cursors: The cursors of the next and the previous page.
+    :param urls: The URLs of these pages; ``None`` outside a request.
+    """
 
-    has_next: bool
-    """Whether there is an item after this page. Exact; on a page that was reached backwards, it
-    means that there was one when the next page was read."""
+    def __init__(
+        self, items: list[T], *, per_page: int, cursors: Links, urls: Links | None
+    ) -> None:
+        self.items: list[T] = items
+        """The items, in the order of the query."""
 
-    has_prev: bool
-    """Whether there is an item before this page. Exact on a page that was reached backwards; on
-    another one, it means that there was one when the previous page was read."""
+        self.per_page: int = per_page
+        """How many items a full page has."""
 
-    next_cursor: str | None
-    """The cursor of the next page; ``None`` if there is none."""
+        self.next_cursor: str | None = cursors.next
+        """The cursor of the next page; ``None`` if there is none."""
 
-    prev_cursor: str | None
-    """The cursor of the previous page; ``None`` if there is none, and for a scan."""
+        self.prev_cursor: str | None = cursors.prev
+        """The cursor of the previous page; ``None`` if there is none, and for a scan."""
 
-    _urls: Links | None
-    """``None`` outside a request."""
+        self._urls = urls
 
     def __iter__(self) -> cabc.Iterator[T]:
         return iter(self.items)
@@ -86,6 +87,18 @@ class Page(t.Generic[T]):
             f"<Page of {len(self.items)} items, per_page={self.per_page}"
             f" has_next={self.has_next} has_prev={self.has_prev}>"
         )
+
+    @property
+    def has_next(self) -> bool:
+        """Whether there is an item after this page. Exact; on a page that was reached backwards, it
+        means that there was one when the next page was read."""
+        return self.next_cursor is not None
+
+    @property
+    def has_prev(self) -> bool:
+        """Whether there is an item before this page. Exact on a page that was reached backwards; on
+        another one, it means that there was one when the previous page was read."""
+        return self.prev_cursor is not None
 
     @property
     def next_url(self) -> str | None:
@@ -270,19 +283,11 @@ class Pagination(t.Generic[T]):
             items.reverse()
 
         after, before = (back, onward) if is_backward else (onward, back)
-        next_cursor, prev_cursor = (
-            None if position is None else self._cursors.dump(position)
-            for position in (after, before)
-        )
-        return Page(
-            items=items,
-            per_page=self._per_page,
-            has_next=next_cursor is not None,
-            has_prev=prev_cursor is not None,
-            next_cursor=next_cursor,
-            prev_cursor=prev_cursor,
-            _urls=self._urls(next_cursor, prev_cursor),
-        )
+        cursors = Links(*map(self._cursor, (after, before)))
+        return Page(items, per_page=self._per_page, cursors=cursors, urls=self._urls(cursors))
+
+    def _cursor(self, position: Position | None) -> str | None:
+        return None if position is None else self._cursors.dump(position)
 
     def _back(self, found: _Found[T]) -> Position | None:
         """Where the page starts from which this one was reached; ``None`` if it was reached from
@@ -294,13 +299,13 @@ class Pagination(t.Generic[T]):
         # or from the key of an item that they passed over.
         return Position(found.first_key or found.end, not self._start.is_backward)
 
-    def _urls(self, next_cursor: str | None, prev_cursor: str | None) -> Links | None:
+    def _urls(self, cursors: Links) -> Links | None:
         request = self._request
 
         if request is None:
             return None
 
-        return Links(next=_url(request, next_cursor), prev=_url(request, prev_cursor))
+        return Links(next=_url(request, cursors.next), prev=_url(request, cursors.prev))
 
     def _find_per_page(self) -> int:
         """
