@@ -33,7 +33,7 @@ LOCAL = {
     *("from_simple_dict", "get_attributes", "get_delete_kwargs_from_instance"),
     *("get_operation_kwargs_from_class", "get_save_kwargs_from_instance"),
     *("get_update_kwargs_from_instance", "serialize", "to_dynamodb_dict", "to_json"),
-    *("to_simple_dict", "update_local_version_attribute"),
+    *("to_json_dict", "to_simple_dict", "update_local_version_attribute"),
 }
 # Ours; they have no namesake in PynamoDB, or call another method.
 OURS = {"aparallel_scan"}
