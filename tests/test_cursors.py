@@ -268,6 +268,26 @@ class TestBound:
         with in_app(config, DYNAMODB_TABLE_NAME_PREFIX="a-") as db:
             assert db.paginate(Paper.query(TENANT), cursor=cursor).items
 
+    def test_to_its_bind(self, in_app: InApp, stub: Stub, stub_config: dict[str, t.Any]) -> None:
+        binds = {"eu": {"REGION": "eu-west-1"}}
+
+        with in_app(stub_config, SECRET_KEY=SECRET, DYNAMODB_BINDS=binds) as db:
+            cursor = cursor_of(db, Paper.query(TENANT))
+
+            with db.using("eu"):
+                result = Paper.query(TENANT)
+
+            of_bind = cursor_of(db, result)
+
+            with db.using("eu"), pytest.raises(InvalidCursor):
+                db.paginate(Paper.query(TENANT), cursor=cursor)
+
+            with pytest.raises(InvalidCursor):
+                db.paginate(Paper.query(TENANT), cursor=of_bind)
+
+            with db.using("eu"):
+                assert len(db.paginate(Paper.query(TENANT), per_page=2, cursor=of_bind)) == 2
+
     def test_not_to_the_order_of_values_in_a_list_or_set(self, db: PynamoDB) -> None:
         """That of a discriminator's classes depends on what was imported first."""
         cursor = cursor_of(db, Paper.query(TENANT, None, Paper.owner.is_in("a", "b")))

@@ -143,6 +143,7 @@ class PendingQuery(t.Generic[T]):
             [
                 self.operation.__name__,
                 self._table.table_name,
+                self._bind_key,
                 self.kwargs.get("index_name"),
                 list(self.key_types.items()),
                 None if self.is_scan else self._hash_key,
@@ -191,6 +192,13 @@ class PendingQuery(t.Generic[T]):
     def _table(self) -> t.Any:
         table: t.Any = self.operation
         return table.__self__.get_meta_table()
+
+    @property
+    def _bind_key(self) -> str | None:
+        """The key of the bind under which it was made. A stock model's connection has none."""
+        table: t.Any = self.operation
+        policy = getattr(table.__self__.connection, "policy", None)
+        return None if policy is None else policy.bind_key
 
     @property
     def _is_forward(self) -> bool:
