@@ -221,7 +221,7 @@ def test_demo_shows_samples_on_both_apps(start: Start) -> None:
     web, api = demo.addresses()
 
     with Page(web) as page, todo.api_client(api) as client:
-        samples = [item["title"] for item in client.get("/todos").json()]
+        samples = [item["title"] for item in todo.items(client)]
         assert len(samples) == 3
         assert page.titles() == samples
 

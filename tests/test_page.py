@@ -143,12 +143,10 @@ def test_to_dos_are_added_ticked_and_deleted(visit: Open, script: bool) -> None:
     on.add("Milk")
     on.add("Bread")
     on.shows("Milk", "Bread")
-    on.says("2 of 2 left")
 
     on.button("Done: Milk").click()
     on.is_done("Milk")
     on.is_done("Bread", done=False)
-    on.says("1 of 2 left")
     on.button("Done: Milk").click()
     on.is_done("Milk", done=False)
 

@@ -133,9 +133,16 @@ def create(api: httpx.Client, title: str) -> dict[str, t.Any]:
     return t.cast("dict[str, t.Any]", response.json())
 
 
+def items(api: httpx.Client) -> list[dict[str, t.Any]]:
+    """The to-dos on the API's first page."""
+    items: list[dict[str, t.Any]] = api.get("/todos").json()["items"]
+    return items
+
+
 def delete_all(api: httpx.Client) -> None:
-    for todo in api.get("/todos").json():
-        api.delete(f"/todos/{todo['id']}")
+    while on_page := items(api):
+        for todo in on_page:
+            api.delete(f"/todos/{todo['id']}")
 
 
 def _python(*command: str) -> list[str]:

@@ -6,18 +6,23 @@ import json
 import typing as t
 import uuid
 
+import pydantic
+import pydantic_core
 from pynamodb.exceptions import UpdateError
 from quart import Blueprint
 from quart import Quart
 from quart import Response
 from quart import abort
 from quart import current_app
+from quart import jsonify
 from quart import make_response
 from quart import request
 from quart import url_for
 from quart.typing import ResponseReturnValue
 from werkzeug.exceptions import Conflict
 from werkzeug.exceptions import HTTPException
+
+from dynamo_ext.schema import pydantic_model
 
 from .config import EMBEDDED
 from .config import configure
@@ -29,11 +34,11 @@ from .models import is_conflict
 
 CHANGED = "The to-do was changed or deleted since it was read. Read it again."
 PAGE = 100
-FIELDS: dict[str, tuple[type, str]] = {
-    "title": (str, "a string"),
-    "done": (bool, "true or false"),
-    "version": (int, "a whole number"),
-}
+
+NewTodo = pydantic_model(Todo, name="NewTodo", include=("title", "done"))
+TodoChange = pydantic_model(
+    Todo, name="TodoChange", include=("title", "done", "version"), optional=("title",)
+)
 
 bp = Blueprint("todos", __name__)
 
@@ -56,7 +61,9 @@ async def create_missing_table() -> None:
 
 @bp.get("/todos")
 async def list_todos() -> ResponseReturnValue:
-    return [present(todo) async for todo in Todo.aquery(LIST, consistent_read=True)]
+    todos = Todo.aquery(LIST, consistent_read=True, scan_index_forward=False)
+    page = await db.apaginate(todos)
+    return jsonify(page), {"Link": page.link_header}
 
 
 @bp.get("/todos/stream")
@@ -64,7 +71,7 @@ async def stream_todos() -> ResponseReturnValue:
     """Send one line of JSON for each to-do."""
     # Create the query here, inside the app context; its pages are read while the lines are sent.
     todos = Todo.aquery(LIST, page_size=PAGE)
-    lines = (json.dumps(present(todo)) + "\n" async for todo in todos)
+    lines = (json.dumps(todo.to_json_dict()) + "\n" async for todo in todos)
     response = t.cast(Response, await make_response(lines))
     response.content_type = "application/x-ndjson"
     # Otherwise Quart ends the response after RESPONSE_TIMEOUT, which would cut a long list short.
@@ -74,25 +81,20 @@ async def stream_todos() -> ResponseReturnValue:
 
 @bp.post("/todos")
 async def create() -> ResponseReturnValue:
-    fields = await read_fields("title", "done")
-
-    if "title" not in fields:
-        abort(400, "'title' is missing.")
-
-    todo = Todo(**fields)
+    todo = Todo(**await read_body(NewTodo))
     await todo.asave()
-    return present(todo), 201, {"Location": url_for(".show", id=todo.id)}
+    return jsonify(todo), 201, {"Location": url_for(".show", id=todo.id)}
 
 
 @bp.get("/todos/<uuid:id>")
 async def show(id: uuid.UUID) -> ResponseReturnValue:
-    return present(await find(id))
+    return jsonify(await find(id))
 
 
 @bp.patch("/todos/<uuid:id>")
 async def change(id: uuid.UUID) -> ResponseReturnValue:
     """Change the title or ``done``; with ``version``, only if the to-do still has that version."""
-    fields = await read_fields("title", "done", "version")
+    fields = await read_body(TodoChange)
     todo = await find(id)
 
     if fields.pop("version", todo.version) != todo.version:
@@ -102,7 +104,7 @@ async def change(id: uuid.UUID) -> ResponseReturnValue:
         abort(400, "Nothing to change: give 'title' or 'done'.")
 
     await todo.aupdate([getattr(Todo, name).set(value) for name, value in fields.items()])
-    return present(todo)
+    return jsonify(todo)
 
 
 @bp.delete("/todos/<uuid:id>")
@@ -130,49 +132,25 @@ async def find(id: uuid.UUID) -> Todo:
     return await Todo.aget_or_404(LIST, str(id), consistent_read=True, message=message)
 
 
-def present(todo: Todo) -> dict[str, t.Any]:
-    return {
-        "id": todo.id,
-        "title": todo.title,
-        "done": todo.done,
-        "created_at": todo.created_at.isoformat(),
-        "version": todo.version,
-    }
+async def read_body(schema: type[pydantic.BaseModel]) -> dict[str, t.Any]:
+    """The fields that the request's body gives. Invalid content is answered with 400.
 
-
-async def read_fields(*known: str) -> dict[str, t.Any]:
-    """The fields of the JSON object in the request's body. Invalid content is answered with 400.
-
-    :param known: The names of the allowed fields.
+    :param schema: What the body must be, without any other field.
     """
-    fields = await read_object()
-
-    for name, value in fields.items():
-        if name not in known:
-            abort(400, f"There is no field {name!r}; these are known: {', '.join(known)}.")
-
-        wanted, description = FIELDS[name]
-
-        if type(value) is not wanted:
-            abort(400, f"{name!r} must be {description}, not {json.dumps(value)}.")
+    # Accept only JSON's content type: a browser sends some others for any web page without asking.
+    if not request.is_json:
+        abort(400, "The body must be sent as 'application/json'.")
 
     try:
+        body = schema.model_validate_json(await request.get_data(), strict=True, extra="forbid")
+        fields = body.model_dump(exclude_unset=True)
         return {**fields, "title": clean_title(fields["title"])} if "title" in fields else fields
+    except pydantic.ValidationError as error:
+        abort(400, "; ".join(map(describe, error.errors())))
     except ValueError as error:
         abort(400, str(error))
 
 
-async def read_object() -> dict[str, t.Any]:
-    body: object = None
-
-    # Accept only JSON's content type: a browser sends some others for any web page without asking.
-    if request.is_json:
-        try:
-            body = json.loads(await request.get_data())
-        except (ValueError, RecursionError):
-            pass
-
-    if not isinstance(body, dict):
-        abort(400, "The body must be a JSON object, sent as 'application/json'.")
-
-    return t.cast("dict[str, t.Any]", body)
+def describe(error: pydantic_core.ErrorDetails) -> str:
+    name = ".".join(map(str, error["loc"])) or "The body"
+    return f"{name}: {error['msg']}"

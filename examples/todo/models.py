@@ -44,6 +44,8 @@ class Todo(Model):
 
     class Meta:
         table_name = "todos"
+        # There is only one list: responses need not name it.
+        json_exclude = ("list_name",)
 
     list_name = UnicodeAttribute(hash_key=True, default=LIST)
     id = UnicodeAttribute(range_key=True, default_for_new=new_id)

@@ -105,11 +105,11 @@ def find(id: uuid.UUID) -> Todo:
 
 
 def render_list(**context: str) -> str:
-    # A consistent read shows the change that the page's own form has just made.
-    todos = list(Todo.query(LIST, consistent_read=True))
-    return render_template("list.html", todos=todos, max_title=MAX_TITLE, **context)
+    # The newest come first. A consistent read shows what the page's own form has just changed.
+    todos = Todo.query(LIST, consistent_read=True, scan_index_forward=False)
+    return render_template("list.html", page=db.paginate(todos), max_title=MAX_TITLE, **context)
 
 
 def back_to_list() -> ResponseReturnValue:
     # With status 303, reloading the page does not send the form again.
-    return redirect(url_for(".index"), 303)
+    return redirect(url_for(".index", cursor=request.args.get("cursor")), 303)
