@@ -71,6 +71,7 @@ class AppState:
         self.settings = settings
         self.policy: AppPolicy = AppPolicy(weakref.ref(app), settings)
         self._engines = engines
+        self._instance_path = app.instance_path
         self._values = meta.AppValues(settings)
         self._used: frozenset[weakref.ref[Engine]] = frozenset()
         self.engine: Engine = self._use(meta.endpoint(vars(settings), settings))
@@ -121,7 +122,7 @@ class AppState:
         return shown, meta.endpoint(resolved.values, self.settings)
 
     def _use(self, endpoint: Endpoint) -> Engine:
-        engine = self._engines.get(endpoint)
+        engine = self._engines.get(endpoint.of_app(self._instance_path))
         # A new set, because another thread may be iterating over the old one.
         self._used = frozenset({*filter(_is_alive, self._used), weakref.ref(engine)})
         return engine
