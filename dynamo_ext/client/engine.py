@@ -7,7 +7,6 @@ import functools
 import os
 import pathlib
 import threading
-import types
 import typing as t
 import weakref
 
@@ -51,6 +50,10 @@ class Embedded(t.Protocol):
         """Its address, once it answers. It is started if needed."""
         ...
 
+    def ends_with_this_process(self) -> bool:
+        """Whether its tables are gone when this process ends."""
+        ...
+
 
 class Engine:
     """The client and the slots of one endpoint, in each process that uses it.
@@ -66,7 +69,7 @@ class Engine:
             functools.partial(_InProcess, endpoint), abandon=_InProcess.abandon
         )
 
-        if (embedded := _embedded(endpoint.host)) is not None:
+        if (embedded := self._mine.get().embedded) is not None:
             embedded.start()
 
     def __repr__(self) -> str:
@@ -95,8 +98,8 @@ class Engine:
     @property
     def is_of_this_process(self) -> bool:
         """Whether the tables are in an embedded engine that ends with this process."""
-        in_memory = self.endpoint.host == local_file.LOCAL
-        return in_memory and bool(_launcher().ends_with_this_process())
+        embedded = self._mine.get().embedded
+        return embedded is not None and embedded.ends_with_this_process()
 
     def close(self) -> None:
         """Close the idle connections. The next call creates a new client."""
@@ -119,7 +122,7 @@ class _InProcess:
         self.pool: Pool = Pool(endpoint.max_pool_connections)
         # Reentrant: a handler of a signal, or of a log record, may make a call meanwhile.
         self._lock = threading.RLock()
-        self._embedded = _embedded(endpoint.host)
+        self.embedded = _embedded(endpoint.host)
         self._session: botocore.session.Session | None = None
         self._client: botocore.client.BaseClient | None = None
         self._client_is_lasting = False
@@ -144,7 +147,7 @@ class _InProcess:
                 self._client = client
                 self._close_client = weakref.finalize(self, _close_in_process, os.getpid(), client)
                 # Last: a thread that sees this flag takes the client without the lock.
-                self._client_is_lasting = self._has_credentials() and self._embedded is None
+                self._client_is_lasting = self._has_credentials() and self.embedded is None
 
             return self._client
 
@@ -169,7 +172,7 @@ class _InProcess:
             return self._get_session()
 
     def _is_outdated(self, client: botocore.client.BaseClient) -> bool:
-        if self._embedded is not None:
+        if self.embedded is not None:
             return bool(client.meta.endpoint_url != self._url())
 
         return not self._client_is_lasting and self._has_credentials()
@@ -178,7 +181,7 @@ class _InProcess:
         return self._get_session().get_credentials() is not None
 
     def _url(self) -> str | None:
-        return self.endpoint.host if self._embedded is None else self._embedded.endpoint()
+        return self.endpoint.host if self.embedded is None else self.embedded.endpoint()
 
     def _get_session(self) -> botocore.session.Session:
         if self._session is None:
@@ -200,7 +203,7 @@ class _InProcess:
                 endpoint.aws_secret_access_key,
                 endpoint.aws_session_token,
             )
-        elif self._embedded is not None:
+        elif self.embedded is not None:
             session.set_credentials("local", "local")
 
         return session
@@ -220,7 +223,7 @@ class _InProcess:
                 max_pool_connections=endpoint.max_pool_connections,
                 retries={"mode": "standard", "total_max_attempts": max_attempts},
                 # A proxy from the environment can't reach the embedded engine.
-                proxies=None if self._embedded is None else {},
+                proxies=None if self.embedded is None else {},
             ),
         )
         retries = retry.install(client, max_attempts=max_attempts, base_ms=endpoint.base_backoff_ms)
@@ -282,18 +285,11 @@ def _embedded(host: str | None) -> Embedded | None:
     if not local_file.is_embedded(host):
         return None
 
-    if (path := local_file.path_of(host)) is None:
-        return _launcher()
-
+    from ..local import launcher
     from ..local import sharing
 
-    return sharing.engine(pathlib.Path(path))
-
-
-def _launcher() -> types.ModuleType:
-    from ..local import launcher
-
-    return launcher
+    path = local_file.path_of(host)
+    return launcher if path is None else sharing.engine(pathlib.Path(path))
 
 
 def _direct(wanted: TransportName) -> type[DirectTransport] | None:

@@ -32,7 +32,6 @@ from . import starting
 from .server import HOST
 from .server import Process
 from .starting import START_TIMEOUT
-from .starting import require_extra
 
 if sys.platform != "win32":
     import fcntl
@@ -192,7 +191,7 @@ def _find_or_start() -> _Engine:
     if known is not None and _is_usable(known):
         return known
 
-    require_extra()
+    starting.require_extra()
     inherited = _Engine.load(os.environ.get(_VARIABLE, ""))
 
     if inherited is not None and _is_usable(inherited):

@@ -60,26 +60,42 @@ def engine(path: pathlib.Path) -> FileEngine:
         return found
 
 
+class Served:
+    """An engine that is served on a port.
+
+    :param url: Its address on that port.
+    :param connection: A connection that ends when the engine does.
+    """
+
+    def __init__(self, url: str, connection: socket.socket) -> None:
+        self.url = url
+        self._connection = connection
+
+    def wait(self) -> None:
+        """Wait until the engine has ended, which it does by itself only if it is killed."""
+        self._connection.settimeout(None)
+
+        with contextlib.suppress(OSError):
+            while self._connection.recv(1):
+                pass
+
+
 @contextlib.contextmanager
-def serving(path: pathlib.Path, port: int) -> cabc.Iterator[str]:
-    """Serve the engine of a file on a port, too: for ``python -m dynamo_ext.local --file``.
+def serving(path: pathlib.Path, port: int) -> cabc.Iterator[Served]:
+    """Serve the engine of a file on a port, besides its own.
 
     :param path: The file's real path.
     :param port: The port. 0: no port but the engine's own.
-    :return: A context manager that gives the engine's address on that port.
+    :return: A context manager that gives the served engine.
     :raises ConfigError: as :func:`engine` does.
     :raises OSError: if the port is taken.
     :raises RuntimeError: if the engine cannot be started.
     """
-    own = engine(path)
-    url = own.endpoint()
+    shared = engine(path)
+    url = f"http://{HOST}:{port}" if port else shared.endpoint()
 
-    if port == 0:
-        yield url
-        return
-
-    with contextlib.closing(own.open_port(port)):
-        yield f"http://{HOST}:{port}"
+    with contextlib.closing(shared.open_port(port)) as connection:
+        yield Served(url, connection)
 
 
 class FileEngine:
@@ -114,14 +130,18 @@ class FileEngine:
         """
         return self._answering().url
 
+    def ends_with_this_process(self) -> bool:
+        """Whether the tables are gone when this process ends. They are in the file."""
+        return False
+
     def open_port(self, port: int) -> socket.socket:
         """Have the engine listen on another port, too.
 
-        :param port: The port.
+        :param port: The port. 0: on no other one.
         :return: A connection. The engine listens until it is closed.
         :raises OSError: if the port is taken.
         """
-        use = _Use(self._answering().address, port=port)
+        use = _Use(self._answering().address, port=port or None)
 
         if not use.is_answered():
             raise OSError(use.refusal or "the engine has ended")
@@ -267,7 +287,8 @@ class _Use:
                 return False
 
             answer = json.loads(body)
-            is_engine = answer["proof"] == server.proof(self.address.token, self._challenge)
+            expected = server.proof(self.address.token, self._challenge)
+            is_engine: bool = answer["proof"] == expected
         except (OSError, http.client.HTTPException, KeyError, TypeError, ValueError):
             return False
 
@@ -303,16 +324,16 @@ def _check(path: pathlib.Path) -> None:
     """
     folder = path.parent
 
-    if not folder.is_dir():
-        raise ConfigError(
-            f"The embedded engine is to keep its tables in {str(path)!r}, but there is no folder"
-            f" {str(folder)!r}. Create it, or name another file."
-        )
-
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"{str(path)!r} is not a file: name one, which need not exist yet.")
-
     try:
+        if not folder.is_dir():
+            raise ConfigError(
+                f"The embedded engine is to keep its tables in {str(path)!r}, but there is no"
+                f" folder {str(folder)!r}. Create it, or name another file."
+            )
+
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{str(path)!r} is not a file: name one, which need not exist yet.")
+
         journal.check(path)
     except journal.RefusedFile as error:
         raise ConfigError(str(error)) from None

@@ -131,15 +131,20 @@ class Storage:
     ) -> Response:
         table_name = _name(request.get("TableName") or request.get("ResourceArn"))
         before = self._description(scope, table_name)
-        response = self._tables.request(scope, operation, body)
+        is_done = False
 
-        if response[0] == 200:
+        try:
+            response = self._tables.request(scope, operation, body)
+            is_done = response[0] == 200
+        finally:
+            # moto applies one part of a request after the other, and may refuse the second one.
+            if not is_done and self._description(scope, table_name) != before:
+                self._load()
+
+        if is_done:
             with _kept():
                 changes = self._table_changes(scope, operation, request, table_name)
                 self._keep(scope, list(map(json.dumps, changes)))
-        elif self._description(scope, table_name) != before:
-            # moto applies one part of a request after the other, and may refuse the second one.
-            self._load()
 
         return response
 
@@ -193,7 +198,7 @@ class Storage:
             content = _Content()
 
             for text in self._journal.read():
-                content.add(json.loads(text))
+                content.add(json.loads(text.decode("ascii")))
 
             self._note_damage()
 
@@ -363,12 +368,10 @@ def _apply(change: _Change, tables: dict[str, _Table]) -> None:
         case {"drop": _}:
             tables.pop(table_name, None)
         case _:
-            table = tables.get(table_name)
+            if table_name not in tables:
+                tables[table_name] = _Table.of(change)
 
-            if table is None:
-                table = tables[table_name] = _Table.of(change)
-
-            table.changes.append(change)
+            tables[table_name].changes.append(change)
 
 
 def _identity(item: Key, key_names: cabc.Iterable[str]) -> tuple[object, ...]:

@@ -17,7 +17,7 @@ import json
 import sys
 import typing as t
 
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.dynamo_type import Item
@@ -148,12 +148,12 @@ class Tables:
         for attributes in items:
             values = {name: typed(value) for name, value in attributes.items()}
             range_value = None if range_name is None else values[range_name]
-            item = Item(values[hash_name], range_value, {})
+            item: t.Any = Item(values[hash_name], range_value, {})
             # Not one by one: moto adds up the size of the item each time.
             item.attrs.update(values)
 
             if range_value is None:
-                table.items[values[hash_name]] = t.cast(t.Any, item)
+                table.items[values[hash_name]] = item
             else:
                 table.items[values[hash_name]][range_value] = item
 
@@ -193,23 +193,21 @@ class Tables:
         return DynamoType(_decoded(value) if self._keeps_bytes else value)
 
 
-def _decoded(value: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def _decoded(value: dict[str, t.Any]) -> dict[str, t.Any]:
     """A value of DynamoDB's JSON with bytes in the place of base64."""
     ((kind, content),) = value.items()
 
     match kind:
         case "B":
-            content = base64.b64decode(content)
+            return {kind: base64.b64decode(content)}
         case "BS":
-            content = [base64.b64decode(each) for each in content]
+            return {kind: [base64.b64decode(each) for each in content]}
         case "L":
-            content = [_decoded(each) for each in content]
+            return {kind: [_decoded(each) for each in content]}
         case "M":
-            content = {name: _decoded(each) for name, each in content.items()}
+            return {kind: {name: _decoded(each) for name, each in content.items()}}
         case _:
-            pass
-
-    return {kind: content}
+            return value
 
 
 def _dump(attributes: cabc.Mapping[str, t.Any]) -> str:
