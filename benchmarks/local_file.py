@@ -1,4 +1,4 @@
-"""What a file costs the embedded engine: ``scripts/bench-local-file``.
+"""What a file costs the embedded engine: ``python -m benchmarks.local_file``.
 
 Writes to an engine with a file and to one in memory alternate, so that both meet the same load of
 the machine. Then an engine starts on a file with many items.
@@ -104,7 +104,10 @@ def measure_writes(folder: pathlib.Path, rounds: int) -> None:
             ]
             file, memory = (statistics.median(column) for column in zip(*pairs, strict=True))
             ratio = statistics.median(one / other for one, other in pairs)
-            print(f"{operation}: {file:.0f} µs with a file, {memory:.0f} µs in memory: {ratio - 1:+.1%}")
+            print(
+                f"{operation}: {file:.0f} µs with a file, {memory:.0f} µs in memory:"
+                f" {ratio - 1:+.1%}"
+            )
 
 
 def measure_start(folder: pathlib.Path, items: int) -> None:

@@ -18,7 +18,9 @@ from dynamo_ext.local.journal import RefusedFile
 pytestmark = pytest.mark.once(reason="a file is written and read")
 
 HEADER = b"dynamo-ext tables, format 1\n"
-TEXTS = st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126)), min_size=1, max_size=5)
+TEXTS = st.lists(
+    st.text(st.characters(min_codepoint=32, max_codepoint=126)), min_size=1, max_size=5
+)
 
 
 @pytest.fixture

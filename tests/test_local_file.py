@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections.abc as cabc
 import contextlib
 import json
@@ -17,12 +18,14 @@ import typing as t
 import flask
 import pytest
 import quart
+from pynamodb.attributes import UnicodeAttribute
 
 import dynamo_ext
 import dynamo_ext_async
 from conftest import RunPython
 from dynamo_ext import ConfigError
 from dynamo_ext.config import local_file
+from dynamo_ext.local import __main__
 from dynamo_ext.local import lock
 from dynamo_ext.local import sharing
 from dynamo_ext.local.server import Process
@@ -181,6 +184,26 @@ def start_user(folder: pathlib.Path) -> cabc.Iterator[StartUser]:
         yield start
 
 
+class OpenFile(t.Protocol):
+    def __call__(self, name: str) -> sharing.FileEngine: ...
+
+
+@pytest.fixture
+def open_file(folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> cabc.Iterator[OpenFile]:
+    """Uses the engine of a file in this process."""
+    used: list[sharing.FileEngine] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+    def use(name: str) -> sharing.FileEngine:
+        used.append(sharing.engine(folder / name))
+        return used[-1]
+
+    yield use
+
+    for each in used:
+        each.leave()
+
+
 def engines_of(folder: pathlib.Path) -> list[int]:
     """The process ids of the engines whose temporary files are in this folder."""
     found: list[int] = []
@@ -310,35 +333,25 @@ sharing.engine(pathlib.Path({str(file)!r}))
 
 
 @pytest.mark.slow
-def test_what_one_process_saves_the_next_one_finds(start_user: StartUser) -> None:
-    first = start_user()
-    assert first.ask("ids()") == []
-    first.ask("save('a')")
-    first.end()
-    wait_for(lambda: not engines_of(first.folder))
-    assert [each.name for each in (first.folder / "instance").iterdir()] == ["todo.db"]
-    assert start_user().ask("ids()") == ["a"]
-
-
-@pytest.mark.slow
 def test_processes_share_one_engine_which_ends_with_the_last(start_user: StartUser) -> None:
     first = start_user()
     # The same file, by another path.
     second = start_user(f"local:///{first.folder}/instance/todo.db", "elsewhere")
     url = first.ask("url()")
     assert second.ask("url()") == url
+    assert first.ask("ids()") == []
     first.ask("save('a')")
     assert second.ask("ids()") == ["a"]
-    first.kill()
+    # A command that ends, and a server that is killed.
+    first.end()
     second.ask("save('b')")
     assert second.ask("url()") == url
-    # It may be killed, too: nothing is left that keeps the engine.
-    third = start_user()
-    second.end()
-    assert third.ask("ids()") == ["a", "b"]
-    assert third.ask("url()") == url
     assert len(engines_of(first.folder)) == 1
-    third.kill()
+    second.kill()
+    wait_for(lambda: not engines_of(first.folder))
+    assert [each.name for each in (first.folder / "instance").iterdir()] == ["todo.db"]
+    assert list(first.folder.glob("dynamo-ext-*/*")) == []
+    assert start_user().ask("ids()") == ["a", "b"]
 
 
 @pytest.mark.slow
@@ -381,112 +394,90 @@ def test_forks_share_the_engine_and_keep_it_when_their_parent_has_ended(
 
 
 @pytest.mark.slow
-def test_killed_engine_is_replaced_by_one_with_the_same_items(start_user: StartUser) -> None:
-    first, second = start_user(), start_user()
-    first.ask("save('a')")
-    assert second.ask("ids()") == ["a"]
-    kill_engine(first.folder)
-    assert first.ask("ids()") == ["a"]
-    first.ask("save('b')")
-    assert second.ask("ids()") == ["a", "b"]
-    assert second.ask("url()") == first.ask("url()")
-    assert len(engines_of(first.folder)) == 1
-    expected = "/instance/todo.db' has died. A new one takes its place, with the same tables and"
-    assert first.log.count(expected) == second.log.count(expected) == 1
-
-
-@pytest.mark.slow
-def test_damaged_end_is_cut_off_with_a_warning_in_the_log_of_the_app(
-    start_user: StartUser,
+def test_killed_engine_is_replaced_by_one_with_the_same_items(
+    start_user: StartUser, open_file: OpenFile, caplog: pytest.LogCaptureFixture
 ) -> None:
     user = start_user()
     user.ask("save('a')")
-    user.end()
-    wait_for(lambda: not engines_of(user.folder))
-    file = user.folder / "instance" / "todo.db"
-    content = file.read_bytes()
-    file.write_bytes(content + b"0000")
-    user = start_user()
+    shared = open_file("instance/todo.db")
+    assert shared.endpoint() == user.ask("url()")
+    kill_engine(user.folder)
+    url = shared.endpoint()
     assert user.ask("ids()") == ["a"]
-    assert f"The end of '{file}' was damaged. 4 bytes, from byte {len(content)} on" in user.log
-    assert file.read_bytes() == content
+    user.ask("save('b')")
+    assert user.ask("url()") == url
+    assert shared.endpoint() == url
+    assert len(engines_of(user.folder)) == 1
+    expected = "/instance/todo.db' has died. A new one takes its place, with the same tables and"
+    assert user.log.count(expected) == caplog.text.count(expected) == 1
 
 
 @pytest.mark.slow
-def test_damage_elsewhere_is_an_error_that_says_what_to_do(start_user: StartUser) -> None:
-    user = start_user()
-    user.ask("save('a')")
-    user.ask("save('b')")
-    kill_engine(user.folder)
-    file = user.folder / "instance" / "todo.db"
-    content = file.read_bytes().replace(b'"a"', b'"A"')
+def test_damaged_end_is_cut_off_with_a_warning_and_other_damage_is_an_error(
+    open_file: OpenFile, caplog: pytest.LogCaptureFixture, folder: pathlib.Path
+) -> None:
+    shared = open_file("todo.db")
+    leave_a_mark(shared.endpoint())
+    shared.leave()
+    wait_for(lambda: not engines_of(folder))
+    file = folder / "todo.db"
+    content = file.read_bytes()
+    file.write_bytes(content + b"0000")
+    assert has_the_mark(shared.endpoint())
+    assert f"The end of '{file}' was damaged. 4 bytes, from byte {len(content)} on" in caplog.text
+    assert file.read_bytes() == content
+    kill_engine(folder)
+    content = content.replace(b'"things"', b'"THINGS"', 1)
     file.write_bytes(content)
-    kind, message = user.ask("ids()")
-    assert kind == "RuntimeError"
-    assert f"ended before it could answer: '{file}' is damaged at byte" in message
+
+    with pytest.raises(RuntimeError) as failed:
+        shared.endpoint()
+
+    message = str(failed.value)
+    assert f"the embedded engine ended before it could answer: '{file}' is damaged at" in message
     assert "Traceback" not in message
     assert file.read_bytes() == content
 
 
-@pytest.mark.slow
-def test_engine_that_cannot_be_reached_is_an_error(folder: pathlib.Path) -> None:
-    file = folder / "todo.db"
-    taken = lock.Lock.take(lock.path_for(file))
+def test_engine_that_cannot_be_reached_is_an_error(
+    open_file: OpenFile, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = lock.Lock.take(lock.path_for(folder / "todo.db"))
     assert taken is not None
-    assert lock.Lock.take(lock.path_for(file)) is None
-    shared = sharing.FileEngine(file)
+    monkeypatch.setattr(sharing, "_JOIN_TIMEOUT", 0.1)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharing, "_JOIN_TIMEOUT", 0.5)
-        patch.setenv("TMPDIR", str(folder))
-
-        with pytest.raises(RuntimeError, match="another engine has the file"):
-            shared.start()
+    with pytest.raises(RuntimeError, match="another engine has the file"):
+        open_file("todo.db").start()
 
     taken.remove()
     assert list(folder.glob("*.lock")) == []
 
 
 @pytest.mark.slow
-def test_models_and_apps_may_name_files_of_their_own(
-    run_python: RunPython, folder: pathlib.Path
+def test_models_may_name_a_file_of_their_own(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = run_python(
-        f"""
-import flask, quart, asyncio
-import dynamo_ext_async
-from pynamodb.attributes import UnicodeAttribute
+    class Todo(dynamo_ext_async.Model):
+        class Meta:
+            table_name = "todo"
+            host = "local:///own.db"
 
-app = quart.Quart("app", instance_path={str(folder / "app")!r})
-app.config["DYNAMODB_HOST"] = "local:///one.db"
-db = dynamo_ext_async.PynamoDB(app)
+        id = UnicodeAttribute(hash_key=True)
 
-class One(dynamo_ext_async.Model):
-    class Meta:
-        table_name = "one"
-    id = UnicodeAttribute(hash_key=True)
+    async def save_and_read() -> list[str]:
+        async with app.app_context():
+            await Todo.acreate_table(wait=True)
+            await Todo("a").asave()
+            return [todo.id async for todo in Todo.ascan()]
 
-class Two(dynamo_ext_async.Model):
-    class Meta:
-        table_name = "two"
-        host = "local:///two.db"
-    id = UnicodeAttribute(hash_key=True)
-
-async def main():
-    async with app.app_context():
-        for model in (One, Two):
-            await model.acreate_table(wait=True)
-            await model("a").asave()
-        print(db.settings.host, [todo.id async for todo in Two.ascan()])
-
-asyncio.run(main())
-""",
-        env=environment(folder),
-    )
-    assert done.stdout == "local:///one.db ['a']\n", done.stderr
-    assert b'"one"' in (folder / "app" / "one.db").read_bytes()
-    assert b'"one"' not in (folder / "app" / "two.db").read_bytes()
-    assert b'"two"' in (folder / "app" / "two.db").read_bytes()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    app = quart.Quart("app", instance_path=str(folder / "instance"))
+    app.config["DYNAMODB_HOST"] = "http://127.0.0.1:1"
+    dynamo_ext_async.PynamoDB(app)
+    assert asyncio.run(save_and_read()) == ["a"]
+    assert b'"put":{"id":{"S":"a"}}' in (folder / "instance" / "own.db").read_bytes()
+    # Not later, when the app is collected.
+    sharing._leave()
 
 
 # SIGKILL
@@ -572,14 +563,14 @@ def main(rounds):
         time.sleep(chance.uniform(0, 0.02))
         engine = json.loads(path.with_name("todo.db.lock").read_text())[0]
 
-        match round % 3:
+        match round % 4:
             case 0:
                 os.kill(engine, signal.SIGKILL)
             case 1:
                 os.kill(server, signal.SIGKILL)
                 os.waitpid(server, 0)
                 server = fork_writer(f"server{round}", file)
-            case 2:
+            case _:
                 os.kill(command, signal.SIGKILL)
                 os.waitpid(command, 0)
                 command = fork_writer(f"command{round}", file)
@@ -605,9 +596,7 @@ main(int(sys.argv[1]))
 
 
 @pytest.mark.slow
-def test_every_acknowledged_write_survives_kill_minus_nine(
-    folder: pathlib.Path, run_python: RunPython
-) -> None:
+def test_every_acknowledged_write_survives_sigkill(folder: pathlib.Path) -> None:
     (folder / "writers.py").write_text(_WRITERS)
     done = subprocess.run(
         [sys.executable, "-P", "writers.py", "20"],
@@ -650,29 +639,34 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-def test_command_serves_a_file_on_a_port_and_shares_it_with_apps(
-    folder: pathlib.Path, start_user: StartUser
+def test_command_serves_a_file_on_a_port_and_shares_it(
+    folder: pathlib.Path, open_file: OpenFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    port = free_port()
+    port = str(free_port())
 
-    with command(folder, "--port", str(port), "--file", "todo.db") as (process, url):
+    with command(folder, "--port", port, "--file", "todo.db") as (process, url):
         assert url == f"http://127.0.0.1:{port}"
         leave_a_mark(url)
-        user = start_user(f"local:///{folder}/todo.db")
-        assert has_the_mark(user.ask("url()"))
+        shared = open_file("todo.db")
+        assert has_the_mark(shared.endpoint())
         assert len(engines_of(folder)) == 1
+
+        with pytest.raises(SystemExit) as ended:
+            __main__.main(["--port", port, "--file", str(folder / "todo.db")])
+
+        assert ended.value.code == 1
+        message = capsys.readouterr().err
+        assert message.startswith(f"cannot listen on port {port}: ")
+        assert "Address already in use" in message
         process.terminate()
         assert process.communicate(timeout=DEADLINE) == ("", "")
         assert process.returncode == 0
-        # The user keeps the engine. The port goes with the command.
-        user.ask("save('a')")
-        wait_for(lambda: is_closed(port))
-
-    user.end()
-    wait_for(lambda: not engines_of(folder))
+        # The port goes with the command. The engine stays: another process uses it.
+        wait_for(lambda: is_closed(int(port)))
+        assert has_the_mark(shared.endpoint())
 
     with command(folder, "--file", "todo.db") as (process, url):
-        assert has_the_mark(url)
+        assert url == shared.endpoint()
         kill_engine(folder)
         assert process.communicate(timeout=DEADLINE)[1] == (
             "the embedded engine has died; start it again, nothing is lost\n"
@@ -685,21 +679,13 @@ def is_closed(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) != 0
 
 
-@pytest.mark.slow
-def test_taken_port_and_wrong_file_are_errors_of_the_command(folder: pathlib.Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
+def test_wrong_file_is_an_error_of_the_command(
+    folder: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        __main__.main(["--file", str(folder / "none" / "todo.db")])
 
-        with command(folder, "--port", port, "--file", "todo.db") as (process, url):
-            assert url == ""
-            message = process.communicate(timeout=DEADLINE)[1]
-            assert message.startswith(f"cannot listen on port {port}: ")
-            assert "Address already in use" in message
-            assert process.returncode == 1
-
-    with command(folder, "--file", "none/todo.db") as (process, url):
-        assert url == ""
-        message = process.communicate(timeout=DEADLINE)[1]
-        assert message.startswith("The embedded engine is to keep its tables in")
-        assert f"there is no folder '{folder}/none'" in message
-        assert process.returncode == 1
+    assert ended.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith("The embedded engine is to keep its tables in")
+    assert f"there is no folder '{folder}/none'" in message

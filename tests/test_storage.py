@@ -151,7 +151,10 @@ def test_changes_of_a_table_are_kept(keeper: Keeper) -> None:
         ("UpdateTable", {"DeletionProtectionEnabled": True}),
         ("UpdateTable", {"StreamSpecification": {"StreamViewType": "KEYS_ONLY"}}),
         ("UpdateTable", {"StreamSpecification": {"StreamEnabled": False}}),
-        ("UpdateTimeToLive", {"TimeToLiveSpecification": {"Enabled": True, "AttributeName": "ttl"}}),
+        (
+            "UpdateTimeToLive",
+            {"TimeToLiveSpecification": {"Enabled": True, "AttributeName": "ttl"}},
+        ),
         (
             "UpdateContinuousBackups",
             {"PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True}},
@@ -248,8 +251,12 @@ def update(number: int, expression: str, value: str = "1", **more: t.Any) -> dic
 
 IS_NEW = {"ConditionExpression": "attribute_not_exists(id)"}
 IS_THERE = {"ConditionExpression": "attribute_exists(id)"}
+ARN = "arn:aws:dynamodb:eu-west-1:123456789012:table/things"
+WRONG_KEY: dict[str, t.Any] = {"PutRequest": {"Item": {"id": {"N": "1"}}}}
+ITEM_9_PUT: dict[str, t.Any] = {"Item": {"id": {"S": "9"}}}
 ITEM_1: dict[str, t.Any] = {"TableName": "things", "Item": {"id": {"S": "1"}}}
 ITEM_9: dict[str, t.Any] = {"TableName": "things", "Item": {"id": {"S": "9"}}}
+ITEM_9_PUT: dict[str, t.Any] = {"Item": {"id": {"S": "9"}}}
 KEY_1: dict[str, t.Any] = {"TableName": "things", "Key": {"id": {"S": "1"}}}
 KEY_9: dict[str, t.Any] = {"TableName": "things", "Key": {"id": {"S": "9"}}}
 INSERT = "INSERT INTO \"things\" VALUE {'id': '9', 'height': 4}"
@@ -257,7 +264,11 @@ UPDATE = "UPDATE \"things\" SET height = '44' WHERE id = '1'"
 WRITES: list[tuple[str, dict[str, t.Any], set[str]]] = [
     ("PutItem", ITEM_9, {"9"}),
     ("PutItem", ITEM_1, {"1"}),
-    ("PutItem", ITEM_9 | {"TableName": "arn:aws:dynamodb:eu-west-1:123456789012:table/things"}, {"9"}),
+    (
+        "PutItem",
+        ITEM_9 | {"TableName": ARN},
+        {"9"},
+    ),
     ("UpdateItem", update(1, "ADD height :v"), {"1"}),
     ("UpdateItem", update(9, "SET height = :v", ReturnValues="UPDATED_NEW"), {"9"}),
     ("DeleteItem", KEY_1, {"1"}),
@@ -335,10 +346,14 @@ REFUSED: list[tuple[str, dict[str, t.Any]]] = [
     ("UpdateItem", update(9, "ADD height :v", ConditionExpression="height = :v")),
     ("UpdateItem", update(9, "SET height = other + :v")),
     ("BatchWriteItem", {"RequestItems": {"things": [{"PutRequest": {}}]}}),
-    ("BatchWriteItem", {"RequestItems": {"things": [{"PutRequest": {"Item": {"id": {"N": "1"}}}}]}}),
+    (
+        "BatchWriteItem",
+        {"RequestItems": {"things": [{"PutRequest": {"Item": {"id": {"N": "1"}}}}]}},
+    ),
     ("TransactWriteItems", {"TransactItems": [{"Put": ITEM_9}, {"Put": ITEM_1 | IS_NEW}]}),
     ("TransactWriteItems", {"TransactItems": [{"Put": ITEM_9}, {"Update": {}}]}),
     ("TransactWriteItems", {"TransactItems": "none"}),
+    ("BatchWriteItem", {"RequestItems": {"things": [{"PutRequest": ITEM_9_PUT}, WRONG_KEY]}}),
     ("ExecuteStatement", {"Statement": "DELETE FROM things, please"}),
     ("ExecuteStatement", {}),
 ]

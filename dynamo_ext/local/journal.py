@@ -1,8 +1,8 @@
 """The file of an embedded engine: a journal of what its tables hold.
 
 The first line names the kind and the format of the file. Each further line is one record: the
-CRC-32 of its text, and the text, which is JSON. A line is written by one request, and holds all that
-this request has changed, so a request is kept as a whole or not at all.
+CRC-32 of its text, and the text, which is JSON. A line is written by one request, and holds all
+that this request has changed, so a request is kept as a whole or not at all.
 
 Like the server's, this file imports nothing but the standard library: the launcher reads it, too.
 """

@@ -5,7 +5,8 @@ not import the package and what it depends on, and listens a moment after its st
 reason this file imports nothing but the standard library at its top.
 
 An engine in memory ends with the process that owns it. An engine with a file ends with the last
-process that uses it: each keeps a connection open, which the system closes however the process ends.
+process that uses it: each keeps a connection open, which the operating system closes however the
+process ends.
 """
 
 from __future__ import annotations
@@ -148,9 +149,8 @@ class _HTTPServer(socketserver.ThreadingTCPServer):
     :raises OSError: if the port is taken.
     """
 
-    engine: EngineServer
-    daemon_threads = True
-    request_queue_size = 128
+    daemon_threads: bool = True
+    request_queue_size: int = 128
     # On Windows this option would let two servers listen on one port.
     allow_reuse_address: bool = os.name == "posix"
 
@@ -158,6 +158,11 @@ class _HTTPServer(socketserver.ThreadingTCPServer):
         super().__init__((HOST, port), _Handler)
         self.port: int = self.server_address[1]
         self.url: str = f"http://{HOST}:{self.port}"
+
+    @property
+    def engine(self) -> EngineServer:
+        """The engine."""
+        raise NotImplementedError
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Print an exception, unless the client has closed its connection, which is normal."""
@@ -175,7 +180,11 @@ class Entrance(_HTTPServer):
 
     def __init__(self, port: int, engine: EngineServer) -> None:
         super().__init__(port)
-        self.engine = engine
+        self._engine = engine
+
+    @property
+    def engine(self) -> EngineServer:
+        return self._engine
 
     def __enter__(self) -> t.Self:
         threading.Thread(target=self.serve_forever, daemon=True).start()
@@ -243,8 +252,7 @@ class EngineServer(_HTTPServer):
         on_end: cabc.Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(port)
-        self.engine = self
-        self.users = Users()
+        self.users: Users = Users()
         self._token = token
         self._file = file
         self._on_end = on_end
@@ -252,6 +260,10 @@ class EngineServer(_HTTPServer):
         # moto changes its tables without a lock. With this one each call is atomic, as in
         # DynamoDB. It costs no speed: the interpreter runs one thread at a time anyway.
         self._lock = threading.Lock()
+
+    @property
+    def engine(self) -> EngineServer:
+        return self
 
     def serve(self, on_ready: cabc.Callable[[], None] = lambda: None) -> None:
         """Load moto, then answer requests until the process ends.
@@ -280,8 +292,8 @@ class EngineServer(_HTTPServer):
 
         try:
             with self._lock:
-                if self._storage and (response := self._storage.answer(environ)) is not None:
-                    return response
+                if self._storage is not None:
+                    return self._storage.answer(environ)
 
                 content, status, headers = run_wsgi_app(self._application, environ, buffered=True)
                 return int(status.split()[0]), headers.items(), b"".join(content)

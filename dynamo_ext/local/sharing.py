@@ -2,8 +2,8 @@
 
 Whoever names the file first starts the engine; its lock, beside the file, says where it is. Each
 process that uses it keeps a connection to it open, and the engine ends with the last of them. Forks
-keep their parent's connection. If the engine is killed, the next call of any of them starts another,
-with the same tables and items.
+keep their parent's connection. If the engine is killed, the next call of any of them starts
+another, with the same tables and items.
 """
 
 from __future__ import annotations
@@ -204,15 +204,13 @@ class FileEngine:
             with _explained(f"cannot read the lock {str(path)!r}"):
                 address = lock.read(path)
 
-            if address is None or not Process(address.pid, address.started).is_alive():
-                if _launch(self._path):
-                    continue
-            else:
+            if address is not None and Process(address.pid, address.started).is_alive():
                 # It may be ending just now.
                 with contextlib.suppress(OSError):
                     return _Use(address)
 
-            time.sleep(_INTERVAL)
+            if not _launch(self._path):
+                time.sleep(_INTERVAL)
 
         raise _unreachable(self._path)
 

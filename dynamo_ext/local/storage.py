@@ -54,8 +54,9 @@ class Storage:
 
     :param application: moto's server.
     :param path: The file.
-    :raises RefusedFile: if the file is of another kind, of a newer format, or damaged elsewhere than
-        at its end.
+    :raises RefusedFile: if the file is of another kind, of a newer format, or damaged elsewhere
+        than at its end.
+    :raises RuntimeError: if moto refuses to create a table again.
     :raises OSError: if it cannot be read or written to.
     """
 
@@ -65,17 +66,16 @@ class Storage:
         self.warnings: list[str] = []
         self._load()
 
-    def answer(self, environ: dict[str, t.Any]) -> Response | None:
+    def answer(self, environ: dict[str, t.Any]) -> Response:
         """Let moto answer a request, and keep what it has changed.
 
         :param environ: The request as a WSGI environment.
-        :return: Status, headers and body of the response; ``None`` if it is not a request of
-            DynamoDB's, and can change nothing here.
+        :return: Status, headers and body of the response.
         """
         service, _, operation = str(environ.get("HTTP_X_AMZ_TARGET", "")).partition(".")
 
         if not service.startswith(_SERVICE):
-            return None
+            return _refusal("UnknownOperationException", "this is not a request of DynamoDB's API")
 
         return self._answer(Scope.of(environ), operation, environ["wsgi.input"].read())
 
@@ -234,8 +234,8 @@ class Storage:
     def _note_damage(self) -> None:
         if (damage := self._journal.damage) is not None:
             self.warnings.append(
-                f"The end of {str(self._journal.path)!r} was damaged. {damage.size} bytes, from byte"
-                f" {damage.offset} on, were cut off; what was written before them is there."
+                f"The end of {str(self._journal.path)!r} was damaged. {damage.size} bytes, from"
+                f" byte {damage.offset} on, were cut off; what was written before them is there."
             )
 
 
