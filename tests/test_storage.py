@@ -256,7 +256,6 @@ WRONG_KEY: dict[str, t.Any] = {"PutRequest": {"Item": {"id": {"N": "1"}}}}
 ITEM_9_PUT: dict[str, t.Any] = {"Item": {"id": {"S": "9"}}}
 ITEM_1: dict[str, t.Any] = {"TableName": "things", "Item": {"id": {"S": "1"}}}
 ITEM_9: dict[str, t.Any] = {"TableName": "things", "Item": {"id": {"S": "9"}}}
-ITEM_9_PUT: dict[str, t.Any] = {"Item": {"id": {"S": "9"}}}
 KEY_1: dict[str, t.Any] = {"TableName": "things", "Key": {"id": {"S": "1"}}}
 KEY_9: dict[str, t.Any] = {"TableName": "things", "Key": {"id": {"S": "9"}}}
 INSERT = "INSERT INTO \"things\" VALUE {'id': '9', 'height': 4}"
