@@ -265,7 +265,8 @@ class _Use:
 
     def close(self) -> None:
         """Close the connection of this process. A fork may have it open, too."""
-        self._close()
+        # Not by the finalizer, which does nothing any more when the interpreter exits.
+        self.release().close()
 
     def release(self) -> socket.socket:
         """Give the connection away, to be closed by the caller."""
