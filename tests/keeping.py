@@ -23,6 +23,10 @@ def open_file(path):
     return kept.warnings
 
 
+def warnings():
+    return kept.warnings
+
+
 def call(operation, request, region):
     environ = tables._environ(tables.Scope("123456789012", region), operation, request.encode())
 
@@ -78,6 +82,10 @@ class Keeper:
     def reopen(self) -> list[str]:
         """Do what a new engine does. Nothing is left of the tables but what is in the file."""
         return self.open(self.path)
+
+    def warnings(self) -> list[str]:
+        """The warnings since the file was opened."""
+        return t.cast("list[str]", self._ask("warnings"))
 
     def request(
         self, operation: str, *, region: str = "eu-west-1", **request: t.Any

@@ -201,6 +201,7 @@ class Users:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._count = 0
+        self._have_come = False
         self._are_gone = False
 
     def come(self) -> bool:
@@ -211,6 +212,7 @@ class Users:
         with self._lock:
             if not self._are_gone:
                 self._count += 1
+                self._have_come = True
 
             return not self._are_gone
 
@@ -227,8 +229,8 @@ class Users:
     def have_not_come(self) -> bool:
         """Whether none has come yet. Then none may come any more."""
         with self._lock:
-            self._are_gone = self._count == 0
-            return self._are_gone
+            self._are_gone = self._are_gone or not self._have_come
+            return not self._have_come
 
 
 class EngineServer(_HTTPServer):
