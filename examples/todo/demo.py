@@ -112,7 +112,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         nargs="?",
         const="todo.db",
         metavar="FILE",
-        help="keep the to-dos in a file between runs (default: todo.db in the checkout)",
+        help="keep the to-dos in a file between runs (default: todo.db; relative to the checkout)",
     )
     return parser.parse_args(arguments)
 
