@@ -243,7 +243,7 @@ def serving(name: str, listener: socket.socket, engine: Engine) -> cabc.Iterator
     process = subprocess.Popen(
         [sys.executable, "-m", "examples.todo.serve", name, str(descriptor)],
         stdin=subprocess.PIPE,
-        env=environment() | engine.settings,
+        env={**environment(), **engine.settings},
         pass_fds=[descriptor],
         # Ctrl-C in the terminal must reach only this process, which then ends the others.
         start_new_session=True,
