@@ -266,7 +266,6 @@ HOST_WANTED = (
         "//localhost:8000",
         "ftp://localhost",
         "local:/",
-        "local://here",
         "http://",
         "http://:8000",
         "http://localhost:0",

@@ -226,6 +226,30 @@ def test_demo_shows_samples_on_both_apps(start: Start) -> None:
         assert page.titles() == samples
 
 
+def test_demo_keeps_the_to_dos_in_a_file_and_says_so(start: Start, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "kept.db"
+
+    for has_run in (False, True):
+        demo = start("--web-port", "0", "--api-port", "0", "--keep", str(file))
+        web, api = demo.addresses()
+
+        with Page(web) as page, todo.api_client(api) as client:
+            assert ("A new one" in page.titles()) is has_run
+            assert f"They are in the file {file}." in page.get()
+            client.post("/todos", json={"title": "A new one"})
+            demo.send(signal.SIGINT)
+            code, said, complaints = demo.end()
+
+        assert (code, complaints) == (0, "")
+        assert said.endswith(STOPPED)
+        demo.is_gone()
+
+    file.write_text("something else")
+    code, said, complaints = start("--web-port", "0", "--api-port", "0", "--keep", file).end()
+    assert code == 1
+    assert complaints.startswith(f"scripts/demo: '{file}' is not a file of the embedded engine.")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_demo_stops_cleanly(start: Start, number: signal.Signals) -> None:
     demo = start_on_free_ports(start)

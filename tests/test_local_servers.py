@@ -110,7 +110,7 @@ class _Server:
 
 
 class _Serve(t.Protocol):
-    def __call__(self, framework: str, *command: str) -> _Server: ...
+    def __call__(self, framework: str, *command: str, source: str = ...) -> _Server: ...
 
 
 @pytest.fixture
@@ -118,9 +118,10 @@ def serve(tmp_path: pathlib.Path) -> cabc.Iterator[_Serve]:
     """Starts a server; ``PORT`` in its command is replaced by a free port."""
     with contextlib.ExitStack() as stack:
 
-        def start(framework: str, *command: str) -> _Server:
+        def start(framework: str, *command: str, source: str = "") -> _Server:
             name = framework.capitalize()
-            (tmp_path / "app.py").write_text(_APP.format(framework=framework, name=name))
+            source = source or _APP.format(framework=framework, name=name)
+            (tmp_path / "app.py").write_text(source)
 
             with socket.create_server(("127.0.0.1", 0)) as free:
                 port = free.getsockname()[1]
@@ -212,6 +213,83 @@ def test_workers_of_gunicorn_share_one_engine(serve: _Serve, preload: list[str])
     wait_for(lambda: (answer := server.answer()) is not None and answer["pid"] not in urls)
     assert server.one_answer()["url"] == url
     assert has_the_mark(url)
+    assert len(running_engines(server.directory)) == 1
+    server.interrupt()
+    wait_for(lambda: not running_engines(server.directory))
+    assert engine_files(server.directory) == []
+
+
+_TODO = """
+import os
+
+import flask
+from pynamodb.attributes import UnicodeAttribute
+
+import dynamo_ext
+
+app = flask.Flask(__name__)
+app.config["DYNAMODB_HOST"] = "local:///todo.db"
+db = dynamo_ext.PynamoDB(app)
+
+
+class Todo(dynamo_ext.Model):
+    class Meta:
+        table_name = "todo"
+
+    id = UnicodeAttribute(hash_key=True)
+
+
+@app.get("/")
+def index():
+    Todo(str(os.getpid())).save()
+    url = db.connection.client.meta.endpoint_url
+    return {"version": 1, "pid": os.getpid(), "url": url, "ids": [todo.id for todo in Todo.scan()]}
+"""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("flask", "run", "--debug", "--port", "PORT"),
+        (
+            "gunicorn",
+            "--no-control-socket",
+            "--preload",
+            "-w",
+            "2",
+            "-b",
+            "127.0.0.1:PORT",
+            "app:app",
+        ),
+    ],
+    ids=["reloader", "workers"],
+)
+def test_server_and_command_share_the_engine_of_a_file(
+    serve: _Serve, tmp_path: pathlib.Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "instance").mkdir()
+    (tmp_path / "todos.py").write_text(_TODO)
+    server = serve("flask", "-m", *command, source=_TODO)
+    # A command in another terminal.
+    subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "todos", "dynamodb", "create-tables"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        check=True,
+    )
+
+    if command[0] == "flask":
+        first = server.one_answer()
+        server.change_app()
+        wait_for(lambda: server.has_version(2))
+        pids, urls = {str(first["pid"])}, {first["url"]}
+    else:
+        answers = server.answers_of(2)
+        pids, urls = set(map(str, answers)), set(answers.values())
+
+    answer = server.one_answer()
+    assert {*answer["ids"]} >= pids
+    assert {answer["url"]} == urls
     assert len(running_engines(server.directory)) == 1
     server.interrupt()
     wait_for(lambda: not running_engines(server.directory))

@@ -66,12 +66,14 @@ class BindState:
 
     :param policy: What the app or the bind wants of its calls, with its settings.
     :param engines: The engines that the app shares with the other apps of the extension.
+    :param instance_path: The app's instance folder, in which a host's file with a relative path is.
     """
 
-    def __init__(self, policy: AppPolicy, engines: Engines) -> None:
+    def __init__(self, policy: AppPolicy, engines: Engines, instance_path: str) -> None:
         self.policy = policy
         self.settings: Settings = policy.settings
         self._engines = engines
+        self._instance_path = instance_path
         self._values = meta.AppValues(self.settings, policy.bind_key)
         self._used: frozenset[weakref.ref[Engine]] = frozenset()
         self.engine: Engine = self._use(meta.endpoint(vars(self.settings), self.settings))
@@ -130,7 +132,7 @@ class BindState:
         return shown, meta.endpoint(resolved.values, self.settings)
 
     def _use(self, endpoint: Endpoint) -> Engine:
-        engine = self._engines.get(endpoint)
+        engine = self._engines.get(endpoint.of_app(self._instance_path))
         # A new set, because another thread may be iterating over the old one.
         self._used = frozenset({*filter(_is_alive, self._used), weakref.ref(engine)})
         return engine
@@ -150,11 +152,11 @@ class AppState:
     def __init__(self, app: App, settings: Settings, engines: Engines) -> None:
         self._app = weakref.ref(app)
         self.policy: AppPolicy = AppPolicy(self._app, settings)
-        self.own: BindState = BindState(self.policy, engines)
+        self.own: BindState = BindState(self.policy, engines, app.instance_path)
         """The state of the app's own settings."""
 
         self._binds: dict[str, BindState] = {
-            bind_key: BindState(self.policy.of_bind(bind_key, of_bind), engines)
+            bind_key: BindState(self.policy.of_bind(bind_key, of_bind), engines, app.instance_path)
             for bind_key, of_bind in (settings.binds or {}).items()
         }
 

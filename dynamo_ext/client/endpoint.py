@@ -6,6 +6,7 @@ import collections.abc as cabc
 import dataclasses
 import typing as t
 
+from ..config import local_file
 from ..config.settings import SETTINGS
 from ..config.settings import Transport
 
@@ -44,6 +45,15 @@ class Endpoint:
         headers: cabc.Mapping[str, str] = selected["extra_headers"] or {}
         selected["extra_headers"] = frozenset(headers.items())
         return cls(**selected)
+
+    def of_app(self, instance_path: str) -> Endpoint:
+        """The endpoint as an app means it: a file's relative path is in the app's instance folder.
+
+        :param instance_path: The app's instance folder.
+        :return: The endpoint. It equals those that name the same file in another way.
+        """
+        host = local_file.resolve(self.host, instance_path)
+        return self if host == self.host else dataclasses.replace(self, host=host)
 
     def __repr__(self) -> str:
         shown = (

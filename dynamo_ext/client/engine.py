@@ -5,8 +5,8 @@ from __future__ import annotations
 import collections.abc as cabc
 import functools
 import os
+import pathlib
 import threading
-import types
 import typing as t
 import weakref
 
@@ -20,9 +20,9 @@ from ..calls import retry
 from ..calls.pool import Pool
 from ..calls.retry import Retry
 from ..concurrency.process_local import ProcessLocal
+from ..config import local_file
 from ..config.settings import AUTO
 from ..config.settings import DIRECT
-from ..config.settings import LOCAL
 from ..config.settings import Transport as TransportName
 from ..transport import installation
 from ..transport import parser
@@ -39,6 +39,22 @@ if t.TYPE_CHECKING:
 _SERVICE = "dynamodb"
 
 
+class Embedded(t.Protocol):
+    """An embedded engine, as its launcher gives it."""
+
+    def start(self) -> None:
+        """Start it, without waiting until it answers."""
+        ...
+
+    def endpoint(self) -> str:
+        """Its address, once it answers. It is started if needed."""
+        ...
+
+    def ends_with_this_process(self) -> bool:
+        """Whether its tables are gone when this process ends."""
+        ...
+
+
 class Engine:
     """The client and the slots of one endpoint, in each process that uses it.
 
@@ -53,8 +69,8 @@ class Engine:
             functools.partial(_InProcess, endpoint), abandon=_InProcess.abandon
         )
 
-        if endpoint.host == LOCAL:
-            _local().start()
+        if (embedded := self._mine.get().embedded) is not None:
+            embedded.start()
 
     def __repr__(self) -> str:
         return f"<Engine {self.endpoint!r}>"
@@ -81,8 +97,9 @@ class Engine:
 
     @property
     def is_of_this_process(self) -> bool:
-        """Whether the endpoint is an embedded engine that ends with this process."""
-        return self.endpoint.host == LOCAL and bool(_local().ends_with_this_process())
+        """Whether the tables are in an embedded engine that ends with this process."""
+        embedded = self._mine.get().embedded
+        return embedded is not None and embedded.ends_with_this_process()
 
     def close(self) -> None:
         """Close the idle connections. The next call creates a new client."""
@@ -105,6 +122,7 @@ class _InProcess:
         self.pool: Pool = Pool(endpoint.max_pool_connections)
         # Reentrant: a handler of a signal, or of a log record, may make a call meanwhile.
         self._lock = threading.RLock()
+        self.embedded = _embedded(endpoint.host)
         self._session: botocore.session.Session | None = None
         self._client: botocore.client.BaseClient | None = None
         self._client_is_lasting = False
@@ -129,7 +147,7 @@ class _InProcess:
                 self._client = client
                 self._close_client = weakref.finalize(self, _close_in_process, os.getpid(), client)
                 # Last: a thread that sees this flag takes the client without the lock.
-                self._client_is_lasting = self._has_credentials() and self.endpoint.host != LOCAL
+                self._client_is_lasting = self._has_credentials() and self.embedded is None
 
             return self._client
 
@@ -154,7 +172,7 @@ class _InProcess:
             return self._get_session()
 
     def _is_outdated(self, client: botocore.client.BaseClient) -> bool:
-        if self.endpoint.host == LOCAL:
+        if self.embedded is not None:
             return bool(client.meta.endpoint_url != self._url())
 
         return not self._client_is_lasting and self._has_credentials()
@@ -163,7 +181,7 @@ class _InProcess:
         return self._get_session().get_credentials() is not None
 
     def _url(self) -> str | None:
-        return _local().endpoint() if self.endpoint.host == LOCAL else self.endpoint.host
+        return self.endpoint.host if self.embedded is None else self.embedded.endpoint()
 
     def _get_session(self) -> botocore.session.Session:
         if self._session is None:
@@ -185,7 +203,7 @@ class _InProcess:
                 endpoint.aws_secret_access_key,
                 endpoint.aws_session_token,
             )
-        elif endpoint.host == LOCAL:
+        elif self.embedded is not None:
             session.set_credentials("local", "local")
 
         return session
@@ -205,7 +223,7 @@ class _InProcess:
                 max_pool_connections=endpoint.max_pool_connections,
                 retries={"mode": "standard", "total_max_attempts": max_attempts},
                 # A proxy from the environment can't reach the embedded engine.
-                proxies={} if endpoint.host == LOCAL else None,
+                proxies=None if self.embedded is None else {},
             ),
         )
         retries = retry.install(client, max_attempts=max_attempts, base_ms=endpoint.base_backoff_ms)
@@ -257,11 +275,21 @@ def _shared_loader(data_path: str | None) -> botocore.loaders.Loader:
     return botocore.loaders.create_loader(data_path)
 
 
-def _local() -> types.ModuleType:
-    """The embedded engine's launcher, which most apps never import."""
-    from ..local import launcher
+def _embedded(host: str | None) -> Embedded | None:
+    """The embedded engine that a host names; ``None`` if it names none.
 
-    return launcher
+    Most apps never import what starts one.
+
+    :raises ConfigError: if the host names a file that cannot be used.
+    """
+    if not local_file.is_embedded(host):
+        return None
+
+    from ..local import launcher
+    from ..local import sharing
+
+    path = local_file.path_of(host)
+    return launcher if path is None else sharing.engine(pathlib.Path(path))
 
 
 def _direct(wanted: TransportName) -> type[DirectTransport] | None:

@@ -23,10 +23,10 @@ from ..call_site import warn
 from ..errors import ConfigError
 from ..errors import without_origin
 from ..printable import escaped
+from . import local_file
 from . import validators
 
 PREFIX = "DYNAMODB_"
-LOCAL = "local://"
 PAY_PER_REQUEST = "PAY_PER_REQUEST"
 PROVISIONED = "PROVISIONED"
 AUTO = "auto"
@@ -142,8 +142,11 @@ class Settings:
     region: str = _setting(validators.region, _DEFAULT_REGION, scope="endpoint", override_file=True)
     """AWS region. Default: botocore's chain, then ``us-east-1``."""
 
-    host: str | None = _setting(validators.url_or(LOCAL), scope="endpoint", override_file=True)
-    """URL of DynamoDB, or ``"local://"`` for the embedded engine. Default: AWS's own."""
+    host: str | None = _setting(
+        validators.url(or_embedded=True), scope="endpoint", override_file=True
+    )
+    """URL of DynamoDB; or ``"local://"`` for the embedded engine, ``"local:///todo.db"`` for one
+    that keeps its tables in a file. Default: AWS's own."""
 
     connect_timeout_seconds: float = _setting(
         validators.seconds, 15, scope="endpoint", override_file=True
@@ -520,7 +523,7 @@ def _check_url_of_environment() -> None:
     names = [name for name in _URL_VARIABLES if os.environ.get(name)]
 
     if names and os.environ.get(_NO_URL_VARIABLES, "").lower() != "true":
-        check = validators.url_or(None)
+        check = validators.url(or_embedded=False)
         check(f"the environment variable '{names[0]}'", os.environ[names[0]])
 
 
@@ -534,7 +537,7 @@ def _ignored_region(values: cabc.Mapping[str, t.Any]) -> cabc.Iterator[str]:
     if not ignored or ignored == _DEFAULT_REGION or "region" in values:
         return
 
-    if not values.get("host", "").startswith(LOCAL):
+    if not local_file.is_embedded(values.get("host")):
         yield (
             f"'AWS_REGION' is {ignored!r}, which has no effect: botocore reads"
             f" 'AWS_DEFAULT_REGION'. The region is {_DEFAULT_REGION!r}. Set"

@@ -19,6 +19,7 @@ import urllib.parse
 import botocore.utils
 
 from ..errors import ConfigError
+from . import local_file
 
 Check = cabc.Callable[[str, t.Any], t.Any]
 
@@ -208,23 +209,26 @@ def region(key: str, value: t.Any) -> str:
     return value
 
 
-def url_or(word: str | None) -> Check:
+def url(*, or_embedded: bool) -> Check:
     """Make a check for URLs with ``http`` or ``https``, without user, query and fragment.
 
-    :param word: A value that is valid, too. ``None``: there is none.
+    :param or_embedded: Whether an embedded engine (``local://``, ``local:///file``) is valid, too.
     :return: The check. It removes slashes at the end of a URL.
     """
 
     def check(key: str, value: t.Any) -> str:
         wanted = f"{key} must be a URL like 'http://localhost:8000' or 'https://…'"
 
-        if word is not None:
-            wanted += f", or {word!r}"
+        if or_embedded:
+            wanted += f", or {local_file.LOCAL!r}"
 
         if not isinstance(value, str):
             raise ConfigError(f"{wanted}; it is {_shown(value)}.")
 
-        if value == word:
+        if or_embedded and local_file.is_embedded(value):
+            if (fault := local_file.fault_of(value)) is not None:
+                raise ConfigError(f"{key} is {_shown_url(value)}{fault}")
+
             return value
 
         if (fault := _fault_of_url(value)) is not None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import collections.abc as cabc
 import contextlib
+import pathlib
 import secrets
 import signal
 import sys
 import types
 
 from ..errors import ConfigError
-from . import launcher
+from . import sharing
+from . import starting
 from .server import EngineServer
 
 
@@ -23,23 +25,55 @@ def main(arguments: cabc.Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m dynamo_ext.local",
         description="Run the embedded engine by itself, print its address, and serve until Ctrl-C."
-        " Its data are kept in memory.",
+        " Its data are kept in memory, or in a file.",
     )
     parser.add_argument("--port", type=int, default=0, help="default: a free port")
-    port: int = parser.parse_args(arguments).port
-
-    try:
-        launcher.require_extra()
-        server = EngineServer(port, secrets.token_hex(16))
-    except ConfigError as error:
-        parser.exit(1, f"{error}\n")
-    except (OSError, OverflowError) as error:
-        parser.exit(1, f"cannot listen on port {port}: {error}\n")
-
+    parser.add_argument(
+        "--file",
+        metavar="FILE",
+        help="keep the tables in this file, and share them with all processes that name it:"
+        " 'local:////absolute/path' in DYNAMODB_HOST",
+    )
+    options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, _exit)
 
-    with contextlib.suppress(KeyboardInterrupt):
-        server.serve(on_ready=lambda: print(server.url, flush=True))
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            if options.file is None:
+                serve(options.port)
+            else:
+                serve_file(pathlib.Path(options.file), options.port)
+    except (ConfigError, RuntimeError) as error:
+        parser.exit(1, f"{error}\n")
+    except (OSError, OverflowError) as error:
+        parser.exit(1, f"cannot listen on port {options.port}: {error}\n")
+
+
+def serve(port: int) -> None:
+    """Serve an engine that keeps its data in memory, in this process.
+
+    :param port: The port; 0 for a free one.
+    :raises ConfigError: if the extra ``local`` is not installed.
+    :raises OSError: if the port is taken.
+    """
+    starting.require_extra()
+    server = EngineServer(port, secrets.token_hex(16))
+    server.serve(on_ready=lambda: print(server.url, flush=True))
+
+
+def serve_file(file: pathlib.Path, port: int) -> None:
+    """Serve the engine of a file, which all processes that name the file share.
+
+    :param file: The file. It is created if needed.
+    :param port: The port; 0 for the engine's own.
+    :raises ConfigError: if the file cannot be used, or the extra ``local`` is not installed.
+    :raises OSError: if the port is taken.
+    :raises RuntimeError: if the engine cannot be started or reached, or ends.
+    """
+    with sharing.serving(file.resolve(), port) as served:
+        print(served.url, flush=True)
+        served.wait()
+        raise RuntimeError("the embedded engine has died; start it again, nothing is lost")
 
 
 def _exit(number: int, frame: types.FrameType | None) -> None:

@@ -13,7 +13,6 @@ import collections.abc as cabc
 import contextlib
 import dataclasses
 import http.client
-import importlib.util
 import json
 import logging
 import multiprocessing
@@ -21,31 +20,26 @@ import os
 import pathlib
 import secrets
 import signal
-import stat
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import typing as t
 
 from ..concurrency.process_local import ProcessLocal
-from ..errors import ConfigError
-from ..printable import escaped
 from . import server
+from . import starting
 from .server import HOST
 from .server import Process
+from .starting import START_TIMEOUT
 
 if sys.platform != "win32":
     import fcntl
 
 _VARIABLE = "_DYNAMO_EXT_LOCAL"
-_START_TIMEOUT = 30.0
 _STOP_TIMEOUT = 5.0
 _STOP_INTERVAL = 0.005
 _ANSWER_INTERVAL = 0.02
-_LOG_TAIL = 2000
-_MODULES_OF_EXTRA = ("moto", "flask_cors")
 
 _logger = logging.getLogger("dynamo_ext.local")
 
@@ -94,21 +88,6 @@ def ends_with_this_process() -> bool:
     """Whether the engine that this process uses ends when this process ends."""
     engine = _state.engine
     return engine is not None and engine.owner.pid == os.getpid()
-
-
-def require_extra() -> None:
-    """Check that the extra ``local`` is installed.
-
-    :raises ConfigError: if it is not.
-    """
-    missing = [name for name in _MODULES_OF_EXTRA if importlib.util.find_spec(name) is None]
-
-    if missing:
-        raise ConfigError(
-            "'DYNAMODB_HOST' is 'local://', the embedded engine, but it is not installed"
-            f" ({' and '.join(missing)} cannot be imported)."
-            ' Run: pip install "dynamo-ext[local]"'
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,7 +191,7 @@ def _find_or_start() -> _Engine:
     if known is not None and _is_usable(known):
         return known
 
-    require_extra()
+    starting.require_extra()
     inherited = _Engine.load(os.environ.get(_VARIABLE, ""))
 
     if inherited is not None and _is_usable(inherited):
@@ -315,41 +294,17 @@ def _launch(owner: Process) -> _Engine:
     request = {
         "owner": dataclasses.astuple(owner),
         "token": token,
-        "path": [os.path.abspath(entry) for entry in sys.path],
+        "path": starting.import_path(),
         "files": [str(_path(owner, suffix)) for suffix in ("engine", "log")],
     }
 
     try:
-        report = json.loads(_run_server(json.dumps(request), _path(owner, "log")))
+        report = json.loads(starting.run_server(json.dumps(request), _path(owner, "log")))
         pid, started, port = map(int, report)
     except (OSError, subprocess.TimeoutExpired, TypeError, ValueError) as error:
         raise _failure("could not be started", owner) from error
 
     return _Engine(Process(pid, started), owner, port, token)
-
-
-def _run_server(request: str, log: pathlib.Path) -> str:
-    """Run the server's file until it has left an engine running.
-
-    :param request: What it reads from standard input.
-    :param log: The file for its standard error.
-    :return: What it wrote to standard output.
-    """
-    # Files and not pipes: a process forked meanwhile could keep the other end of a pipe open.
-    with _temporary_file() as stdin, _temporary_file() as stdout, log.open("w") as stderr:
-        stdin.write(request)
-        stdin.seek(0)
-        subprocess.run(
-            [sys.executable, "-I", server.__file__],
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            cwd=log.parent,
-            start_new_session=True,
-            timeout=_START_TIMEOUT,
-        )
-        stdout.seek(0)
-        return stdout.read()
 
 
 def _wait_for_answer(engine: _Engine) -> bool:
@@ -359,7 +314,7 @@ def _wait_for_answer(engine: _Engine) -> bool:
     :return: Whether the engine answered, and not another server that listens on its port.
     :raises RuntimeError: if the engine ends, or nothing answers within 30 s.
     """
-    deadline = time.monotonic() + _START_TIMEOUT
+    deadline = time.monotonic() + START_TIMEOUT
 
     while (remaining := deadline - time.monotonic()) > 0:
         if not engine.process.is_alive():
@@ -372,7 +327,7 @@ def _wait_for_answer(engine: _Engine) -> bool:
         except http.client.HTTPException:
             return False
 
-    raise RuntimeError(f"the embedded engine does not answer within {_START_TIMEOUT:g} s")
+    raise RuntimeError(f"the embedded engine does not answer within {START_TIMEOUT:g} s")
 
 
 def _has_proof(engine: _Engine, timeout: float) -> bool:
@@ -390,59 +345,16 @@ def _has_proof(engine: _Engine, timeout: float) -> bool:
 def _failure(what: str, owner: Process) -> RuntimeError:
     """Remove the files of an engine that failed, and make an error with the end of its log."""
     log = _path(owner, "log")
-    text = log.read_text(errors="replace")[-_LOG_TAIL:].strip() if log.exists() else ""
+    shown = starting.end_of_log(log) or "it has said nothing"
 
     for file in (log, _path(owner, "engine")):
         file.unlink(missing_ok=True)
 
-    # Indented, so that no further line can be taken for one of the app's own log.
-    shown = "\n    ".join(map(escaped, text.splitlines())) or "it has said nothing"
     return RuntimeError(f"the embedded engine {what}: {shown}")
 
 
 def _path(owner: Process, suffix: str) -> pathlib.Path:
-    return _directory() / f"{owner.pid}-{owner.started}.{suffix}"
-
-
-def _temporary_file() -> t.IO[str]:
-    return tempfile.TemporaryFile("w+", encoding="ascii", dir=_directory())
-
-
-def _directory() -> pathlib.Path:
-    """The directory that this user's processes share. No other user may put an address there.
-
-    :raises RuntimeError: if there is none, it can't be written to, or another user can write to it.
-    """
-    try:
-        return _make_directory()
-    except OSError as error:
-        raise RuntimeError(
-            f"the embedded engine needs a directory for temporary files: {error}. Set TMPDIR to a"
-            " directory that exists and that this process can write to."
-        ) from error
-
-
-def _make_directory() -> pathlib.Path:
-    if sys.platform == "win32":
-        directory = pathlib.Path(tempfile.gettempdir(), "dynamo-ext")
-        directory.mkdir(exist_ok=True)
-        return directory
-
-    directory = pathlib.Path(tempfile.gettempdir(), f"dynamo-ext-{os.getuid()}")
-
-    with contextlib.suppress(FileExistsError):
-        directory.mkdir(mode=0o700)
-
-    status = directory.lstat()
-    is_private = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
-
-    if not is_private or status.st_uid != os.getuid():
-        raise RuntimeError(
-            f"{str(directory)!r} must be a directory that belongs to the current user, with mode"
-            " 0700. Remove it, or set TMPDIR to another place."
-        )
-
-    return directory
+    return starting.directory() / f"{owner.pid}-{owner.started}.{suffix}"
 
 
 @contextlib.contextmanager

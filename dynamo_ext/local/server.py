@@ -3,6 +3,10 @@
 :mod:`dynamo_ext.local.launcher` runs this file by its path, not as a module. So the process does
 not import the package and what it depends on, and listens a moment after its start. For the same
 reason this file imports nothing but the standard library at its top.
+
+An engine in memory ends with the process that owns it. An engine with a file ends with the last
+process that uses it: each keeps a connection open, which the operating system closes however the
+process ends.
 """
 
 from __future__ import annotations
@@ -12,6 +16,8 @@ import contextlib
 import dataclasses
 import hmac
 import http.server
+import importlib
+import importlib.util
 import io
 import json
 import os
@@ -30,9 +36,16 @@ import warnings
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
+    from .lock import Lock
+    from .storage import Storage
+
 HOST = "127.0.0.1"
 PROOF_PATH = "/.dynamo-ext/"
+USE_PATH = PROOF_PATH + "use/"
 _OWNER_INTERVAL = 0.2
+# How long an engine with a file waits for its first user, in seconds.
+_FIRST_USER_TIMEOUT = 60.0
+_PACKAGE = "_dynamo_ext_local"
 _HAS_PROC = pathlib.Path("/proc/self/stat").exists()
 
 _Headers = cabc.Iterable[tuple[str, str]]
@@ -129,29 +142,130 @@ def proof(token: str, challenge: str) -> str:
     return hmac.digest(token.encode(), challenge.encode(), "sha256").hex()
 
 
-class EngineServer(socketserver.ThreadingTCPServer):
+class _HTTPServer(socketserver.ThreadingTCPServer):
+    """A port of the loopback interface, behind which the engine is.
+
+    :param port: The port to listen on; 0 takes a free one.
+    :raises OSError: if the port is taken.
+    """
+
+    daemon_threads: bool = True
+    request_queue_size: int = 128
+    # On Windows this option would let two servers listen on one port.
+    allow_reuse_address: bool = os.name == "posix"
+
+    def __init__(self, port: int) -> None:
+        super().__init__((HOST, port), _Handler)
+        self.port: int = self.server_address[1]
+        self.url: str = f"http://{HOST}:{self.port}"
+
+    @property
+    def engine(self) -> EngineServer:
+        """The engine."""
+        raise NotImplementedError
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print an exception, unless the client has closed its connection, which is normal."""
+        if not isinstance(sys.exception(), ConnectionError):
+            traceback.print_exc()
+
+
+class Entrance(_HTTPServer):
+    """Another port of an engine. The block of ``with`` serves it.
+
+    :param port: The port to listen on.
+    :param engine: The engine.
+    :raises OSError: if the port is taken.
+    """
+
+    def __init__(self, port: int, engine: EngineServer) -> None:
+        super().__init__(port)
+        self._engine = engine
+
+    @property
+    def engine(self) -> EngineServer:
+        return self._engine
+
+    def __enter__(self) -> t.Self:
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class Users:
+    """The processes that use an engine with a file; when the last one has gone, none may come."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+        self._have_come = False
+        self._are_gone = False
+
+    def come(self) -> bool:
+        """Count one more user.
+
+        :return: Whether it may come: not if the engine is about to end.
+        """
+        with self._lock:
+            if not self._are_gone:
+                self._count += 1
+                self._have_come = True
+
+            return not self._are_gone
+
+    def go(self) -> bool:
+        """Count one less.
+
+        :return: Whether it was the last one.
+        """
+        with self._lock:
+            self._count -= 1
+            self._are_gone = self._count == 0
+            return self._are_gone
+
+    def have_not_come(self) -> bool:
+        """Whether none has come yet. Then none may come any more."""
+        with self._lock:
+            self._are_gone = self._are_gone or not self._have_come
+            return not self._have_come
+
+
+class EngineServer(_HTTPServer):
     """The engine's HTTP server on the loopback interface.
 
     It listens from the start; requests wait until :meth:`serve` has loaded moto.
 
     :param port: The port to listen on; 0 takes a free one.
     :param token: The secret by which the engine proves its identity.
+    :param file: The file that keeps the tables. Default: they are kept in memory.
+    :param on_end: Called when the last user of an engine with a file has gone.
     :raises OSError: if the port is taken.
     """
 
-    daemon_threads = True
-    request_queue_size = 128
-    # On Windows this option would let two servers listen on one port.
-    allow_reuse_address: bool = os.name == "posix"
-
-    def __init__(self, port: int, token: str) -> None:
-        super().__init__((HOST, port), _Handler)
-        self.port: int = self.server_address[1]
-        self.url: str = f"http://{HOST}:{self.port}"
+    def __init__(
+        self,
+        port: int,
+        token: str,
+        *,
+        file: pathlib.Path | None = None,
+        on_end: cabc.Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(port)
+        self.users: Users = Users()
         self._token = token
+        self._file = file
+        self._on_end = on_end
+        self._storage: Storage | None = None
         # moto changes its tables without a lock. With this one each call is atomic, as in
         # DynamoDB. It costs no speed: the interpreter runs one thread at a time anyway.
         self._lock = threading.Lock()
+
+    @property
+    def engine(self) -> EngineServer:
+        return self
 
     def serve(self, on_ready: cabc.Callable[[], None] = lambda: None) -> None:
         """Load moto, then answer requests until the process ends.
@@ -159,6 +273,10 @@ class EngineServer(socketserver.ThreadingTCPServer):
         :param on_ready: Called when moto is loaded.
         """
         self._application = _dynamodb_application()
+
+        if self._file is not None:
+            self._storage = _storage(self._application, self._file)
+
         on_ready()
         self.serve_forever()
 
@@ -176,16 +294,31 @@ class EngineServer(socketserver.ThreadingTCPServer):
 
         try:
             with self._lock:
+                if self._storage is not None:
+                    return self._storage.answer(environ)
+
                 content, status, headers = run_wsgi_app(self._application, environ, buffered=True)
                 return int(status.split()[0]), headers.items(), b"".join(content)
         except Exception as error:
             traceback.print_exc()
             return _internal_error(error)
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Print an exception, unless the client has closed its connection, which is normal."""
-        if not isinstance(sys.exception(), ConnectionError):
-            traceback.print_exc()
+    def take_warnings(self) -> list[str]:
+        """What the app should log about the file. Each warning is given once."""
+        with self._lock:
+            warnings = self._storage.warnings if self._storage else []
+            taken = warnings[:]
+            warnings.clear()
+            return taken
+
+    def leave(self) -> None:
+        """Count one user less. With the last one, finish the call under way, and end."""
+        if self.users.go():
+            with self._lock:
+                if self._storage:
+                    self._storage.close()
+
+                self._on_end()
 
 
 def _internal_error(error: Exception) -> tuple[int, _Headers, bytes]:
@@ -209,10 +342,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     @property
     def _engine(self) -> EngineServer:
-        return t.cast(EngineServer, self.server)
+        return t.cast(_HTTPServer, self.server).engine
 
     def do_GET(self) -> None:
-        if self.path.startswith(PROOF_PATH):
+        if self.path.startswith(USE_PATH):
+            challenge, _, port = self.path.removeprefix(USE_PATH).partition("/")
+            self._serve_user(challenge, int(port) if port.isdigit() else None)
+        elif self.path.startswith(PROOF_PATH):
             challenge = self.path.removeprefix(PROOF_PATH)
             self._send(200, [], self._engine.proof(challenge).encode())
         else:
@@ -226,6 +362,36 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._send(*self._engine.call(self._environ(self.rfile.read(int(length)))))
         else:
             self.send_error(411)
+
+    def _serve_user(self, challenge: str, port: int | None) -> None:
+        """Answer a process that uses the engine from now on, and wait for its end.
+
+        :param challenge: What it asks, to know that this is the engine.
+        :param port: The port on which it wants to have the engine, besides the engine's own.
+        """
+        self.close_connection = True
+
+        if not self._engine.users.come():
+            self.send_error(503)
+            return
+
+        try:
+            with contextlib.nullcontext() if port is None else Entrance(port, self._engine):
+                answer = {
+                    "proof": self._engine.proof(challenge),
+                    "warnings": self._engine.take_warnings(),
+                }
+                self._send(200, [], json.dumps(answer).encode())
+                self.wfile.flush()
+                # The system closes the connection with the last process that has it open.
+                self.rfile.read()
+        except ConnectionError:
+            pass
+        except (OSError, OverflowError) as error:
+            self._send(409, [], str(error).encode())
+            self.wfile.flush()
+        finally:
+            self._engine.leave()
 
     def log_message(self, format: str, *args: object) -> None:
         """Log no requests."""
@@ -285,8 +451,32 @@ def _dynamodb_application() -> WSGIApplication:
     return application
 
 
+def _storage(application: WSGIApplication, file: pathlib.Path) -> Storage:
+    storage: Storage = _module("storage").Storage(application, file)
+    return storage
+
+
+def _module(name: str) -> t.Any:
+    """Import a module that lies beside this file, also where this file is run by its path."""
+    if __package__:
+        return importlib.import_module(f".{name}", __package__)
+
+    if _PACKAGE not in sys.modules:
+        folder = pathlib.Path(__file__).parent
+        spec = importlib.util.spec_from_file_location(
+            _PACKAGE, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None
+        sys.modules[_PACKAGE] = importlib.util.module_from_spec(spec)
+
+    return importlib.import_module(f"{_PACKAGE}.{name}")
+
+
 def main() -> None:
-    """Start the engine that standard input describes; print its pid, start time and port."""
+    """Start the engine that standard input describes; print its pid, start time and port.
+
+    If another engine has the file already, print ``null``.
+    """
     request = sys.stdin.read()
 
     if sys.platform == "win32" and sys.argv[1:] != ["detached"]:
@@ -297,28 +487,80 @@ def main() -> None:
     # Behind the installed packages: a file of the app must not hide a library that moto needs.
     sys.path.extend(entry for entry in wanted["path"] if entry not in sys.path)
     files = [pathlib.Path(name) for name in wanted["files"]]
-    owner = Process(*wanted["owner"])
-    server = EngineServer(0, wanted["token"])
-    _report_and_detach(server.port)
-    _exit_on_signals(files)
+
+    if "owner" in wanted:
+        _serve_owner(Process(*wanted["owner"]), wanted["token"], files)
+    else:
+        _serve_file(pathlib.Path(wanted["file"]), wanted["token"], files)
+
+
+def _serve_owner(owner: Process, token: str, files: list[pathlib.Path]) -> None:
+    """Serve an engine in memory, until its owner has ended."""
+    server = EngineServer(0, token)
+    _report_and_detach(lambda process: _report(process, server.port))
+    _exit_on_signals(lambda: _exit(files))
     threading.Thread(target=_exit_after, args=(owner, files), daemon=True).start()
     _remove_stale_files(files[0].parent)
     server.serve()
 
 
-def _report_and_detach(port: int) -> None:
-    """Go on in a process that is not the app's child, so that no ``wait()`` of the app meets it."""
+def _serve_file(file: pathlib.Path, token: str, files: list[pathlib.Path]) -> None:
+    """Serve an engine with a file, until the last process that uses it has ended."""
+    module = _module("lock")
+    lock: Lock | None = module.Lock.take(module.path_for(file))
+
+    if lock is None:
+        print(json.dumps(None), flush=True)
+        return
+
+    def end() -> None:
+        lock.remove()
+        _exit(files)
+
+    def tell(process: Process) -> None:
+        lock.write(module.Address(process.pid, process.started, server.port, token))
+        _report(process, server.port)
+
+    server = EngineServer(0, token, file=file, on_end=end)
+    _report_and_detach(tell)
+    _exit_on_signals(end)
+    _remove_stale_files(files[0].parent)
+
+    def end_unless_used() -> None:
+        if server.users.have_not_come():
+            end()
+
+    timer = threading.Timer(_FIRST_USER_TIMEOUT, end_unless_used)
+    timer.daemon = True
+
+    try:
+        server.serve(on_ready=timer.start)
+    except (OSError, RuntimeError, ValueError) as error:
+        lock.remove()
+        # What is wrong with the file is all that the app's error should say.
+        sys.exit(str(error))
+
+
+def _report_and_detach(report: cabc.Callable[[Process], None]) -> None:
+    """Go on in a process that is not the app's child, so that no ``wait()`` of the app meets it.
+
+    :param report: Tells the app which process that is.
+    """
     if sys.platform == "win32":
-        _report(os.getpid(), port)
+        report(_existing(os.getpid()))
     elif engine := os.fork():
-        _report(engine, port)
+        report(_existing(engine))
         os._exit(0)
 
     _close_standard_streams()
 
 
-def _report(engine: int, port: int) -> None:
-    print(json.dumps([engine, _start_time(engine), port]), flush=True)
+def _existing(pid: int) -> Process:
+    return Process(pid, _start_time(pid) or 0)
+
+
+def _report(process: Process, port: int) -> None:
+    print(json.dumps([process.pid, process.started, port]), flush=True)
 
 
 def _report_of_detached_process(request: str) -> str:
@@ -353,14 +595,14 @@ def _close_standard_streams() -> None:
     os.close(nothing)
 
 
-def _exit_on_signals(files: list[pathlib.Path]) -> None:
+def _exit_on_signals(end: cabc.Callable[[], None]) -> None:
     """Exit on SIGTERM and SIGINT, even if the process that started the engine ignores them.
 
-    :param files: The engine's files, which are removed then.
+    :param end: Exits.
     """
 
     def handle(number: int, frame: types.FrameType | None) -> None:
-        _exit(files)
+        end()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
@@ -394,7 +636,7 @@ def _remove_stale_files(directory: pathlib.Path) -> None:
     """Remove the files of engines that were killed, once their owners have ended."""
     for file in directory.iterdir():
         with contextlib.suppress(ValueError):
-            pid, started = map(int, file.stem.split("-"))
+            pid, started = map(int, file.name.partition(".")[0].split("-"))
 
             if not Process(pid, started).is_alive():
                 _remove([file])

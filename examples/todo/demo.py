@@ -9,6 +9,7 @@ import errno
 import http.client
 import json
 import os
+import pathlib
 import re
 import secrets
 import signal
@@ -16,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 import typing as t
 import urllib.error
 import urllib.parse
@@ -66,6 +68,16 @@ class Server(t.NamedTuple):
     process: subprocess.Popen[bytes]
 
 
+class Engine(t.NamedTuple):
+    """The embedded engine: its URL, where it keeps the to-dos, and the apps' settings for it."""
+
+    url: str
+    place: str = "memory"
+    settings: t.Mapping[str, str] = types.MappingProxyType({})
+    use: object = None
+    """While it is there, this process uses the engine of a file, which therefore does not end."""
+
+
 def main() -> int:
     """Run the demo.
 
@@ -95,6 +107,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         action="store_true",
         help="on free ports: drive both apps once, say what was done, and exit with 0 or 1",
     )
+    parser.add_argument(
+        "--keep",
+        nargs="?",
+        const="todo.db",
+        metavar="FILE",
+        help="keep the to-dos in a file between runs (default: todo.db; relative to the checkout)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -117,13 +136,14 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
                 ("--api-port", options.api_port, 5001),
             ]
         )
-        create_tables(start_engine())
+        engine = start_engine(options.keep)
+        create_tables(engine)
 
         if stop.requested:
             return INTERRUPTED
 
-        web = stack.enter_context(serving("web", web_socket))
-        api = stack.enter_context(serving("api", api_socket))
+        web = stack.enter_context(serving("web", web_socket, engine))
+        api = stack.enter_context(serving("api", api_socket, engine))
 
         if options.check:
             return check(web, api, stop)
@@ -135,7 +155,7 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
 
         say(f"The page (Flask): {web.url}/")
         say(f"The API (Quart):  {api.url}/todos")
-        say("Ctrl-C stops both, and the engine, which keeps the to-dos in memory.")
+        say(f"Ctrl-C stops both, and the engine, which keeps the to-dos in {engine.place}.")
         watch([web, api], stop)
 
     say("Stopped.")
@@ -160,26 +180,41 @@ def listen(option: str, chosen: int | None, default: int) -> socket.socket:
         raise Failure(f"port {number} {reason}; choose another with {option} N") from None
 
 
-def start_engine() -> str:
-    """Start the embedded engine. This process and its children share it as ``local://``.
+def start_engine(file: str | None) -> Engine:
+    """Start the embedded engine, which this process and its children share.
 
-    :return: The engine's URL.
+    :param file: The file that keeps the to-dos; ``None`` to keep them in memory.
+    :raises Failure: if the file can't be used.
     """
     # Import late: the import takes time, and the handler of Ctrl-C must be installed before.
-    from dynamo_ext.local import launcher as local
+    from dynamo_ext import ConfigError
+    from dynamo_ext.local import launcher
+    from dynamo_ext.local import sharing
 
-    return local.endpoint()
+    if file is None:
+        return Engine(launcher.endpoint())
+
+    path = pathlib.Path(file).resolve()
+    host = f"local:///{path.as_posix()}"
+
+    try:
+        shared = sharing.engine(path)
+        url = shared.endpoint()
+    except (ConfigError, RuntimeError) as error:
+        raise Failure(str(error)) from error
+
+    return Engine(url, str(path), {"TODO_DYNAMODB_HOST": host}, shared)
 
 
-def create_tables(engine_url: str) -> None:
+def create_tables(engine: Engine) -> None:
     """Create the table as a deployment would, with the extension's own command.
 
-    :param engine_url: The engine's URL. The command gets this URL and not ``local://``, because on
+    :param engine: The engine. The command gets its URL and not ``local://``, because on
         ``local://`` the app creates its table itself before the command runs.
     """
     command = [sys.executable, "-m", "flask", "--app", "examples.todo.web"]
     settings = {
-        "TODO_DYNAMODB_HOST": engine_url,
+        "TODO_DYNAMODB_HOST": engine.url,
         "TODO_DYNAMODB_AWS_ACCESS_KEY_ID": "any",
         "TODO_DYNAMODB_AWS_SECRET_ACCESS_KEY": "any",
     }
@@ -195,11 +230,12 @@ def create_tables(engine_url: str) -> None:
 
 
 @contextlib.contextmanager
-def serving(name: str, listener: socket.socket) -> cabc.Iterator[Server]:
+def serving(name: str, listener: socket.socket, engine: Engine) -> cabc.Iterator[Server]:
     """Serve an app in a process of its own, on a port that is open already.
 
     :param name: The app's name in :mod:`examples.todo.serve`.
     :param listener: The open port. It is passed to the new process and closed in this one.
+    :param engine: The engine.
     :return: A context manager that gives the server, and ends it after the block.
     """
     descriptor = listener.fileno()
@@ -207,7 +243,7 @@ def serving(name: str, listener: socket.socket) -> cabc.Iterator[Server]:
     process = subprocess.Popen(
         [sys.executable, "-m", "examples.todo.serve", name, str(descriptor)],
         stdin=subprocess.PIPE,
-        env=environment(),
+        env={**environment(), **engine.settings},
         pass_fds=[descriptor],
         # Ctrl-C in the terminal must reach only this process, which then ends the others.
         start_new_session=True,
