@@ -182,15 +182,15 @@ class TestRun:
     __test__ = False
 
     def __init__(self, prefix: str, access_key_id: str) -> None:
-        self.prefix = prefix
+        self.prefix: str = prefix
         self._access_key_id = access_key_id
         self._lock = threading.Lock()
         self._requests: list[ReceivedRequest] = []
         self._faults: list[Fault] = []
         self._created: set[str] = set()
-        self.creates_tables = False
+        self.creates_tables: bool = False
         """Whether its tables are being created: requests are neither broken nor recorded."""
-        self.ended = threading.Event()
+        self.ended: threading.Event = threading.Event()
         """Set at the end of the test, so that no answer is held back any longer."""
 
     def owns(self, request: Request) -> bool:

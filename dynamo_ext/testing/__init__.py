@@ -12,6 +12,6 @@ from .fixture import Calls
 from .fixture import DynamoDB
 
 # For those who load this package as a plugin themselves: "pytest -p dynamo_ext.testing".
-pytest_plugins = ["pytest_dynamo_ext"]
+pytest_plugins: list[str] = ["pytest_dynamo_ext"]
 
 __all__ = ["Calls", "DynamoDB", "Fault", "ReceivedRequest"]
