@@ -95,7 +95,7 @@ class ControlledEngineServer(EngineServer):
         """
         from moto.backends import get_backend
 
-        with self._lock:
+        with self.lock:
             for account in get_backend("dynamodb").values():
                 for region in account.values():
                     for name in list(filter(test.owns_table, region.tables)):

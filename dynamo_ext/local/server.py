@@ -151,7 +151,7 @@ class EngineServer(socketserver.ThreadingTCPServer):
         self._token = token
         # moto changes its tables without a lock. With this one each call is atomic, as in
         # DynamoDB. It costs no speed: the interpreter runs one thread at a time anyway.
-        self._lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
 
     def serve(self, on_ready: cabc.Callable[[], None] = lambda: None) -> None:
         """Load moto, then answer requests until the process ends.
@@ -175,7 +175,7 @@ class EngineServer(socketserver.ThreadingTCPServer):
         from werkzeug.test import run_wsgi_app
 
         try:
-            with self._lock:
+            with self.lock:
                 content, status, headers = run_wsgi_app(self._application, environ, buffered=True)
                 return int(status.split()[0]), headers.items(), b"".join(content)
         except Exception as error:

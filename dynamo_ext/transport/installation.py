@@ -135,8 +135,9 @@ class _HTTPSPool(_NoInterimReplies, botocore.awsrequest.AWSHTTPSConnectionPool):
 class _OnlyWhereTestsMay:
     """Checks, in a process that runs tests, the URL of each request that botocore sends."""
 
-    def urlopen(self, method: str, url: str, *args: t.Any, **options: t.Any) -> t.Any:
+    def urlopen(self, *args: t.Any, **options: t.Any) -> t.Any:
         pool = t.cast(t.Any, self)
+        url: str = options["url"] if "url" in options else args[1]
 
         # A tool that plays recorded replies puts a class of its own there, and sends nothing.
         if is_stock(pool.ConnectionCls):
@@ -146,7 +147,7 @@ class _OnlyWhereTestsMay:
             else:
                 loopback.check_host(pool.host.strip("[]"))
 
-        return t.cast(t.Any, super()).urlopen(method, url, *args, **options)
+        return t.cast(t.Any, super()).urlopen(*args, **options)
 
 
 class _HTTPPoolInTests(_OnlyWhereTestsMay, _HTTPPool): ...
