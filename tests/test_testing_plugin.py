@@ -480,8 +480,8 @@ def test_what_is_delayed_is_applied_at_once(dynamodb: DynamoDB) -> None:
 
 def test_a_request_may_be_delayed_and_fail(dynamodb: DynamoDB) -> None:
     with running(dynamodb):
-        dynamodb.delay(0.01)
         dynamodb.fail()
+        dynamodb.delay(0.01)
         Todo("1").save()
 
     first, second = dynamodb.calls
