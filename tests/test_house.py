@@ -23,6 +23,14 @@ REPOSITORY = pathlib.Path(__file__).parent.parent
 
 # What each package may import of this project, besides itself: only packages in rows below its own.
 ALLOWED: dict[str, set[str]] = {
+    "pytest_dynamo_ext": {"dynamo_ext.testing"},
+    "dynamo_ext.testing": {
+        "dynamo_ext.binding",
+        "dynamo_ext.concurrency",
+        "dynamo_ext.local",
+        "dynamo_ext.models",
+        "dynamo_ext.printable",
+    },
     "dynamo_ext_async": {
         "dynamo_ext",
         "dynamo_ext_async.binds",
@@ -159,6 +167,7 @@ FRAMEWORKS = {
     "moto": {"dynamo_ext.local"},
     "pydantic": {"dynamo_ext.schema", "dynamo_ext.web"},
     "pydantic_core": {"dynamo_ext.web"},
+    "pytest": {"pytest_dynamo_ext"},
 }
 # The base of Flask's and Quart's apps has no I/O and no context: it is for everybody.
 FOR_EVERYBODY = ("flask.sansio",)
@@ -182,7 +191,7 @@ def module_name(file: pathlib.Path) -> str:
 
 MODULES = {
     module_name(file): file
-    for package in ("dynamo_ext", "dynamo_ext_async")
+    for package in ("dynamo_ext", "dynamo_ext_async", "pytest_dynamo_ext")
     for file in sorted((ROOT / package).rglob("*.py"))
 }
 
@@ -214,7 +223,7 @@ IMPORTS = list(imports())
 
 
 def is_ours(name: str) -> bool:
-    return name.partition(".")[0] in {"dynamo_ext", "dynamo_ext_async"}
+    return name.partition(".")[0] in {"dynamo_ext", "dynamo_ext_async", "pytest_dynamo_ext"}
 
 
 def matches(name: str, package: str) -> bool:
@@ -292,6 +301,17 @@ def test_the_process_of_the_embedded_engine_needs_nothing_but_the_standard_libra
         if isinstance(node, (ast.Import, ast.ImportFrom))
     }
     assert first <= sys.stdlib_module_names
+
+
+def test_the_plugin_imports_nothing_but_pytest_before_a_test_uses_it() -> None:
+    """pytest imports it at its start, in each environment that has dynamo-ext."""
+    (file,) = (file for name, file in MODULES.items() if package_of(name) == "pytest_dynamo_ext")
+    first = {
+        (node.module or "") if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+    }
+    assert {name.partition(".")[0] for name in first} - sys.stdlib_module_names == {"pytest"}
 
 
 def test_no_module_hides_one_of_the_standard_library_or_of_a_dependency() -> None:

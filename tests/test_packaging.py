@@ -65,6 +65,9 @@ def run(python: pathlib.Path, code: str) -> subprocess.CompletedProcess[str]:
         "dynamo_ext/py.typed",
         "dynamo_ext_async/__init__.py",
         "dynamo_ext_async/py.typed",
+        "pytest_dynamo_ext/__init__.py",
+        "pytest_dynamo_ext/py.typed",
+        "dynamo_ext-{version}.dist-info/entry_points.txt",
         "dynamo_ext-{version}.dist-info/licenses/LICENSE",
     ],
 )
@@ -78,7 +81,7 @@ def test_wheel_contains_nothing_but_the_packages(
 ) -> None:
     tops = {file.parts[0] for file in distribution.files or ()}
     metadata = f"dynamo_ext-{distribution.version}.dist-info"
-    assert tops == {"dynamo_ext", "dynamo_ext_async", metadata}
+    assert tops == {"dynamo_ext", "dynamo_ext_async", "pytest_dynamo_ext", metadata}
 
 
 def test_metadata_says_what_pyproject_says(distribution: importlib.metadata.Distribution) -> None:

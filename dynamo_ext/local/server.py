@@ -261,7 +261,7 @@ class EngineServer(_HTTPServer):
         self._storage: Storage | None = None
         # moto changes its tables without a lock. With this one each call is atomic, as in
         # DynamoDB. It costs no speed: the interpreter runs one thread at a time anyway.
-        self._lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
 
     @property
     def engine(self) -> EngineServer:
@@ -293,7 +293,7 @@ class EngineServer(_HTTPServer):
         from werkzeug.test import run_wsgi_app
 
         try:
-            with self._lock:
+            with self.lock:
                 if self._storage is not None:
                     return self._storage.answer(environ)
 
@@ -305,7 +305,7 @@ class EngineServer(_HTTPServer):
 
     def take_warnings(self) -> list[str]:
         """What the app should log about the file. Each warning is given once."""
-        with self._lock:
+        with self.lock:
             warnings = self._storage.warnings if self._storage else []
             taken = warnings[:]
             warnings.clear()
@@ -314,7 +314,7 @@ class EngineServer(_HTTPServer):
     def leave(self) -> None:
         """Count one user less. With the last one, finish the call under way, and end."""
         if self.users.go():
-            with self._lock:
+            with self.lock:
                 if self._storage:
                     self._storage.close()
 

@@ -28,14 +28,17 @@ def require_extra() -> None:
 
     :raises ConfigError: if it is not.
     """
-    missing = [name for name in _MODULES_OF_EXTRA if importlib.util.find_spec(name) is None]
-
-    if missing:
+    if missing := missing_modules():
         raise ConfigError(
             "'DYNAMODB_HOST' is 'local://', the embedded engine, but it is not installed"
             f" ({' and '.join(missing)} cannot be imported)."
             ' Run: pip install "dynamo-ext[local]"'
         )
+
+
+def missing_modules() -> list[str]:
+    """The modules of the extra ``local`` that are not installed."""
+    return [name for name in _MODULES_OF_EXTRA if importlib.util.find_spec(name) is None]
 
 
 def import_path() -> list[str]:

@@ -52,11 +52,13 @@ _EVENTS = (
 """What botocore emits in the course of a call."""
 
 
-def _is_stock(value: t.Any) -> bool:
+def is_stock(value: t.Any) -> bool:
     """Whether a function or class is defined where it belongs.
 
     The globals of a function tell, in contrast to its name and module, which wrappers copy. A
     wrapper may also say that it is of the class of what it wraps, and equal to that.
+
+    :param value: The function or class.
     """
     if type(value) is types.FunctionType:
         return _package(value.__globals__.get("__name__")) in _STOCK
@@ -80,7 +82,7 @@ def _entry_points() -> tuple[t.Any, ...]:
     )
 
 
-_as_it_comes = tuple(value if _is_stock(value) else None for value in _entry_points())
+_as_it_comes = tuple(value if is_stock(value) else None for value in _entry_points())
 
 
 @dataclasses.dataclass
@@ -145,7 +147,7 @@ class Hooks:
 
         # They differ, and still may be stock, if they were replaced when this module was imported.
         if any(map(operator.is_not, entry_points, _as_it_comes)) and not all(
-            map(_is_stock, entry_points)
+            map(is_stock, entry_points)
         ):
             return True
 

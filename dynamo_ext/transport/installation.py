@@ -15,6 +15,8 @@ import botocore.awsrequest
 import botocore.client
 import botocore.session
 
+from . import loopback
+from .hooks import is_stock
 from .protocol import Params
 from .protocol import Parsed
 from .protocol import Transport
@@ -74,7 +76,7 @@ def install(client: botocore.client.BaseClient, transport: Transport) -> None:
     :param transport: The transport.
     """
     t.cast(_ClientWithTransport, client).dynamo_ext_transport = transport
-    _refuse_interim_replies(client)
+    _replace_pools(client)
 
 
 def abandon_connections(client: botocore.client.BaseClient) -> None:
@@ -130,9 +132,38 @@ class _HTTPPool(_NoInterimReplies, botocore.awsrequest.AWSHTTPConnectionPool): .
 class _HTTPSPool(_NoInterimReplies, botocore.awsrequest.AWSHTTPSConnectionPool): ...
 
 
-def _refuse_interim_replies(client: t.Any) -> None:
+class _OnlyWhereTestsMay:
+    """Checks, in a process that runs tests, the URL of each request that botocore sends."""
+
+    def urlopen(self, *args: t.Any, **options: t.Any) -> t.Any:
+        pool = t.cast(t.Any, self)
+        url: str = options["url"] if "url" in options else args[1]
+
+        # A tool that plays recorded replies puts a class of its own there, and sends nothing.
+        if is_stock(pool.ConnectionCls):
+            if "://" in url:
+                # A proxy passes the request on: the pool is that of the proxy.
+                loopback.check(url)
+            else:
+                loopback.check_host(pool.host.strip("[]"))
+
+        return t.cast(t.Any, super()).urlopen(*args, **options)
+
+
+class _HTTPPoolInTests(_OnlyWhereTestsMay, _HTTPPool): ...
+
+
+class _HTTPSPoolInTests(_OnlyWhereTestsMay, _HTTPSPool): ...
+
+
+def _replace_pools(client: t.Any) -> None:
+    """Make botocore's HTTP session use the pools of this module."""
+    in_tests = loopback.check_in_tests() is not None
     # The dictionary is that of all managers of pools, also of those for proxies.
-    client._endpoint.http_session._pool_classes_by_scheme.update(http=_HTTPPool, https=_HTTPSPool)
+    client._endpoint.http_session._pool_classes_by_scheme.update(
+        http=_HTTPPoolInTests if in_tests else _HTTPPool,
+        https=_HTTPSPoolInTests if in_tests else _HTTPSPool,
+    )
 
 
 def _add_base_class(base_classes: list[type], **event: t.Any) -> None:

@@ -32,6 +32,7 @@ from ..calls.retry import Retry
 from ..concurrency import waiting
 from ..concurrency.process_local import ProcessLocal
 from . import installation
+from . import loopback
 from . import template
 from .hooks import Hooks
 from .parser import Parser
@@ -122,6 +123,7 @@ class PreparedTransport(abc.ABC):
             "has_streaming_input": False,
         }
         self._parser = self.make_parser()
+        self._check_url = loopback.check_in_tests()
         self._adds_trace = _IN_LAMBDA in os.environ and _TRACE not in map(str.lower, extra_headers)
         self._operations: dict[str, Operation] = {}
         self._templates = _Templates(None, None)
@@ -132,7 +134,14 @@ class PreparedTransport(abc.ABC):
         return False
 
     def send(self, operation_name: str, params: Params) -> Parsed:
-        """Send one call. As :meth:`Transport.send`."""
+        """Send one call. As :meth:`Transport.send`.
+
+        :raises RuntimeError: if a test must not send it.
+        """
+        # What is hooked into a call may answer it: then it is checked where urllib3 sends it.
+        if self._check_url is not None and not self.hooks.are_in(operation_name):
+            self._check_url(self._client.meta.endpoint_url)
+
         call = self._begin(operation_name, params)
 
         if call is None:
