@@ -12,7 +12,7 @@ from .binding.app_state import AppState
 from .binding.app_state import Engines
 from .calls import deadline
 from .calls.pool import Pool
-from .cli import create_tables
+from .cli.group import dynamodb
 from .client.connection import Connection
 from .config.settings import Settings
 from .models import model
@@ -66,7 +66,7 @@ class Extension:
         context.register(app, AppState(app, settings, self._engines))
         app.extensions[_KEY] = self
         app.shell_context_processor(self._shell_context)
-        app.cli.add_command(create_tables.dynamodb)
+        app.cli.add_command(dynamodb)
 
     @property
     def settings(self) -> Settings:

@@ -63,7 +63,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     "dynamo_ext.cli": {
         "dynamo_ext.binding",
+        "dynamo_ext.client",
         "dynamo_ext.concurrency",
+        "dynamo_ext.config",
         "dynamo_ext.errors",
         "dynamo_ext.models",
         "dynamo_ext.printable",

@@ -1,0 +1,20 @@
+"""The group ``dynamodb``, with a command for each file of this package that has one."""
+
+from __future__ import annotations
+
+import click
+
+from .create_tables import create_tables
+from .drop_tables import drop_tables
+
+
+@click.group()
+def dynamodb() -> None:
+    """Manage DynamoDB tables."""
+
+
+for _command in (
+    create_tables,
+    drop_tables,
+):
+    dynamodb.add_command(_command)

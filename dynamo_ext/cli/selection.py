@@ -1,0 +1,105 @@
+"""Which tables a command is for: those of the app's models, all or by their names."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import dataclasses
+import typing as t
+
+import click
+
+from ..client.connection import TableConnection
+from ..models import late_binding
+from ..models import tables
+from ..models.late_binding import AnyModel
+from ..models.model import Model
+from ..models.model import concrete_models
+from ..printable import escaped
+
+F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SelectedTable:
+    """A table of the app, with the models that share it."""
+
+    models: tuple[AnyModel, ...]
+    """At least one."""
+
+    @property
+    def name(self) -> str:
+        """The name that the models declare, without prefix."""
+        return t.cast(str, late_binding.declared_meta(self.models[0]).table_name)
+
+    @property
+    def full_name(self) -> str:
+        """The name by which DynamoDB knows the table."""
+        return self.connection.table_name
+
+    @property
+    def shown_name(self) -> str:
+        """The full name, for a terminal."""
+        return escaped(self.full_name)
+
+    @property
+    def connection(self) -> TableConnection:
+        """The connection to the table."""
+        return late_binding.connection(self.models[0])
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether the table is in an embedded engine that ends with this command."""
+        return self.connection.connection.engine.is_of_this_process
+
+
+def options(command: F) -> F:
+    """Add what selects tables: the argument ``NAME...``, as the parameter ``names``.
+
+    :param command: The function of the command.
+    """
+    return click.argument("names", nargs=-1, metavar="[NAME]...")(command)
+
+
+def select(names: cabc.Collection[str] = ()) -> list[SelectedTable]:
+    """The tables of the current app, in the order of the first model of each.
+
+    :param names: The names that the models declare, without prefix; none for all tables.
+    :return: The tables, at least one.
+    :raises click.ClickException: if there is no model.
+    :raises click.UsageError: if no model declares one of the names.
+    :raises ConfigError: if what a model declares is invalid.
+    """
+    models = concrete_models(Model)
+
+    if not models:
+        raise click.ClickException(
+            "There is no model. Import the module that defines the models in the app's factory."
+        )
+
+    every = [SelectedTable(models=tuple(sharing)) for sharing in tables.by_table(models)]
+    _check_names(names, every)
+    return [table for table in every if not names or table.name in names]
+
+
+def note_about_embedded_engine(selected: cabc.Iterable[SelectedTable]) -> None:
+    """Say it if tables end with this command.
+
+    :param selected: The tables.
+    """
+    if any(table.is_of_this_process for table in selected):
+        click.echo(
+            "Note: the tables are in the embedded engine of this command, and gone with it. Tables"
+            " of 'local://' have to be created by the app itself.",
+            err=True,
+        )
+
+
+def _check_names(names: cabc.Iterable[str], every: cabc.Iterable[SelectedTable]) -> None:
+    known = {table.name for table in every}
+
+    for name in names:
+        if name not in known:
+            raise click.UsageError(
+                f"No model has the table {escaped(name)!r}. Tables are named as in 'Meta', without"
+                f" prefix: {', '.join(sorted(map(escaped, known)))}."
+            )
