@@ -79,7 +79,7 @@ class Connection(pynamodb.connection.Connection):
     """A PynamoDB connection whose calls go through an engine's client and slots.
 
     :param engine: The engine.
-    :param policy: What the app wants of its calls.
+    :param policy: What the app, or its bind, wants of its calls.
     :param model_name: The name of the model that the connection is for, if it is for one.
     """
 
@@ -178,7 +178,7 @@ class Connection(pynamodb.connection.Connection):
         operation_kwargs = _completed(operation_name, operation_kwargs)
         write = self._begin_write(operation_name, operation_kwargs)
 
-        with record.InProgress(operation_name, self._model_name) as progress:
+        with record.InProgress(operation_name, self._model_name, self.policy.bind_key) as progress:
             progress.table_name = operation_kwargs.get(constants.TABLE_NAME)
 
             try:
