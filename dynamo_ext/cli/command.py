@@ -109,6 +109,12 @@ def echo_json(value: t.Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def group_path() -> str:
+    """How the user has called this group, such as ``flask dynamodb``."""
+    parent = click.get_current_context().parent
+    return "flask dynamodb" if parent is None else parent.command_path
+
+
 def exit_with(code: int) -> None:
     """End the command, unless the code is 0.
 
