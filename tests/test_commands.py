@@ -173,7 +173,8 @@ def model(name: str, *indexes: t.Any, ttl: str | None = None, **meta: t.Any) -> 
         **{f"index_{number}": each for number, each in enumerate(indexes)},
         **({} if ttl is None else {ttl: TTLAttribute(null=True)}),
     }
-    return t.cast("type[Model]", type(Model)("Order", (Model,), namespace))
+    make: t.Any = type(Model)
+    return t.cast("type[Model]", make("Order", (Model,), namespace))
 
 
 def keys(hash_key: str = "id", range_key: str | None = "number") -> list[dict[str, str]]:

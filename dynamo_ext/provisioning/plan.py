@@ -10,7 +10,7 @@ from ..config.settings import PROVISIONED
 from .definition import Capacity
 from .definition import Definition
 from .definition import Index
-from .definition import Key
+from .definition import KeyAttribute
 from .described import Description
 from .differences import Difference
 from .differences import Part
@@ -95,7 +95,7 @@ class _Planner:
         )
         return Plan(steps=steps, refusals=tuple(self._refusals()))
 
-    def _of(self, *parts: Part) -> list[Difference]:
+    def _of(self, *parts: str) -> list[Difference]:
         return [each for each in self._differences if each.part in parts]
 
     def _refusals(self) -> cabc.Iterator[str]:
@@ -109,7 +109,7 @@ class _Planner:
 
             if lacking:
                 yield (
-                    f"{Part.BILLING_MODE.value}: to make it {PROVISIONED}, set"
+                    f"{Part.BILLING_MODE}: to make it {PROVISIONED}, set"
                     " 'read_capacity_units' and 'write_capacity_units' in the model's Meta, or"
                     " 'DYNAMODB_READ_CAPACITY_UNITS' and 'DYNAMODB_WRITE_CAPACITY_UNITS'."
                 )
@@ -319,7 +319,7 @@ def index_parameters(index: Index, capacity: Capacity | None = None) -> Params:
     )
 
 
-def key_schema(keys: cabc.Iterable[Key]) -> list[dict[str, str]]:
+def key_schema(keys: cabc.Iterable[KeyAttribute]) -> list[dict[str, str]]:
     """Keys as DynamoDB takes them.
 
     :param keys: The keys.
