@@ -131,7 +131,7 @@ def _tags(models: cabc.Sequence[AnyModel]) -> dict[str, str] | None:
 
 def _ttl(models: cabc.Sequence[AnyModel]) -> str | None:
     names = {
-        t.cast(TTLAttribute, attribute).attr_name
+        attribute.attr_name
         for model in models
         for attribute in t.cast(t.Any, model).get_attributes().values()
         if isinstance(attribute, TTLAttribute)
