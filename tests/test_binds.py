@@ -77,7 +77,7 @@ def flask_app(config: cabc.Mapping[str, t.Any]) -> flask.Flask:
 def region(model: type[Model]) -> str:
     connection = model._get_connection().connection
     assert connection.region == connection.client.meta.region_name
-    return t.cast(str, connection.region)
+    return connection.region
 
 
 # Settings.
@@ -213,13 +213,13 @@ places = st.lists(st.none() | st.integers(0, 5), min_size=3, max_size=3)
 
 
 @hypothesis.settings(max_examples=examples(50), database=None)
-@hypothesis.given(retries=places, timeouts=places, prefixes=places)
+@hypothesis.given(retries=places, backoffs=places, prefixes=places)
 def test_meta_wins_over_the_bind_and_that_over_the_app(
-    retries: list[int | None], timeouts: list[int | None], prefixes: list[int | None]
+    retries: list[int | None], backoffs: list[int | None], prefixes: list[int | None]
 ) -> None:
-    given = {
+    given: dict[str, list[t.Any]] = {
         "max_retry_attempts": retries,
-        "base_backoff_ms": timeouts,
+        "base_backoff_ms": backoffs,
         "table_name_prefix": [None if n is None else "-" * n for n in prefixes],
     }
     of_meta, of_bind, of_app = ({n: v[i] for n, v in given.items()} for i in range(3))
@@ -236,7 +236,7 @@ def test_meta_wins_over_the_bind_and_that_over_the_app(
     with app.app_context():
         for name, values in given.items():
             expected = next((v for v in values if v is not None), defaults[name])
-            assert getattr(t.cast(t.Any, Shelf.Meta), name) == expected
+            assert getattr(Shelf.Meta, name) == expected
 
 
 # Which bind a model goes by.
@@ -373,9 +373,11 @@ def test_an_unknown_bind_is_named_with_the_known_ones(in_app: InApp) -> None:
 
         assert region(Book) == "us-east-1"
 
-        for key in (5, [], b"eu", ""):
+        wrong: list[t.Any] = [5, [], b"eu", ""]
+
+        for key in wrong:
             with pytest.raises(ConfigError, match="has no such bind"):
-                db.bind(t.cast(t.Any, key))
+                db.bind(key)
 
     with in_app({}), pytest.raises(ConfigError, match=r"'eu', but .* 'DYNAMODB_BINDS': none\."):
         Report.get("a")

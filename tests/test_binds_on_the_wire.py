@@ -16,7 +16,6 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.exceptions import GetError
 from pynamodb.exceptions import UpdateError
 from pynamodb.indexes import AllProjection
-from pynamodb.indexes import GlobalSecondaryIndex
 from quart import Quart
 from quart_trio import QuartTrio
 
@@ -24,6 +23,7 @@ import dynamo_ext
 import stub as stubs
 from conftest import InApp
 from dynamo_ext_async import Call
+from dynamo_ext_async import GlobalSecondaryIndex
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async import WriteOutcomeUnknown
@@ -131,18 +131,16 @@ def place(request: Request) -> str | None:
     return bind_key
 
 
-def tables(body: t.Any) -> cabc.Iterator[str]:
+def tables(body: dict[str, t.Any]) -> cabc.Iterator[str]:
     """Every table that a request names."""
-    if isinstance(body, list):
-        yield from itertools.chain.from_iterable(map(tables, t.cast("list[t.Any]", body)))
-    elif isinstance(body, dict):
-        parts = t.cast("dict[str, t.Any]", body)
-        yield from parts.get("RequestItems", {})
+    yield from body.get("RequestItems", ())
 
-        if isinstance(name := parts.get("TableName"), str):
-            yield name
+    if "TableName" in body:
+        yield body["TableName"]
 
-        yield from itertools.chain.from_iterable(map(tables, parts.values()))
+    for item in body.get("TransactItems", ()):
+        for part in item.values():
+            yield part["TableName"]
 
 
 def places(stub: Stub) -> list[str | None]:
