@@ -542,9 +542,8 @@ def test_json_of_check_and_sync(name: str, config: dict[str, t.Any], client: Cli
     del kept
 
 
-def test_indexes_are_changed_one_at_a_time_each_after_the_other_is_active(
-    name: str, stub: Stub, stub_config: dict[str, t.Any]
-) -> None:
+def description(name: str, **different: t.Any) -> Answer:
+    """What DescribeTable says of the table of :func:`model`."""
     table: Api = {
         "TableName": name,
         "TableArn": f"arn:aws:dynamodb:us-east-1:1:table/{name}",
@@ -552,8 +551,105 @@ def test_indexes_are_changed_one_at_a_time_each_after_the_other_is_active(
         "KeySchema": keys(),
         "AttributeDefinitions": attributes(owner="S"),
         "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"},
-        "GlobalSecondaryIndexes": [{**gsi("by-old"), "IndexStatus": "ACTIVE"}],
+        **different,
     }
+    return Answer(body={"Table": table})
+
+
+TTL_IS_ON = {"TimeToLiveStatus": "ENABLED", "AttributeName": "old"}
+RECOVERY_IS_ON = {
+    "ContinuousBackupsStatus": "ENABLED",
+    "PointInTimeRecoveryDescription": {"PointInTimeRecoveryStatus": "ENABLED"},
+}
+STREAM = {"StreamEnabled": True, "StreamViewType": "KEYS_ONLY"}
+
+
+@pytest.mark.parametrize(
+    ("text", "answers", "meta"),
+    [
+        (
+            "end TTL by 'old'",
+            {"DescribeTimeToLive": Answer(body={"TimeToLiveDescription": TTL_IS_ON})},
+            {},
+        ),
+        (
+            "end stream KEYS_ONLY",
+            {"DescribeTable": {"StreamSpecification": STREAM}},
+            {"stream_view_type": "NEW_IMAGE"},
+        ),
+        (
+            "end point-in-time recovery",
+            {
+                "DescribeContinuousBackups": Answer(
+                    body={"ContinuousBackupsDescription": RECOVERY_IS_ON}
+                )
+            },
+            {"point_in_time_recovery_enabled": False},
+        ),
+        (
+            "delete global index 'by-owner'",
+            {"DescribeTable": {"GlobalSecondaryIndexes": [gsi()]}},
+            {},
+        ),
+    ],
+)
+def test_nothing_is_removed_without_an_answer(
+    text: str, answers: Api, meta: Api, name: str, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    stub.always("DescribeTable", description(name, **answers.pop("DescribeTable", {})))
+
+    for operation, answer in answers.items():
+        stub.always(operation, answer)
+
+    kept = model(name, **meta)
+    done = run(stub_config, "sync", name)
+    assert done.code == 1
+    assert text in done.output.partition("Go on, and ")[2]
+    assert all(operation.startswith("Describe") for operation in stub.operations)
+    del kept
+
+
+def test_an_index_that_is_being_deleted_is_not_there(
+    name: str, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    deleting = {**gsi("by-old"), "IndexStatus": "DELETING"}
+    stub.always("DescribeTable", description(name, GlobalSecondaryIndexes=[deleting]))
+    kept = model(name)
+    assert run(stub_config, "check", name) == (0, f"{name}: ok\n")
+    assert "global index by-old DELETING" in run(stub_config, "status", name).output
+    del kept
+
+
+def test_names_of_a_server_steer_no_terminal(
+    name: str, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    forged = gsi("by\x1b[2J\n-shop: ok")
+    stub.always("DescribeTable", description(name, GlobalSecondaryIndexes=[forged]))
+    kept = model(name)
+
+    for arguments in (("status",), ("check",), ("sync",), ("sync", "--dry-run")):
+        done = run(stub_config, *arguments, name)
+        assert r"\x1b[2J\n" in done.output.replace("\\\\", "\\")
+        assert "-shop: ok" not in done.lines
+        assert all(line.isprintable() for line in done.lines)
+
+    del kept
+
+
+def test_a_model_that_is_not_meant_may_be_invalid(
+    name: str, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    kept = model(name), model(f"{name}-invalid", max_retry_attempts=-1)
+    assert run(stub_config, "status", name) == (0, f"{name}: missing\n")
+    invalid = run(stub_config, "status", f"{name}-invalid")
+    assert invalid.code == 1
+    assert "'Order.Meta.max_retry_attempts'" in invalid.output
+    del kept
+
+
+def test_indexes_are_changed_one_at_a_time_each_after_the_other_is_active(
+    name: str, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
     states = iter(
         [
             ("ACTIVE", {"by-old": "ACTIVE"}),
@@ -576,8 +672,7 @@ def test_indexes_are_changed_one_at_a_time_each_after_the_other_is_active(
             {**gsi(each), "IndexStatus": state, "Backfilling": state == "CREATING"}
             for each, state in indexes.items()
         ]
-        shown = {**table, "TableStatus": status, "GlobalSecondaryIndexes": described}
-        return Answer(body={"Table": shown})
+        return description(name, TableStatus=status, GlobalSecondaryIndexes=described)
 
     stub.always("DescribeTable", describe)
     kept = model(name, index(), index("by-number", hash_key="sort"))
@@ -611,14 +706,8 @@ def test_indexes_are_changed_one_at_a_time_each_after_the_other_is_active(
 def test_sync_waits_for_a_table_that_is_being_changed(
     name: str, stub: Stub, stub_config: dict[str, t.Any]
 ) -> None:
-    described: Api = {"TableName": name, "KeySchema": keys(), "AttributeDefinitions": attributes()}
-    described |= {"TableArn": "arn", "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}
-
-    def having(status: str) -> Answer:
-        return Answer(body={"Table": {**described, "TableStatus": status}})
-
-    stub.next("DescribeTable", having("UPDATING"))
-    stub.always("DescribeTable", having("ACTIVE"))
+    stub.next("DescribeTable", description(name, TableStatus="UPDATING"))
+    stub.always("DescribeTable", description(name))
     kept = model(name)
     done = run(stub_config, "sync", name)
     assert done == (0, f"{name}: waiting: table UPDATING\n{name}: ok\n")
@@ -626,10 +715,7 @@ def test_sync_waits_for_a_table_that_is_being_changed(
 
 
 def test_a_step_that_fails_is_named(name: str, stub: Stub, stub_config: dict[str, t.Any]) -> None:
-    described: Api = {"TableName": name, "KeySchema": keys(), "AttributeDefinitions": attributes()}
-    described |= {"TableArn": "arn", "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}
-    described["TableStatus"] = "ACTIVE"
-    stub.always("DescribeTable", Answer(body={"Table": described}))
+    stub.always("DescribeTable", description(name))
     stub.always("UpdateTimeToLive", error(400, "ValidationException", "too\nsoon"))
     kept = model(name, ttl="expires")
     done = run(stub_config, "sync", name)
@@ -1056,9 +1142,7 @@ def test_an_engine_that_is_down_is_a_message(
 def test_a_right_that_is_missing_is_a_message(
     operation: str, name: str, stub: Stub, stub_config: dict[str, t.Any]
 ) -> None:
-    described: Api = {"TableName": name, "KeySchema": keys(), "AttributeDefinitions": attributes()}
-    described |= {"TableArn": "arn", "TableStatus": "ACTIVE"}
-    stub.always("DescribeTable", Answer(body={"Table": described}))
+    stub.always("DescribeTable", description(name))
     denied: Behaviour = error(400, "AccessDeniedException", f"no {operation}\x1b[2J")
     stub.always(operation, denied)
     kept = model(name, tags={"a": "b"})

@@ -147,8 +147,11 @@ class Reader:
             self._tokens.append(found.group().strip())
             position = found.end()
 
+    def _next(self) -> str:
+        return self._tokens[0]
+
     def blocks(self) -> cabc.Iterator[tuple[str, Block]]:
-        while self._tokens and self._tokens[0] != "}":
+        while self._tokens and self._next() != "}":
             yield self._take(), self._block()
 
     def _take(self, expected: str | None = None) -> str:
@@ -159,15 +162,15 @@ class Reader:
     def _block(self) -> Block:
         block = Block([])
 
-        while self._tokens[0] != "{":
+        while self._next() != "{":
             block.labels.append(literal(self._take()))
 
         self._take("{")
 
-        while self._tokens[0] != "}":
+        while self._next() != "}":
             name = self._take()
 
-            if self._tokens[0] == "=":
+            if self._next() == "=":
                 self._take("=")
                 assert name not in block.arguments
                 block.arguments[name] = self._value()
@@ -184,7 +187,7 @@ class Reader:
             case "[":
                 values = [self._value()]
 
-                while self._tokens[0] != "]":
+                while self._next() != "]":
                     self._take(",")
                     values.append(self._value())
 
@@ -193,7 +196,7 @@ class Reader:
             case "{":
                 pairs: Document = {}
 
-                while self._tokens[0] != "}":
+                while self._next() != "}":
                     key = literal(self._take())
                     self._take("=")
                     pairs[key] = self._value()

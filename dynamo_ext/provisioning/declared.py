@@ -126,7 +126,7 @@ def _tags(models: cabc.Sequence[AnyModel]) -> dict[str, str] | None:
             f"{_named(models)}: 'Meta.tags' must be a mapping of names to values, both strings."
         )
 
-    return dict(tags)
+    return dict(t.cast("cabc.Mapping[str, str]", tags))
 
 
 def _ttl(models: cabc.Sequence[AnyModel]) -> str | None:
