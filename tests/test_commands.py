@@ -623,13 +623,13 @@ def test_an_index_that_is_being_deleted_is_not_there(
 def test_names_of_a_server_steer_no_terminal(
     name: str, stub: Stub, stub_config: dict[str, t.Any]
 ) -> None:
-    forged = gsi("by\x1b[2J\n-shop: ok")
+    forged = gsi("by\x1b[2J\n-shop: ok", hash_key="of\x1b[2J\n-shop: ok")
     stub.always("DescribeTable", description(name, GlobalSecondaryIndexes=[forged]))
     kept = model(name)
 
     for arguments in (("status",), ("check",), ("sync",), ("sync", "--dry-run")):
         done = run(stub_config, *arguments, name)
-        assert r"\x1b[2J\n" in done.output.replace("\\\\", "\\")
+        assert r"by\x1b[2J\n" in done.output
         assert "-shop: ok" not in done.lines
         assert all(line.isprintable() for line in done.lines)
 

@@ -149,7 +149,7 @@ def _apply(planned: _Planned, echo: Echo) -> None:
 
 
 def _failed(table: SelectedTable, step: Step) -> str:
-    text = f"Table {table.shown_name!r}, step {escaped(step.text)!r}"
+    text = f"Table {table.shown_name!r}, {escaped(step.text)}"
 
     if step.operation == "UpdateTimeToLive":
         # There is no error code of its own for that.

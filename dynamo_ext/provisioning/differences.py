@@ -52,7 +52,7 @@ class Difference:
     @property
     def what(self) -> str:
         """What differs, for people."""
-        return self.part if self.name is None else f"{self.part} {self.name!r}"
+        return self.part if self.name is None else f"{self.part} '{self.name}'"
 
     def __str__(self) -> str:
         return f"{self.what}: declared {self.declared}, actual {self.actual}"
@@ -170,8 +170,8 @@ def _tags(
 ) -> cabc.Iterator[Difference]:
     for name, value in declared.items():
         if actual.get(name) != value:
-            shown = repr(actual[name]) if name in actual else _MISSING
-            yield Difference(part=Part.TAG, name=name, declared=repr(value), actual=shown)
+            shown = f"'{actual[name]}'" if name in actual else _MISSING
+            yield Difference(part=Part.TAG, name=name, declared=f"'{value}'", actual=shown)
 
 
 def _switches(declared: Definition, actual: Definition) -> cabc.Iterator[Difference]:
