@@ -8,21 +8,17 @@ import inspect
 import types
 import typing as t
 
-import pynamodb.exceptions
-
 from .binding import context
 from .binding.app_state import AppState
 from .binding.app_state import BindState
-from .calls import deadline
 from .calls.pool import Pool
 from .client.connection import Connection
+from .client.ping import ping
 from .config.settings import Settings
 from .models.transaction import TransactGet
 from .models.transaction import TransactWrite
 
 F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
-
-_ACCESS_DENIED = "AccessDeniedException"
 
 
 class Access:
@@ -67,12 +63,7 @@ class Access:
         :raises CallTimeout: if there is no answer in time.
         :raises pynamodb.exceptions.TableError: if the answer is another error.
         """
-        with deadline.limit(timeout):
-            try:
-                self.connection.list_tables(limit=1)
-            except pynamodb.exceptions.TableError as error:
-                if error.cause_response_code != _ACCESS_DENIED:
-                    raise
+        ping(self.connection, timeout)
 
     def transact_get(self, *, return_consumed_capacity: str | None = None) -> TransactGet:
         """Read several items in one transaction.

@@ -16,7 +16,7 @@ from .binding.app_state import Engines
 from .binds import Access
 from .binds import Bind
 from .binds import Using
-from .cli import create_tables
+from .cli.group import dynamodb
 from .config.settings import Settings
 from .models import model
 from .models.model import concrete_models
@@ -73,7 +73,7 @@ class Extension(Access):
         context.register(app, AppState(app, settings, self._engines))
         app.extensions[_KEY] = self
         app.shell_context_processor(self._shell_context)
-        app.cli.add_command(create_tables.dynamodb)
+        app.cli.add_command(dynamodb)
         json_provider.install(app)
 
     def using(self, bind_key: str | None) -> Using:

@@ -11,6 +11,7 @@ import typing as t
 import pynamodb.settings
 
 from ..client.endpoint import Endpoint
+from ..config import validators
 from ..config.settings import PAY_PER_REQUEST
 from ..config.settings import PROVISIONED
 from ..config.settings import SETTINGS
@@ -20,6 +21,13 @@ from ..errors import ConfigError
 from ..errors import without_origin
 from ..printable import escaped
 
+DELETION_PROTECTION: t.Final = "deletion_protection_enabled"
+"""The name in a ``Meta`` of whether DynamoDB refuses to delete the table."""
+
+POINT_IN_TIME_RECOVERY: t.Final = "point_in_time_recovery_enabled"
+"""The name in a ``Meta`` of whether DynamoDB keeps backups of the table of the last days."""
+
+_SWITCHES = (DELETION_PROTECTION, POINT_IN_TIME_RECOVERY)
 _LONGEST_TABLE_NAME = 255
 _ARN = "arn:"
 BIND_KEY: t.Final = "bind_key"
@@ -432,6 +440,10 @@ def _resolve(model_name: str, declared: t.Any, of_app: AppValues) -> Resolved:
                 f"{origin(name)} can't be set: it is a setting of the whole app. Remove it, and set"
                 f" '{setting.key}' in app.config instead."
             )
+
+    for name in _SWITCHES:
+        if getattr(declared, name, None) is not None:
+            validators.true_or_false(origin(name), getattr(declared, name))
 
     # Apart from the checks, so that no variable holds a secret if the user's class raises an error.
     table_name = _table_name(origin("table_name"), declared)

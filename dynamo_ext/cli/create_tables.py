@@ -2,64 +2,52 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import typing as t
+
 import click
-import pynamodb.exceptions
-from botocore.exceptions import BotoCoreError
-from botocore.exceptions import ClientError
 
 from ..concurrency import generators
-from ..errors import ConfigError
-from ..models import late_binding
 from ..models import tables
-from ..models.late_binding import AnyModel
-from ..printable import escaped
+from . import command
 from . import selection
-
-_FAILURES = (ConfigError, pynamodb.exceptions.PynamoDBException, BotoCoreError, ClientError)
-
-
-@click.group()
-def dynamodb() -> None:
-    """Manage DynamoDB tables."""
+from .selection import SelectedTable
 
 
-@dynamodb.command("create-tables")
-@selection.bind_option
-@click.pass_context
-def create_tables(click_context: click.Context, bind_key: str | None) -> None:
-    """Create the table of every model, each in its own bind, and wait until it is active.
+@click.command("create-tables")
+@selection.options
+@command.as_json
+@command.in_app
+def create_tables(*, names: cabc.Collection[str], as_json: bool) -> None:
+    """Create the tables of the models.
 
-    Tables that exist are left alone.
+    Waits until they are active. Tables that exist are left alone. NAME is a table name without
+    prefix.
     """
-    with selection.selected_models(click_context, bind_key) as models:
-        try:
-            groups = tables.by_table(models)
-        except ConfigError as error:
-            raise click.ClickException(escaped(error)) from error
+    selected = selection.select(names)
+    results = [_create(table, quiet=as_json) for table in selected]
 
-        for sharing in groups:
-            _create_table(sharing)
+    if as_json:
+        command.echo_json(results)
+
+    selection.note_about_embedded_engine(selected)
 
 
-def _create_table(models: list[AnyModel]) -> None:
-    table_name = late_binding.connection(models[0]).table_name
-    click.echo(f"{escaped(table_name)}: ", nl=False)
+def _create(table: SelectedTable, *, quiet: bool) -> dict[str, t.Any]:
+    if not quiet:
+        click.echo(f"{table.shown_name}: ", nl=False)
 
     try:
-        created = generators.run(tables.create(models, wait=True))
-    except _FAILURES as error:
-        click.echo("failed")
-        raise click.ClickException(
-            f"Table {table_name!r} was not created: {escaped(error)}"
-        ) from error
+        created = generators.run(tables.create(table.models, wait=True))
+    except command.FAILURES as error:
+        if not quiet:
+            click.echo("failed")
 
-    bind_key = selection.bind_key_of(models[0])
-    where = "" if bind_key is None else f" in bind {bind_key!r}"
-    click.echo(f"{'created' if created else 'exists'}{where}")
+        raise command.failure(error, f"Table {table.shown_name!r} was not created") from error
 
-    if late_binding.connection(models[0]).connection.engine.is_of_this_process:
-        click.echo(
-            "Note: it is in the embedded engine of this command, and gone with it. Tables of"
-            " 'local://' have to be created by the app itself.",
-            err=True,
-        )
+    result = "created" if created else "exists"
+
+    if not quiet:
+        click.echo(f"{result}{table.shown_bind}")
+
+    return {**table.identity, "result": result}

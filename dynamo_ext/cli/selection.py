@@ -1,94 +1,147 @@
-"""Which models a command is for, in which app and which bind."""
+"""Which tables a command is for: those of the app's models, all or by their names."""
 
 from __future__ import annotations
 
 import collections.abc as cabc
-import contextlib
+import dataclasses
 import typing as t
 
 import click
-from flask.sansio.app import App
 
 from ..binding import context
 from ..binding import meta
-from ..errors import ConfigError
+from ..client.connection import TableConnection
 from ..models import late_binding
+from ..models import tables
 from ..models.late_binding import AnyModel
 from ..models.model import Model
 from ..models.model import concrete_models
 from ..printable import escaped
+from .command import bind_option
 
 F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
 
 
-def bind_option(command: F) -> F:
-    """Give a command the option ``--bind``, as its argument ``bind_key``.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SelectedTable:
+    """A table of the app, with the models that share it."""
 
-    :param command: The command's function.
+    models: tuple[AnyModel, ...]
+    """At least one."""
+
+    @property
+    def name(self) -> str:
+        """The name that the models declare, without prefix."""
+        return _name_of(self.models[0])
+
+    @property
+    def full_name(self) -> str:
+        """The name by which DynamoDB knows the table."""
+        return self.connection.table_name
+
+    @property
+    def shown_name(self) -> str:
+        """The full name, for a terminal."""
+        return escaped(self.full_name)
+
+    @property
+    def bind_key(self) -> str | None:
+        """The bind by which the table's calls go; ``None`` for the app's own settings."""
+        return self.connection.connection.policy.bind_key
+
+    @property
+    def shown_bind(self) -> str:
+        """The bind, as the end of a line of a terminal."""
+        return "" if self.bind_key is None else f" in bind {escaped(self.bind_key)!r}"
+
+    @property
+    def arguments(self) -> str:
+        """What selects the table on the command line."""
+        bind = "" if self.bind_key is None else f"--bind {self.bind_key} "
+        return f"{bind}{self.name}"
+
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """What tells the table from others, for programs."""
+        return {"table": self.full_name, "name": self.name, "bind": self.bind_key}
+
+    @property
+    def connection(self) -> TableConnection:
+        """The connection to the table."""
+        return late_binding.connection(self.models[0])
+
+    @property
+    def is_of_this_process(self) -> bool:
+        """Whether the table is in an embedded engine that ends with this command."""
+        return self.connection.connection.engine.is_of_this_process
+
+
+def options(command: F) -> F:
+    """Add what selects tables: the argument ``NAME...``, as the parameter ``names``, and the option
+    ``--bind``, for :func:`~dynamo_ext.cli.command.in_app`.
+
+    :param command: The function of the command.
     """
-    option = click.option(
-        "--bind",
-        "bind_key",
-        metavar="KEY",
-        help="Go by this bind, as in 'with db.using(KEY):'. Leave out the models of other binds.",
-    )
-    return option(command)
+    return click.argument("names", nargs=-1, metavar="[NAME]...")(bind_option(command))
 
 
-@contextlib.contextmanager
-def selected_models(
-    click_context: click.Context, bind_key: str | None
-) -> cabc.Generator[list[AnyModel]]:
-    """The models that a command is for. In the block, their calls go to where the command means.
+def select(names: cabc.Collection[str] = ()) -> list[SelectedTable]:
+    """The tables of the current app, in the order of the first model of each.
 
-    Without a key, these are all models, each in its own bind. With a key, these are the models of
-    that bind, and those without a bind key, whose calls go by that bind in the block.
+    Each model goes by its own bind. Where the command goes by a bind, models of other binds are
+    left out.
 
-    :param click_context: The context of the command, which knows the app.
-    :param bind_key: What ``--bind`` says.
+    :param names: The names that the models declare, without prefix; none for all tables.
+    :return: The tables, at least one.
     :raises click.ClickException: if there is no model.
-    :raises click.BadParameter: if the app has no such bind.
+    :raises click.UsageError: if no model declares one of the names.
+    :raises ConfigError: if what a model declares is invalid.
     """
-    app: App = click_context.obj.load_app()
+    bind_key = context.bind_state(context.state()).policy.bind_key
+    models = [model for model in concrete_models(Model) if _is_in(bind_key, model)]
 
-    with context.use(app), _use_bind(bind_key):
-        models: list[AnyModel] = [
-            model for model in concrete_models(Model) if _is_selected(model, bind_key)
-        ]
+    if not models:
+        what = "model" if bind_key is None else f"model of the bind {escaped(bind_key)!r}"
+        raise click.ClickException(
+            f"There is no {what}. Import the module that defines the models in the app's factory."
+        )
 
-        if not models:
-            raise click.ClickException(_no_model(bind_key))
+    _check_names(names, models)
+    # Before a model is bound: one that is not meant may be invalid.
+    meant = [model for model in models if not names or _name_of(model) in names]
+    return [SelectedTable(models=tuple(sharing)) for sharing in tables.by_table(meant)]
 
-        yield models
 
+def note_about_embedded_engine(selected: cabc.Iterable[SelectedTable]) -> None:
+    """Say it if tables end with this command.
 
-def bind_key_of(model: AnyModel) -> str | None:
-    """The key of the bind that a model's calls go by now; ``None`` for the app's own settings.
-
-    :param model: The model.
+    :param selected: The tables.
     """
-    return late_binding.connection(model).connection.policy.bind_key
+    if any(table.is_of_this_process for table in selected):
+        click.echo(
+            "Note: the tables are in the embedded engine of this command, and gone with it. Tables"
+            " of 'local://' have to be created by the app itself.",
+            err=True,
+        )
 
 
-def _use_bind(bind_key: str | None) -> contextlib.AbstractContextManager[None]:
-    if bind_key is None:
-        return contextlib.nullcontext()
-
-    app_state = context.state()
-
-    try:
-        bind_state = app_state.bind(bind_key)
-    except ConfigError as error:
-        raise click.BadParameter(escaped(error), param_hint="--bind") from error
-
-    return context.use_bind(app_state, bind_state)
-
-
-def _is_selected(model: AnyModel, bind_key: str | None) -> bool:
+def _is_in(bind_key: str | None, model: AnyModel) -> bool:
+    """Whether a command that goes by a bind is for a model."""
     declared = getattr(late_binding.declared_meta(model), meta.BIND_KEY, None)
     return bind_key is None or declared is None or declared == bind_key
 
 
-def _no_model(bind_key: str | None) -> str:
-    what = "model" if bind_key is None else f"model of the bind {bind_key!r}"
-    return f"There is no {what}. Import the module that defines the models in the app's factory."
+def _check_names(names: cabc.Iterable[str], models: cabc.Iterable[AnyModel]) -> None:
+    known = {_name_of(model) for model in models}
+
+    for name in names:
+        if name not in known:
+            raise click.UsageError(
+                f"No model has the table {escaped(name)!r}. Tables are named as in 'Meta', without"
+                f" prefix: {', '.join(sorted(map(escaped, known)))}."
+            )
+
+
+def _name_of(model: AnyModel) -> str:
+    """The name that a model declares."""
+    return str(late_binding.declared_meta(model).table_name)

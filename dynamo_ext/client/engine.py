@@ -22,6 +22,7 @@ from ..calls.retry import Retry
 from ..concurrency.process_local import ProcessLocal
 from ..config import local_file
 from ..config.settings import AUTO
+from ..config.settings import BOTOCORE
 from ..config.settings import DIRECT
 from ..config.settings import Transport as TransportName
 from ..transport import installation
@@ -94,6 +95,11 @@ class Engine:
         """Whether a call made now would wait only by :mod:`dynamo_ext.concurrency.waiting`, and the
         app wants its thread to make other calls meanwhile: only if it asks for ``direct``."""
         return self._mine.get().waits_cooperatively
+
+    @property
+    def transport_in_use(self) -> str:
+        """The transport by which calls go: ``"botocore"`` or ``"direct"``."""
+        return BOTOCORE if _direct(self.endpoint.transport) is None else DIRECT
 
     @property
     def is_of_this_process(self) -> bool:

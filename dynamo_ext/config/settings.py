@@ -30,6 +30,7 @@ PREFIX = "DYNAMODB_"
 PAY_PER_REQUEST = "PAY_PER_REQUEST"
 PROVISIONED = "PROVISIONED"
 AUTO = "auto"
+BOTOCORE = "botocore"
 DIRECT = "direct"
 RETRY = "retry"
 
@@ -322,7 +323,7 @@ def _read(config: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
         if value is not None:
             values[name] = setting.check(origin, value)
 
-    if "region" not in values and (region := _region_of_chain()) is not None:
+    if "region" not in values and (region := region_of_chain()) is not None:
         values["region"] = region
 
     if "host" not in values:
@@ -545,9 +546,10 @@ def _ignored_region(values: cabc.Mapping[str, t.Any]) -> cabc.Iterator[str]:
         )
 
 
-def _region_of_chain() -> str | None:
+def region_of_chain() -> str | None:
     """The region that botocore itself finds (environment, profile).
 
+    :return: The region; ``None`` if there is none.
     :raises ConfigError: if AWS's own configuration cannot be read, or names an invalid region.
     """
     setting = SETTINGS["region"]

@@ -154,6 +154,20 @@ def choice(*choices: str, modules: cabc.Mapping[str, cabc.Sequence[str]] = _NO_M
     return check
 
 
+def true_or_false(key: str, value: t.Any) -> bool:
+    """Check a switch.
+
+    :param key: Where the value was set.
+    :param value: ``True`` or ``False``.
+    :return: The value.
+    :raises ConfigError: if it is anything else.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{key} must be True or False; it is {_shown(value)}.")
+
+    return value
+
+
 def credential(key: str, value: t.Any) -> str:
     """Check a secret key. Its value is never shown.
 
