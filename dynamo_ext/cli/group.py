@@ -6,6 +6,8 @@ import click
 
 from .create_tables import create_tables
 from .drop_tables import drop_tables
+from .export import export
+from .import_items import import_items
 
 
 @click.group()
@@ -16,5 +18,7 @@ def dynamodb() -> None:
 for _command in (
     create_tables,
     drop_tables,
+    export,
+    import_items,
 ):
     dynamodb.add_command(_command)
