@@ -94,6 +94,12 @@ def _import(
     with progress.shown(transfer.writing, is_terminal=is_terminal) as watch:
         items = transfer.run()
 
+    if transfer.without_checkpoint is not None:
+        click.echo(
+            f"Note: no checkpoint could be written: {escaped(transfer.without_checkpoint)}",
+            err=True,
+        )
+
     if not quiet:
         click.echo(result_line(selected, f"{items:,} items imported from {begun}", watch))
 

@@ -26,6 +26,7 @@ from .item_lines import Raw
 from .item_lines import decode_values
 from .item_lines import encode
 from .item_lines import encode_value
+from .places import PART
 from .progress import Meter
 from .table import Page
 from .table import Stopped
@@ -103,7 +104,7 @@ def part_of(path: pathlib.Path) -> pathlib.Path:
 
     :param path: Where it is then.
     """
-    return path.with_name(f"{path.name}.part")
+    return path.with_name(f"{path.name}{PART}")
 
 
 def checkpoint_of(path: pathlib.Path) -> Checkpoint:

@@ -26,6 +26,7 @@ from .item_lines import Raw
 from .progress import Meter
 from .table import Stopped
 from .table import Table
+from .table import code_of
 
 WRITERS: t.Final = 8
 BATCH: t.Final = 25
@@ -126,6 +127,9 @@ class Import:
         self._written = self._read_to = self._find_position()
         self.is_resumed: bool = self._written != (0, 0)
         """Whether it was begun earlier."""
+
+        self.without_checkpoint: OSError | None = None
+        """Why it can't be resumed: its files may be where nobody may write."""
 
         self._shards = [Shard() for _ in range(max(1, min(writers, table.slots)))]
         units = table.budget.units_per_second
@@ -296,10 +300,13 @@ class Import:
             unwritten = [position for position in oldest if position is not None]
             file, line = min(unwritten, default=None) or _next_line(self._read_to)
 
-        with self._pace.measured():
-            self._checkpoint.write(
-                {"table": self._table_identity, "files": self._files, "written": [file, line - 1]}
-            )
+        content = {"table": self._table_identity, "files": self._files, "written": [file, line - 1]}
+
+        try:
+            with self._pace.measured():
+                self._checkpoint.write(content)
+        except OSError as error:
+            self.without_checkpoint = error
 
 
 def _next_line(position: Position) -> Position:
@@ -308,7 +315,7 @@ def _next_line(position: Position) -> Position:
 
 
 def _is_invalid(error: ClientError) -> bool:
-    return bool(t.cast(t.Any, error).response.get("Error", {}).get("Code") == _INVALID)
+    return code_of(error) == _INVALID
 
 
 def _stop_if_told(stopping: threading.Event) -> None:

@@ -14,6 +14,9 @@ from .item_files import Source
 
 _ENDINGS = (".json", ".jsonl", ".ndjson")
 _COMPRESSED = ".gz"
+PART: t.Final = ".part"
+"""What the name of an export ends with until it is complete."""
+
 _OF_S3 = "AWSDynamoDB"
 _SUMMARY = "manifest-summary.json"
 _FILES = "manifest-files.json"
@@ -104,6 +107,12 @@ def _item_files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     files: dict[str, pathlib.Path] = {}
 
     for file in sorted(folder.iterdir()):
+        if file.name.endswith(PART):
+            raise TransferError(
+                f"{file} is of an export that is not complete. Finish it by the same command, or"
+                " move it away."
+            )
+
         stem = _stem(file.name)
 
         if stem is None:

@@ -71,6 +71,13 @@ class Watch:
         """Items per second."""
         return self._meter.items / self.seconds if self.seconds else 0.0
 
+    def show(self, items: int | None) -> str:
+        """How fast it is, for people.
+
+        :param items: Whatever a progress bar is at.
+        """
+        return f"{self.rate:,.0f} items/s"
+
     @property
     def seconds_left(self) -> float | None:
         """How long the rest will take at this rate; ``None`` if that is not known."""
@@ -104,7 +111,7 @@ def shown(
         label=escaped(meter.what),
         file=sys.stderr,
         show_pos=meter.unit == "items",
-        item_show_func=lambda _: f"{watch.rate:,.0f} items/s",
+        item_show_func=watch.show,
     ) as bar:
         meter.tick = lambda: _update(bar, meter)
         meter.tick()
@@ -137,7 +144,7 @@ def line(meter: Meter, watch: Watch) -> str:
     :param meter: What it counts.
     :param watch: How fast it is.
     """
-    parts = [f"{meter.items:,} items", f"{watch.rate:,.0f} items/s"]
+    parts = [f"{meter.items:,} items", watch.show(meter.items)]
 
     if meter.total:
         parts.insert(1, f"{min(100, 100 * meter.done // meter.total)}%")

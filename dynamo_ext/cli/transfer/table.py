@@ -19,6 +19,7 @@ from .budget import Budget
 from .failures import TransferError
 from .item_lines import Raw
 
+_NOT_FOUND = "ResourceNotFoundException"
 _PATIENCE = 12
 """After how many requests without any progress to give up. The waits between them grow to 20 s."""
 
@@ -77,9 +78,16 @@ class Table:
     def describe(self) -> Raw:
         """What DescribeTable says of the table.
 
-        :raises botocore.exceptions.ClientError: if there is no such table.
+        :raises TransferError: if there is no such table.
         """
-        reply = self.connection.connection.dispatch("DescribeTable", {"TableName": self.name})
+        try:
+            reply = self.connection.connection.dispatch("DescribeTable", {"TableName": self.name})
+        except ClientError as error:
+            if code_of(error) != _NOT_FOUND:
+                raise
+
+            raise TransferError("it does not exist. Create it with 'create-tables'.") from error
+
         return t.cast(Raw, reply["Table"])
 
     def identity(self, description: Raw) -> Raw:
@@ -175,9 +183,7 @@ class Table:
             try:
                 return request()
             except ClientError as error:
-                code = t.cast(t.Any, error).response.get("Error", {}).get("Code")
-
-                if code not in _THROTTLED:
+                if code_of(error) not in _THROTTLED:
                     raise
 
                 rounds += 1
@@ -197,6 +203,15 @@ class Table:
             step = min(seconds, 0.5)
             self.sleep(step)
             seconds -= step
+
+
+def code_of(error: ClientError) -> str | None:
+    """DynamoDB's name of an error.
+
+    :param error: The error.
+    """
+    response: Raw = t.cast(t.Any, error).response
+    return t.cast("str | None", response.get("Error", {}).get("Code"))
 
 
 def _without_login(url: str | None) -> str | None:
