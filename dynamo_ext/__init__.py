@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .binds import Bind
+from .binds import Using
 from .calls.pool import Pool
 from .calls.pool import PoolStats
 from .calls.record import Call
@@ -25,6 +27,7 @@ from .models.transaction import TransactWrite
 
 __all__ = [
     "BatchWrite",
+    "Bind",
     "BlockingCallWarning",
     "Call",
     "CallTimeout",
@@ -42,6 +45,7 @@ __all__ = [
     "Unavailable",
     "UnprocessedItems",
     "UnprocessedKeys",
+    "Using",
     "WriteOutcomeUnknown",
     "call_finished",
 ]

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import contextlib
+import functools
 import typing as t
 
-import pynamodb.exceptions
 from flask.sansio.app import App
 
 from .binding import context
 from .binding.app_state import AppState
+from .binding.app_state import BindState
 from .binding.app_state import Engines
-from .calls import deadline
-from .calls.pool import Pool
+from .binds import Access
+from .binds import Bind
+from .binds import Using
 from .cli.group import dynamodb
-from .client.connection import Connection
 from .config.settings import Settings
 from .models import model
 from .models.model import concrete_models
-from .models.transaction import TransactGet
-from .models.transaction import TransactWrite
 
 _KEY = "pynamodb"
-_ACCESS_DENIED = "AccessDeniedException"
 
 
-class Extension:
+class Extension(Access):
     """Connects PynamoDB's models to apps.
 
     :param app: Call :meth:`init_app` on this app.
@@ -68,80 +68,55 @@ class Extension:
         app.shell_context_processor(self._shell_context)
         app.cli.add_command(dynamodb)
 
-    @property
-    def settings(self) -> Settings:
-        """The settings of the current app.
+    def using(self, bind_key: str | None) -> Using:
+        """Use a bind of the current app, in a ``with`` block or in a function that this decorates.
 
-        :raises RuntimeError: if no app is current, or this extension is not initialised on it.
+        Inside, calls of models without a ``bind_key`` in their ``Meta``, and :attr:`settings`,
+        :attr:`connection`, :attr:`pool` and the like, go by the bind. That holds for this task or
+        thread, for the worker threads and tasks that it starts, and for the app in which the block
+        was entered. Use ``with``, not ``async with``, in a coroutine, too.
+
+        :param bind_key: The key of the bind in ``DYNAMODB_BINDS``; ``None`` for the app's own
+            settings.
+        :return: The block. To enter it raises :exc:`~dynamo_ext.ConfigError` if the app has no such
+            bind.
         """
-        return self._state.settings
+        return Using(functools.partial(self._find_to_use, bind_key))
 
-    @property
-    def connection(self) -> Connection:
-        """PynamoDB's low-level connection, on the botocore client of the current app.
+    def bind(self, bind_key: str | None) -> Bind:
+        """A bind of the current app, whatever :meth:`using` says.
 
-        :raises RuntimeError: as :attr:`settings` does.
+        Which app is current is asked whenever the bind is used, so it may be created without one.
+
+        :param bind_key: The key of the bind in ``DYNAMODB_BINDS``; ``None`` for the app's own
+            settings.
+        :return: The bind. If no app is current, its use raises what this would.
+        :raises ConfigError: if the app has no such bind.
         """
-        return self._state.connection
+        return Bind(self._bind(bind_key))
 
-    @property
-    def pool(self) -> Pool:
-        """The pool of slots of the current app.
+    def _bind(self, bind_key: str | None) -> cabc.Callable[[], BindState]:
+        """What finds a bind of the current app. If an app is current, the key is checked now."""
+        find = functools.partial(self._find_bind, bind_key)
 
-        :raises RuntimeError: as :attr:`settings` does.
-        """
-        return self._state.engine.pool
+        with contextlib.suppress(RuntimeError):
+            find()
 
-    def ping(self, timeout: float = 2) -> None:
-        """Check that the current app's endpoint answers and accepts its credentials.
+        return find
 
-        This is for a readiness probe. It sends ListTables. "Access denied" counts as a good answer,
-        because an app need not have the right to list tables.
+    def _find_bind(self, bind_key: str | None) -> BindState:
+        return self._app_state.bind(bind_key)
 
-        :param timeout: How long the check may take in all, in seconds.
-        :raises CallTimeout: if there is no answer in time.
-        :raises pynamodb.exceptions.TableError: if the answer is another error.
-        """
-        with deadline.limit(timeout):
-            try:
-                self.connection.list_tables(limit=1)
-            except pynamodb.exceptions.TableError as error:
-                if error.cause_response_code != _ACCESS_DENIED:
-                    raise
-
-    def transact_get(self, *, return_consumed_capacity: str | None = None) -> TransactGet:
-        """Read several items in one transaction of the current app.
-
-        :param return_consumed_capacity: As in :class:`pynamodb.transactions.TransactGet`.
-        :return: The transaction, for ``with``: it reads when the block ends without an exception.
-        """
-        return TransactGet(
-            connection=self.connection, return_consumed_capacity=return_consumed_capacity
-        )
-
-    def transact_write(
-        self,
-        *,
-        client_request_token: str | None = None,
-        return_item_collection_metrics: str | None = None,
-        return_consumed_capacity: str | None = None,
-    ) -> TransactWrite:
-        """Write several items in one transaction of the current app.
-
-        :param client_request_token: As in :class:`pynamodb.transactions.TransactWrite`.
-        :param return_item_collection_metrics: As in PynamoDB.
-        :param return_consumed_capacity: As in PynamoDB.
-        :return: The transaction, for ``with``: it writes when the block ends without an exception.
-        """
-        return TransactWrite(
-            connection=self.connection,
-            client_request_token=client_request_token,
-            return_item_collection_metrics=return_item_collection_metrics,
-            return_consumed_capacity=return_consumed_capacity,
-        )
+    def _find_to_use(self, bind_key: str | None) -> tuple[AppState, BindState]:
+        state = self._app_state
+        return state, state.bind(bind_key)
 
     @property
-    def _state(self) -> AppState:
+    def _bind_state(self) -> BindState:
+        return context.bind_state(self._app_state)
+
+    @property
+    def _app_state(self) -> AppState:
         app = context.app()
         state = context.state_of(app)
 

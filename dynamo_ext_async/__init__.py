@@ -24,9 +24,11 @@ from dynamo_ext import Settings
 from dynamo_ext import Unavailable
 from dynamo_ext import UnprocessedItems
 from dynamo_ext import UnprocessedKeys
+from dynamo_ext import Using
 from dynamo_ext import WriteOutcomeUnknown
 from dynamo_ext import call_finished
 
+from .binds import Bind
 from .extension import PynamoDB
 from .models.batch import BatchGetIterator
 from .models.batch import BatchWrite
@@ -44,6 +46,7 @@ del _anyio, _quart
 __all__ = [
     "BatchGetIterator",
     "BatchWrite",
+    "Bind",
     "BlockingCallWarning",
     "Call",
     "CallTimeout",
@@ -66,6 +69,7 @@ __all__ = [
     "Unavailable",
     "UnprocessedItems",
     "UnprocessedKeys",
+    "Using",
     "WriteOutcomeUnknown",
     "call_finished",
 ]

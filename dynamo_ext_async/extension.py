@@ -16,18 +16,17 @@ from flask.sansio.app import App
 import dynamo_ext
 from dynamo_ext.binding import context
 from dynamo_ext.binding.app_state import AppState
-from dynamo_ext.calls import deadline
 
+from .binds import AsyncAccess
+from .binds import Bind
 from .execution import workers
 from .models import model
-from .models.transaction import TransactGet
-from .models.transaction import TransactWrite
 
 P = t.ParamSpec("P")
 R = t.TypeVar("R")
 
 
-class PynamoDB(dynamo_ext.PynamoDB):
+class PynamoDB(AsyncAccess, dynamo_ext.PynamoDB):
     """Connect PynamoDB's models to Quart and Flask apps.
 
     :param app: Call :meth:`init_app` on this app.
@@ -70,57 +69,23 @@ class PynamoDB(dynamo_ext.PynamoDB):
         """
         return await workers.run(self.connection, function, *args, **kwargs)
 
-    async def aping(self, timeout: float = 2) -> None:
-        """Check that the current app's endpoint answers and accepts its credentials.
+    def bind(self, bind_key: str | None) -> Bind:
+        """A bind of the current app, whatever :meth:`using` says.
 
-        This sends ListTables, from a worker thread. "Access denied" counts as a good answer.
+        Which app is current is asked whenever the bind is used, so it may be created without one.
 
-        :param timeout: How long the check may take in all, in seconds.
-        :raises CallTimeout: if there is no answer in time.
-        :raises PoolTimeout: if no slot became free in time.
-        :raises pynamodb.exceptions.TableError: if the answer is another error.
+        :param bind_key: The key of the bind in ``DYNAMODB_BINDS``; ``None`` for the app's own
+            settings.
+        :return: The bind. If no app is current, its use raises what this would.
+        :raises ConfigError: if the app has no such bind.
         """
-        with deadline.limit(timeout):
-            await self.run_sync(self.ping, timeout)
-
-    def atransact_get(self, *, return_consumed_capacity: str | None = None) -> TransactGet:
-        """Read several items in one transaction of the current app.
-
-        :param return_consumed_capacity: As in :class:`pynamodb.transactions.TransactGet`.
-        :return: The transaction, for ``async with``: collect without awaiting. It reads when the
-            block ends without an exception.
-        """
-        return TransactGet(
-            connection=self.connection, return_consumed_capacity=return_consumed_capacity
-        )
-
-    def atransact_write(
-        self,
-        *,
-        client_request_token: str | None = None,
-        return_item_collection_metrics: str | None = None,
-        return_consumed_capacity: str | None = None,
-    ) -> TransactWrite:
-        """Write several items in one transaction of the current app.
-
-        :param client_request_token: As in :class:`pynamodb.transactions.TransactWrite`.
-        :param return_item_collection_metrics: As in PynamoDB.
-        :param return_consumed_capacity: As in PynamoDB.
-        :return: The transaction, for ``async with``: collect without awaiting. It writes when the
-            block ends without an exception.
-        """
-        return TransactWrite(
-            connection=self.connection,
-            client_request_token=client_request_token,
-            return_item_collection_metrics=return_item_collection_metrics,
-            return_consumed_capacity=return_consumed_capacity,
-        )
+        return Bind(self._bind(bind_key))
 
 
 async def _close(state: AppState) -> None:
     """Let the app's calls finish, then close the connections that no other app shares."""
     try:
-        with anyio.move_on_after(state.settings.read_timeout_seconds):
+        with anyio.move_on_after(state.longest_read_seconds):
             # No event signals the last call's end, so poll.
             while state.policy.in_flight.count:  # noqa: ASYNC110
                 await anyio.sleep(0.05)

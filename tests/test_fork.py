@@ -243,7 +243,7 @@ def hold_locks():
     pool = pools.get(next(iter(pools.keys())))
 
     with (
-        decode_lock.held(), mine._lock, mine.pool._lock, state._engines._lock.get(),
+        decode_lock.held(), mine._lock, mine.pool._lock, state.own._engines._lock.get(),
         launcher._state.lock, pools.lock, pool.pool.mutex,
     ):
         ready.set()

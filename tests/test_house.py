@@ -23,10 +23,21 @@ REPOSITORY = pathlib.Path(__file__).parent.parent
 
 # What each package may import of this project, besides itself: only packages in rows below its own.
 ALLOWED: dict[str, set[str]] = {
-    "dynamo_ext_async": {"dynamo_ext", "dynamo_ext_async.extension", "dynamo_ext_async.models"},
+    "dynamo_ext_async": {
+        "dynamo_ext",
+        "dynamo_ext_async.binds",
+        "dynamo_ext_async.extension",
+        "dynamo_ext_async.models",
+    },
     "dynamo_ext_async.extension": {
         "dynamo_ext",
         "dynamo_ext.binding",
+        "dynamo_ext_async.binds",
+        "dynamo_ext_async.execution",
+        "dynamo_ext_async.models",
+    },
+    "dynamo_ext_async.binds": {
+        "dynamo_ext.binds",
         "dynamo_ext.calls",
         "dynamo_ext_async.execution",
         "dynamo_ext_async.models",
@@ -45,6 +56,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.models",
     },
     "dynamo_ext": {
+        "dynamo_ext.binds",
         "dynamo_ext.calls",
         "dynamo_ext.client",
         "dynamo_ext.config",
@@ -55,8 +67,14 @@ ALLOWED: dict[str, set[str]] = {
     "dynamo_ext.flask": {"dynamo_ext.binding", "dynamo_ext.extension"},
     "dynamo_ext.extension": {
         "dynamo_ext.binding",
-        "dynamo_ext.calls",
+        "dynamo_ext.binds",
         "dynamo_ext.cli",
+        "dynamo_ext.config",
+        "dynamo_ext.models",
+    },
+    "dynamo_ext.binds": {
+        "dynamo_ext.binding",
+        "dynamo_ext.calls",
         "dynamo_ext.client",
         "dynamo_ext.config",
         "dynamo_ext.models",
@@ -69,6 +87,15 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.errors",
         "dynamo_ext.models",
         "dynamo_ext.printable",
+        "dynamo_ext.provisioning",
+    },
+    "dynamo_ext.provisioning": {
+        "dynamo_ext.binding",
+        "dynamo_ext.client",
+        "dynamo_ext.concurrency",
+        "dynamo_ext.config",
+        "dynamo_ext.errors",
+        "dynamo_ext.models",
     },
     "dynamo_ext.models": {
         "dynamo_ext.binding",

@@ -352,7 +352,7 @@ def test_many_table_names_are_not_kept(in_app: InApp) -> None:
             todo.Meta.table_name = f"tenant-{number}"
             assert todo.Meta.table_name == f"p-tenant-{number}"
 
-        assert len(context.state()._values._declared_names) == 1_000
+        assert len(context.state().own._values._declared_names) == 1_000
 
 
 # Copies, pickles, inspection.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import json
 import logging
 import pathlib
 import pprint
@@ -536,11 +537,29 @@ secret_hosts = secret_urls | st.builds(
     st.sampled_from(["localhost", "localhost:80", "[::1]", "localhost:x", ""]),
 )
 
+secret_binds = st.dictionaries(
+    st.text(ALPHABET, max_size=10) | secrets,
+    st.dictionaries(
+        st.sampled_from([key.removeprefix("DYNAMODB_") for key in KEYS])
+        | st.text(ALPHABET, max_size=10)
+        | secrets,
+        anything | secrets | secret_headers,
+        max_size=3,
+    ),
+    max_size=2,
+)
+
+
+def as_json(value: t.Any) -> str:
+    return json.dumps(value, default=str)
+
+
 values: dict[t.Any, st.SearchStrategy[t.Any]] = {
     **dict.fromkeys(KEYS, anything),
     **dict.fromkeys(SECRET_KEYS, anything | secrets | secrets.map(str.encode)),
     "DYNAMODB_EXTRA_HEADERS": anything | secret_headers | secrets | st.lists(secrets),
     "DYNAMODB_HOST": anything | secret_hosts,
+    "DYNAMODB_BINDS": anything | secret_binds | secret_binds.map(as_json),
     "OTHER": anything,
     5: anything,
 }
@@ -557,7 +576,7 @@ def test_any_mapping_gives_settings_or_a_config_error_that_names_a_key(
         settings = Settings.from_mapping(config)
     except ConfigError as refused:
         message = "".join(traceback.format_exception_only(refused))
-        named = any(f"'{key}'" in message for key in config)
+        named = any(f"'{key}'" in message or f"{key}[" in message for key in config)
     else:
         message = repr(settings)
         named = True

@@ -58,6 +58,9 @@ ALL: dict[str, t.Any] = {
     "DYNAMODB_TRANSPORT": "botocore",
 }
 
+# Apart from the others, since they consist of settings; test_binds.py tests them.
+NO_BINDS = {"binds": None}
+
 SECRETS = [name for name, setting in SETTINGS.items() if setting.secret]
 
 AS_TEXT = {
@@ -87,6 +90,7 @@ DEFAULTS: dict[str, t.Any] = {
     "table_name_prefix": "",
     "billing_mode": None,
     "transport": "auto",
+    **NO_BINDS,
 }
 
 ON_CLIENT: dict[str, dict[str, t.Any]] = {
@@ -175,12 +179,12 @@ def test_none_means_not_set() -> None:
 
 
 def test_every_setting_is_read() -> None:
-    assert vars(Settings.from_mapping(ALL)) == attributes(ALL)
+    assert vars(Settings.from_mapping(ALL)) == attributes(ALL) | NO_BINDS
 
 
 def test_text_is_converted() -> None:
     settings = Settings.from_mapping(AS_TEXT)
-    assert vars(settings) == attributes(ALL)
+    assert vars(settings) == attributes(ALL) | NO_BINDS
     assert type(settings.max_retry_attempts) is int
 
 
@@ -220,7 +224,7 @@ def test_settings_of_prefixed_environment_reach_client(
     assert config.from_prefixed_env()
 
     with in_app(config) as db:
-        assert vars(db.settings) == attributes(ALL)
+        assert vars(db.settings) == attributes(ALL) | NO_BINDS
         assert db.pool.size == 6
         assert db.connection.client.meta.endpoint_url == "http://127.0.0.1:8123"
         assert base_backoff_ms(db.connection.client) == 40
@@ -248,7 +252,7 @@ async def test_settings_of_quart_app(monkeypatch: pytest.MonkeyPatch) -> None:
     for key, text in AS_TEXT.items():
         monkeypatch.setenv(f"QUART_{key}", text)
 
-    assert vars(await quart_settings()) == attributes(ALL)
+    assert vars(await quart_settings()) == attributes(ALL) | NO_BINDS
 
 
 @pytest.mark.parametrize("key", ON_CLIENT)
@@ -704,7 +708,8 @@ def test_endpoint_can_be_a_key_and_shows_no_secret() -> None:
 
 
 def test_only_the_rule_for_event_loops_is_the_same_in_every_bind() -> None:
-    assert [name for name, setting in SETTINGS.items() if not setting.bind] == ["blocking_calls"]
+    not_in_binds = [name for name, setting in SETTINGS.items() if not setting.bind]
+    assert not_in_binds == ["blocking_calls", "binds"]
 
 
 def test_defaults_pass_their_own_checks() -> None:
@@ -735,8 +740,14 @@ def type_in_table(setting: Setting) -> str:
         *words, last = (f'`"{word}"`' for word in t.get_args(kind))
         return f"{', '.join(words)} or {last}"
 
-    names = {str: "text", int: "whole number", float: "number"}
-    name = names.get(kind, "mapping of text to text")
+    names: dict[t.Any, str] = {
+        str: "text",
+        int: "whole number",
+        float: "number",
+        cabc.Mapping[str, str]: "mapping of text to text",
+        cabc.Mapping[str, Settings]: "mapping of text to settings",
+    }
+    name = names[kind]
 
     if setting.name.endswith("_seconds"):
         return f"{name}, seconds"

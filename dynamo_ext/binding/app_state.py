@@ -1,4 +1,5 @@
-"""One app's state: its settings, its engines, and each model's Meta and connection."""
+"""One app's state: of the app itself, and of each of its binds, the settings, the engines, and each
+model's Meta and connection."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from ..client.endpoint import Endpoint
 from ..client.engine import Engine
 from ..concurrency.process_local import ProcessLocal
 from ..config.settings import Settings
+from ..errors import ConfigError
 from . import meta
 
 
@@ -47,8 +49,8 @@ class Engines:
 
 
 @dataclasses.dataclass(frozen=True)
-class Binding:
-    """One model in one app."""
+class BoundModel:
+    """One model in one bind of one app."""
 
     snapshot: meta.Snapshot
     """What the model declared when this was created."""
@@ -59,32 +61,31 @@ class Binding:
     connection: TableConnection
 
 
-class AppState:
-    """The state of the extension in one app.
+class BindState:
+    """The state of one bind in one app, or of the app's own settings.
 
-    :param app: The app, which this does not keep alive.
-    :param settings: The app's settings.
+    :param policy: What the app or the bind wants of its calls, with its settings.
     :param engines: The engines that the app shares with the other apps of the extension.
     """
 
-    def __init__(self, app: App, settings: Settings, engines: Engines) -> None:
-        self.settings = settings
-        self.policy: AppPolicy = AppPolicy(weakref.ref(app), settings)
+    def __init__(self, policy: AppPolicy, engines: Engines) -> None:
+        self.policy = policy
+        self.settings: Settings = policy.settings
         self._engines = engines
-        self._values = meta.AppValues(settings)
+        self._values = meta.AppValues(self.settings, policy.bind_key)
         self._used: frozenset[weakref.ref[Engine]] = frozenset()
-        self.engine: Engine = self._use(meta.endpoint(vars(settings), settings))
-        self._bindings: weakref.WeakKeyDictionary[type[pynamodb.models.Model], Binding] = (
+        self.engine: Engine = self._use(meta.endpoint(vars(self.settings), self.settings))
+        self._models: weakref.WeakKeyDictionary[type[pynamodb.models.Model], BoundModel] = (
             weakref.WeakKeyDictionary()
         )
         self.connection: Connection = self._connect(self.engine)
 
     def engines(self) -> set[Engine]:
-        """The engines that this app uses."""
+        """The engines that this bind uses."""
         return {engine for reference in self._used if (engine := reference()) is not None}
 
-    def bind(self, model: type[pynamodb.models.Model], declared: t.Any) -> Binding:
-        """A model's Meta and connection in this app.
+    def bound(self, model: type[pynamodb.models.Model], declared: t.Any) -> BoundModel:
+        """A model's Meta and connection in this bind.
 
         They are created again when the model's declared Meta has changed since.
 
@@ -93,18 +94,18 @@ class AppState:
         :return: The Meta and the connection.
         :raises ConfigError: if a value that the model declares is invalid.
         """
-        binding = self._bindings.get(model)
+        bound = self._models.get(model)
 
-        if binding is None or not binding.snapshot.is_of(declared):
-            binding = self._bindings[model] = self._make_binding(model, declared)
+        if bound is None or not bound.snapshot.is_of(declared):
+            bound = self._models[model] = self._bind(model, declared)
 
-        return binding
+        return bound
 
-    def _make_binding(self, model: type[pynamodb.models.Model], declared: t.Any) -> Binding:
+    def _bind(self, model: type[pynamodb.models.Model], declared: t.Any) -> BoundModel:
         snapshot = meta.Snapshot(declared)
         effective, endpoint = self._resolve(model, declared)
         engine = self._use(endpoint)
-        return Binding(
+        return BoundModel(
             snapshot=snapshot,
             meta=effective,
             connection=TableConnection(
@@ -128,6 +129,68 @@ class AppState:
 
     def _connect(self, engine: Engine, model_name: str | None = None) -> Connection:
         return Connection(engine, self.policy, model_name=model_name)
+
+
+class AppState:
+    """The state of the extension in one app.
+
+    :param app: The app, which this does not keep alive.
+    :param settings: The app's settings, and those of its binds.
+    :param engines: The engines that the app shares with the other apps of the extension.
+    """
+
+    def __init__(self, app: App, settings: Settings, engines: Engines) -> None:
+        self._app = weakref.ref(app)
+        self.policy: AppPolicy = AppPolicy(self._app, settings)
+        self.own: BindState = BindState(self.policy, engines)
+        """The state of the app's own settings."""
+
+        self._binds: dict[str, BindState] = {
+            bind_key: BindState(self.policy.of_bind(bind_key, of_bind), engines)
+            for bind_key, of_bind in (settings.binds or {}).items()
+        }
+
+    def bind(self, bind_key: str | None, origin: str | None = None) -> BindState:
+        """The state of a bind.
+
+        :param bind_key: The key of the bind; ``None`` for the app's own settings.
+        :param origin: What names the bind, for a message.
+        :raises ConfigError: if the app has no such bind.
+        """
+        if bind_key is None:
+            return self.own
+
+        # What is no string may not be hashable.
+        state = self._binds.get(bind_key) if type(bind_key) is str else None
+
+        if state is None:
+            raise ConfigError(self._no_bind(bind_key, origin))
+
+        return state
+
+    def engines(self) -> set[Engine]:
+        """The engines that this app uses, in all binds."""
+        return {engine for state in self._all() for engine in state.engines()}
+
+    @property
+    def longest_read_seconds(self) -> float:
+        """The longest read timeout of the app and its binds, in seconds."""
+        return max(state.settings.read_timeout_seconds for state in self._all())
+
+    def _all(self) -> list[BindState]:
+        return [self.own, *self._binds.values()]
+
+    def _no_bind(self, bind_key: object, origin: str | None) -> str:
+        app = self._app()
+        what = (
+            f"{bind_key!r}" if isinstance(bind_key, str) else f"of type {type(bind_key).__name__!r}"
+        )
+        known = ", ".join(map(repr, self._binds)) or "none"
+        return (
+            f"{origin or 'The bind key'} is {what}, but the app"
+            f"{'' if app is None else f' {app.name!r}'} has no such bind. Its binds are the keys of"
+            f" 'DYNAMODB_BINDS': {known}."
+        )
 
 
 def _describe(model: type[pynamodb.models.Model], table_name: str) -> dict[str, t.Any]:

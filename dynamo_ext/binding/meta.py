@@ -1,4 +1,5 @@
-"""A model's ``Meta`` in one app: what the model declares, completed by the app's settings."""
+"""A model's ``Meta`` in one app: what the model declares, completed by the settings of the app or
+of one of its binds."""
 
 from __future__ import annotations
 
@@ -10,17 +11,29 @@ import typing as t
 import pynamodb.settings
 
 from ..client.endpoint import Endpoint
+from ..config import validators
 from ..config.settings import PAY_PER_REQUEST
 from ..config.settings import PROVISIONED
 from ..config.settings import SETTINGS
 from ..config.settings import Settings
-from ..config.settings import check_needs
+from ..config.settings import from_one_place
 from ..errors import ConfigError
 from ..errors import without_origin
 from ..printable import escaped
 
+DELETION_PROTECTION: t.Final = "deletion_protection_enabled"
+"""The name in a ``Meta`` of whether DynamoDB refuses to delete the table."""
+
+POINT_IN_TIME_RECOVERY: t.Final = "point_in_time_recovery_enabled"
+"""The name in a ``Meta`` of whether DynamoDB keeps backups of the table of the last days."""
+
+_SWITCHES = (DELETION_PROTECTION, POINT_IN_TIME_RECOVERY)
 _LONGEST_TABLE_NAME = 255
 _ARN = "arn:"
+BIND_KEY: t.Final = "bind_key"
+"""The name in a ``Meta`` of the bind to which the model belongs. It is no setting: it says whose
+settings hold."""
+
 _IN_META = tuple(name for name, setting in SETTINGS.items() if setting.meta)
 # PynamoDB's metaclass sets all of them that a Meta lacks.
 _PUT_IN_BY_PYNAMODB = (
@@ -35,23 +48,36 @@ _DERIVED_MODES = {mode: mode[:1] + mode[1:] for mode in (PAY_PER_REQUEST, PROVIS
 
 
 class AppValues:
-    """The values that an app's settings give to every ``Meta``, and the table names made of them.
+    """The values that the settings of an app, or of one of its binds, give to every ``Meta``, and
+    the table names made of them.
 
     The values are objects of their own, as far as Python has that: one that was read from a
     ``Meta`` and is written back can be told from an equal one that the user has written.
 
-    :param settings: The app's settings.
+    :param settings: The settings of the app or the bind.
+    :param bind_key: The key of the bind; ``None`` for the app.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, bind_key: str | None = None) -> None:
         self._values: dict[str, t.Any] = {
             name: _own_object(getattr(settings, name)) for name in _IN_META
         }
+        self._values[BIND_KEY] = _own_object(bind_key)
         self._declared_names: dict[str, str] = {}
 
     def values(self) -> dict[str, t.Any]:
-        """The value of each setting that a ``Meta`` may declare. They include credentials."""
+        """The value of each setting that a ``Meta`` may declare, and the bind key. They include
+        credentials."""
         return self._values.copy()
+
+    def origin(self, name: str) -> str:
+        """Where a value was set, for a message.
+
+        :param name: The setting.
+        """
+        bind_key = self._values[BIND_KEY]
+        key = f"'{SETTINGS[name].key}'"
+        return key if bind_key is None else f"{key} of the bind {bind_key!r}"
 
     def gave(self, name: str, value: t.Any) -> bool:
         """Whether a value was read from a ``Meta`` that does not declare it.
@@ -91,7 +117,7 @@ class Resolved(t.NamedTuple):
     """The values of one model in one app. They include credentials."""
 
     values: dict[str, t.Any]
-    """Each setting that a ``Meta`` may declare, and the full table name."""
+    """Each setting that a ``Meta`` may declare, the bind key, and the full table name."""
 
     given: dict[str, t.Any]
     """What the model declares of them, as it declares it; ``None`` for nothing."""
@@ -415,6 +441,10 @@ def _resolve(model_name: str, declared: t.Any, of_app: AppValues) -> Resolved:
                 f" '{setting.key}' in app.config instead."
             )
 
+    for name in _SWITCHES:
+        if getattr(declared, name, None) is not None:
+            validators.true_or_false(origin(name), getattr(declared, name))
+
     # Apart from the checks, so that no variable holds a secret if the user's class raises an error.
     table_name = _table_name(origin("table_name"), declared)
     given = _without_defaults_of_pynamodb(
@@ -425,19 +455,14 @@ def _resolve(model_name: str, declared: t.Any, of_app: AppValues) -> Resolved:
         for name, value in given.items()
         if value is not None
     }
-    together = [name for name, setting in SETTINGS.items() if setting.meta and setting.needs]
-
-    if not own.keys().isdisjoint(together):
-        own = {**dict.fromkeys(together), **own}
-        check_needs(own, origin)
-
+    own = from_one_place(own, origin)
     values = of_app.values() | own
     # An ARN names one table of one account, whatever the app's other tables are called.
     prefix = "" if table_name.startswith(_ARN) else values["table_name_prefix"]
     values["table_name"] = prefix + table_name
 
     if prefix and len(values["table_name"]) > _LONGEST_TABLE_NAME:
-        where = origin if "table_name_prefix" in own else _key
+        where = origin if "table_name_prefix" in own else of_app.origin
         raise ConfigError(
             f"{where('table_name_prefix')} and {origin('table_name')} must have at most"
             f" {_LONGEST_TABLE_NAME} characters together, the longest that a table name may be;"
@@ -452,7 +477,28 @@ def _resolve(model_name: str, declared: t.Any, of_app: AppValues) -> Resolved:
         values["billing_mode"] = _DERIVED_MODES[derived]
 
     of_app.note_name(values["table_name"], table_name)
-    return Resolved(values, {**given, "table_name": table_name})
+    given |= {"table_name": table_name, BIND_KEY: bind_key_of(model_name, declared)}
+    return Resolved(values, given)
+
+
+def bind_key_of(model_name: str, declared: t.Any) -> str | None:
+    """The key of the bind to which a model belongs.
+
+    :param model_name: The model's name, for messages.
+    :param declared: The ``Meta`` that the model declares.
+    :return: The key; ``None`` for a model that goes by :meth:`PynamoDB.using`.
+    :raises ConfigError: if it is not a non-empty string.
+    """
+    bind_key: t.Any = getattr(declared, BIND_KEY, None)
+
+    if bind_key is not None and (not isinstance(bind_key, str) or not bind_key):
+        fault = "empty" if isinstance(bind_key, str) else f"of type {type(bind_key).__name__!r}"
+        raise ConfigError(
+            f"'{escaped(model_name)}.Meta.{BIND_KEY}' must be the key of a bind, a non-empty"
+            f" string; it is {fault}."
+        )
+
+    return bind_key
 
 
 def _without_defaults_of_pynamodb(declared: t.Any, given: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -478,10 +524,6 @@ def _table_name(origin: str, declared: t.Any) -> str:
         )
 
     return table_name
-
-
-def _key(name: str) -> str:
-    return f"'{SETTINGS[name].key}'"
 
 
 def endpoint(values: cabc.Mapping[str, t.Any], settings: Settings) -> Endpoint:

@@ -1,4 +1,4 @@
-"""What one app wants of its calls, and how many of them there are."""
+"""What one app, or one of its binds, wants of its calls, and how many of them there are."""
 
 from __future__ import annotations
 
@@ -47,15 +47,27 @@ class _CallInFlight:
 
 @dataclasses.dataclass(frozen=True)
 class AppPolicy:
-    """What one app wants of its calls."""
+    """What one app, or one of its binds, wants of its calls."""
 
     app: weakref.ref[App]
     """The app, which is not kept alive."""
 
     settings: Settings
+
+    bind_key: str | None = None
+    """The key of the bind; ``None`` where the app's own settings hold."""
+
     _in_flight: ProcessLocal[InFlight] = dataclasses.field(
-        default_factory=lambda: ProcessLocal(InFlight), init=False, repr=False
+        default_factory=lambda: ProcessLocal(InFlight), repr=False
     )
+
+    def of_bind(self, bind_key: str, settings: Settings) -> AppPolicy:
+        """The policy of a bind of the same app. Its calls count as the app's.
+
+        :param bind_key: The key of the bind.
+        :param settings: The settings of the bind.
+        """
+        return dataclasses.replace(self, settings=settings, bind_key=bind_key)
 
     @property
     def in_flight(self) -> InFlight:

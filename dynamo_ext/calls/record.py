@@ -71,6 +71,9 @@ class Call:
     transport: Sender | None = None
     """What sent the call: ``"botocore"``, or ``"direct"``; ``None`` if it was not sent."""
 
+    bind_key: str | None = None
+    """The key of the bind whose settings held; ``None`` for the app's own."""
+
 
 @dataclasses.dataclass(kw_only=True)
 class Progress:
@@ -78,6 +81,7 @@ class Progress:
 
     operation: str
     model: str | None
+    bind_key: str | None = None
     table_name: str | None = None
     attempts: int = 0
     transport: Sender | None = None
@@ -117,6 +121,7 @@ class Progress:
             consumed_capacity=consumed_capacity,
             error=error,
             transport=self.transport,
+            bind_key=self.bind_key,
         )
 
 
@@ -165,10 +170,11 @@ def _write(level: int, what: str, call: Call) -> None:
 def _write_here(level: int, what: str, call: Call) -> None:
     _logger.log(
         level,
-        "%s call: %s of %s, attempts=%d queue_ms=%.1f ms=%.1f capacity=%s error=%s",
+        "%s call: %s of %s,%s attempts=%d queue_ms=%.1f ms=%.1f capacity=%s error=%s",
         what,
         escaped(call.operation),
         escaped(call.model or call.table_name),
+        "" if call.bind_key is None else f" bind={escaped(call.bind_key)}",
         call.attempts,
         call.queue_seconds * 1000,
         call.seconds * 1000,
@@ -215,13 +221,14 @@ class InProgress:
 
     :param operation: DynamoDB's name of the operation.
     :param model: The name of the model, if the call is for one.
+    :param bind_key: The key of the bind whose settings hold; ``None`` for the app's own.
     """
 
     # A class and not a generator: each call passes here, and this is several times as fast.
     __slots__ = ("_progress", "_token")
 
-    def __init__(self, operation: str, model: str | None) -> None:
-        self._progress = Progress(operation=operation, model=model)
+    def __init__(self, operation: str, model: str | None, bind_key: str | None = None) -> None:
+        self._progress = Progress(operation=operation, model=model, bind_key=bind_key)
 
     def __enter__(self) -> Progress:
         self._token = _in_progress.set(self._progress)

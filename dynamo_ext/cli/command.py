@@ -28,11 +28,15 @@ FAILURES: t.Final = (
 )
 """What a command reports as a message, with exit code 1, and without a traceback."""
 
+BIND_KEY: t.Final = "bind_key"
+"""The parameter of the option ``--bind``, which :func:`in_app` takes care of."""
+
 F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
 
 
 def in_app(command: F) -> F:
-    """Run a command in the app of the command line, and report its failures as messages.
+    """Run a command in the app of the command line, by the bind that ``--bind`` names, and report
+    its failures as messages.
 
     :param command: The function of the command.
     """
@@ -40,7 +44,13 @@ def in_app(command: F) -> F:
     @click.pass_context
     @functools.wraps(command)
     def run(click_context: click.Context, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        with context.use(_load_app(click_context)), failures_as_messages():
+        bind_key: str | None = kwargs.pop(BIND_KEY, None)
+
+        with (
+            context.use(_load_app(click_context)),
+            _use_bind(bind_key),
+            failures_as_messages(),
+        ):
             return command(*args, **kwargs)
 
     return t.cast(F, run)
@@ -52,6 +62,20 @@ def as_json(command: F) -> F:
     :param command: The function of the command.
     """
     option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+    return option(command)
+
+
+def bind_option(command: F) -> F:
+    """Add the option ``--bind``, for :func:`in_app`.
+
+    :param command: The function of the command.
+    """
+    option = click.option(
+        "--bind",
+        BIND_KEY,
+        metavar="KEY",
+        help="Go by this bind, as in 'with db.using(KEY):', without the models of other binds.",
+    )
     return option(command)
 
 
@@ -85,6 +109,12 @@ def echo_json(value: t.Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def group_path() -> str:
+    """How the user has called this group, such as ``flask dynamodb``."""
+    parent = click.get_current_context().parent
+    return "flask dynamodb" if parent is None else parent.command_path
+
+
 def exit_with(code: int) -> None:
     """End the command, unless the code is 0.
 
@@ -97,3 +127,17 @@ def exit_with(code: int) -> None:
 def _load_app(click_context: click.Context) -> App:
     """The app of the command line, loaded by ``flask`` or ``quart``."""
     return t.cast(App, click_context.obj.load_app())
+
+
+def _use_bind(bind_key: str | None) -> contextlib.AbstractContextManager[None]:
+    if bind_key is None:
+        return contextlib.nullcontext()
+
+    app_state = context.state()
+
+    try:
+        bind_state = app_state.bind(bind_key)
+    except ConfigError as error:
+        raise click.BadParameter(escaped(error), param_hint="'--bind'") from error
+
+    return context.use_bind(app_state, bind_state)

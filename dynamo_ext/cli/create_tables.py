@@ -47,6 +47,6 @@ def _create(table: SelectedTable, *, quiet: bool) -> dict[str, t.Any]:
     result = "created" if created else "exists"
 
     if not quiet:
-        click.echo(result)
+        click.echo(f"{result}{table.shown_bind}")
 
-    return {"table": table.full_name, "result": result}
+    return {**table.identity, "result": result}

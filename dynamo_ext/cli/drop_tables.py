@@ -58,9 +58,9 @@ def _drop(table: SelectedTable, *, quiet: bool) -> dict[str, t.Any]:
         raise command.failure(error, f"Table {table.shown_name!r} was not dropped") from error
 
     if not quiet:
-        click.echo(result)
+        click.echo(f"{result}{table.shown_bind}")
 
-    return {"table": table.full_name, "result": result}
+    return {**table.identity, "result": result}
 
 
 def _is_dropped(table: SelectedTable) -> bool:

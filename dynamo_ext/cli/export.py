@@ -26,6 +26,7 @@ from .transfer.table import Table
 from .transferring import failures_as_messages
 from .transferring import limit_option
 from .transferring import result_line
+from .transferring import select_distinct
 
 
 @click.command("export")
@@ -50,7 +51,7 @@ def export(
 
     If the command is interrupted, the same command goes on where it was.
     """
-    selected = selection.select(names)
+    selected = select_distinct(names)
     budget = Budget(max_rcu)
     results: list[dict[str, t.Any]] = []
 
@@ -87,7 +88,7 @@ def _export(
     selected: SelectedTable, table: Table, place: _Place, *, overwrite: bool, quiet: bool
 ) -> dict[str, t.Any]:
     path = place.path
-    result = {"table": selected.full_name, "file": str(path)}
+    result = {**selected.identity, "file": str(path)}
 
     if path.exists() and not overwrite:
         _check_complete(table, place)

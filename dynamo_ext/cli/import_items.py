@@ -23,6 +23,7 @@ from .transfer.table import Table
 from .transferring import failures_as_messages
 from .transferring import limit_option
 from .transferring import result_line
+from .transferring import select_distinct
 
 
 @click.command("import")
@@ -48,8 +49,8 @@ def import_items(
     """
     # Also "." has a name then.
     file = file.resolve()
-    selected = {table.name: table for table in selection.select(names)}
-    every = [table.name for table in selection.select()]
+    selected = {table.name: table for table in select_distinct(names)}
+    every = list(dict.fromkeys(table.name for table in selection.select()))
     budget = Budget(max_wcu)
     results: list[dict[str, t.Any]] = []
 
@@ -103,7 +104,7 @@ def _import(
     if not quiet:
         click.echo(result_line(selected, f"{items:,} items imported from {begun}", watch))
 
-    return {"table": selected.full_name, "file": str(begun), "result": "imported", "items": items}
+    return {**selected.identity, "file": str(begun), "result": "imported", "items": items}
 
 
 def _say_what_is_missing(names: cabc.Iterable[str]) -> None:

@@ -8,6 +8,8 @@ import typing as t
 
 import click
 
+from ..binding import context
+from ..binding import meta
 from ..client.connection import TableConnection
 from ..models import late_binding
 from ..models import tables
@@ -15,6 +17,7 @@ from ..models.late_binding import AnyModel
 from ..models.model import Model
 from ..models.model import concrete_models
 from ..printable import escaped
+from .command import bind_option
 
 F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
 
@@ -42,6 +45,21 @@ class SelectedTable:
         return escaped(self.full_name)
 
     @property
+    def bind_key(self) -> str | None:
+        """The bind by which the table's calls go; ``None`` for the app's own settings."""
+        return self.connection.connection.policy.bind_key
+
+    @property
+    def shown_bind(self) -> str:
+        """The bind, as the end of a line of a terminal."""
+        return "" if self.bind_key is None else f" in bind {escaped(self.bind_key)!r}"
+
+    @property
+    def identity(self) -> dict[str, str | None]:
+        """What tells the table from others, for programs."""
+        return {"table": self.full_name, "name": self.name, "bind": self.bind_key}
+
+    @property
     def connection(self) -> TableConnection:
         """The connection to the table."""
         return late_binding.connection(self.models[0])
@@ -53,15 +71,19 @@ class SelectedTable:
 
 
 def options(command: F) -> F:
-    """Add what selects tables: the argument ``NAME...``, as the parameter ``names``.
+    """Add what selects tables: the argument ``NAME...``, as the parameter ``names``, and the option
+    ``--bind``, for :func:`~dynamo_ext.cli.command.in_app`.
 
     :param command: The function of the command.
     """
-    return click.argument("names", nargs=-1, metavar="[NAME]...")(command)
+    return click.argument("names", nargs=-1, metavar="[NAME]...")(bind_option(command))
 
 
 def select(names: cabc.Collection[str] = ()) -> list[SelectedTable]:
     """The tables of the current app, in the order of the first model of each.
+
+    Each model goes by its own bind. Where the command goes by a bind, models of other binds are
+    left out.
 
     :param names: The names that the models declare, without prefix; none for all tables.
     :return: The tables, at least one.
@@ -69,11 +91,13 @@ def select(names: cabc.Collection[str] = ()) -> list[SelectedTable]:
     :raises click.UsageError: if no model declares one of the names.
     :raises ConfigError: if what a model declares is invalid.
     """
-    models = concrete_models(Model)
+    bind_key = context.bind_state(context.state()).policy.bind_key
+    models = [model for model in concrete_models(Model) if _is_in(bind_key, model)]
 
     if not models:
+        what = "model" if bind_key is None else f"model of the bind {escaped(bind_key)!r}"
         raise click.ClickException(
-            "There is no model. Import the module that defines the models in the app's factory."
+            f"There is no {what}. Import the module that defines the models in the app's factory."
         )
 
     every = [SelectedTable(models=tuple(sharing)) for sharing in tables.by_table(models)]
@@ -92,6 +116,12 @@ def note_about_embedded_engine(selected: cabc.Iterable[SelectedTable]) -> None:
             " of 'local://' have to be created by the app itself.",
             err=True,
         )
+
+
+def _is_in(bind_key: str | None, model: AnyModel) -> bool:
+    """Whether a command that goes by a bind is for a model."""
+    declared = getattr(late_binding.declared_meta(model), meta.BIND_KEY, None)
+    return bind_key is None or declared is None or declared == bind_key
 
 
 def _check_names(names: cabc.Iterable[str], every: cabc.Iterable[SelectedTable]) -> None:

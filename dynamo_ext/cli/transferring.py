@@ -10,6 +10,7 @@ import click
 
 from ..printable import escaped
 from . import command
+from . import selection
 from .selection import SelectedTable
 from .transfer.failures import TransferError
 from .transfer.failures import WrongUsage
@@ -32,6 +33,26 @@ def limit_option(name: str, what: str) -> cabc.Callable[[F], F]:
         metavar="UNITS",
         help=f"{what} capacity units to consume per second, at most.",
     )
+
+
+def select_distinct(names: cabc.Collection[str]) -> list[SelectedTable]:
+    """The tables of the current app, as :func:`~dynamo_ext.cli.selection.select` gives them.
+
+    :param names: Their names; none for all tables.
+    :raises click.UsageError: if two have one name: its file could be either's.
+    """
+    selected = selection.select(names)
+    seen: set[str] = set()
+
+    for table in selected:
+        if table.name in seen:
+            raise click.UsageError(
+                f"Several binds have a table {escaped(table.name)!r}. Say which by --bind."
+            )
+
+        seen.add(table.name)
+
+    return selected
 
 
 @contextlib.contextmanager

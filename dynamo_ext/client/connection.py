@@ -6,6 +6,7 @@ Every call to the server passes :meth:`Connection.dispatch`.
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
 import contextvars
 import functools
 import typing as t
@@ -38,6 +39,19 @@ if t.TYPE_CHECKING:
 Kwargs = dict[str, t.Any]
 
 _signals: t.Any = pynamodb.signals
+# PynamoDB asks every operation that it does not know for the consumed capacity.
+_WITHOUT_CONSUMED_CAPACITY = frozenset(
+    {
+        "DescribeContinuousBackups",
+        "DescribeTimeToLive",
+        "ListTagsOfResource",
+        "TagResource",
+        "UpdateContinuousBackups",
+    }
+)
+_options_of_new_table: contextvars.ContextVar[Kwargs | None] = contextvars.ContextVar(
+    "dynamo_ext.options_of_new_table", default=None
+)
 _announced: contextvars.ContextVar[tuple[str, uuid.UUID, str | None] | None] = (
     contextvars.ContextVar("dynamo_ext.announced", default=None)
 )
@@ -65,7 +79,7 @@ class Connection(pynamodb.connection.Connection):
     """A PynamoDB connection whose calls go through an engine's client and slots.
 
     :param engine: The engine.
-    :param policy: What the app wants of its calls.
+    :param policy: What the app, or its bind, wants of its calls.
     :param model_name: The name of the model that the connection is for, if it is for one.
     """
 
@@ -161,9 +175,10 @@ class Connection(pynamodb.connection.Connection):
 
     def _make_api_call(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
         settings, pool = self.policy.settings, self.engine.pool
+        operation_kwargs = _completed(operation_name, operation_kwargs)
         write = self._begin_write(operation_name, operation_kwargs)
 
-        with record.InProgress(operation_name, self._model_name) as progress:
+        with record.InProgress(operation_name, self._model_name, self.policy.bind_key) as progress:
             progress.table_name = operation_kwargs.get(constants.TABLE_NAME)
 
             try:
@@ -251,9 +266,11 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         stream_specification: Kwargs | None = None,
         billing_mode: str = PROVISIONED,
         tags: dict[str, str] | None = None,
+        deletion_protection_enabled: bool | None = None,
     ) -> Kwargs:
         """Send CreateTable. An index that declares no capacity gets that of the table.
 
+        :param deletion_protection_enabled: Whether DynamoDB refuses to delete the table.
         :raises ConfigError: if the mode is ``PROVISIONED`` and a capacity is not set anywhere.
         """
         if billing_mode == PROVISIONED:
@@ -268,18 +285,48 @@ class TableConnection(pynamodb.connection.table.TableConnection):
             ]
 
         create_table = t.cast(t.Any, super().create_table)
-        reply: Kwargs = create_table(
-            attribute_definitions=attribute_definitions,
-            key_schema=key_schema,
-            read_capacity_units=read_capacity_units,
-            write_capacity_units=write_capacity_units,
-            global_secondary_indexes=global_secondary_indexes,
-            local_secondary_indexes=local_secondary_indexes,
-            stream_specification=stream_specification,
-            billing_mode=billing_mode,
-            tags=tags,
-        )
+
+        with _with_options(deletion_protection_enabled):
+            reply: Kwargs = create_table(
+                attribute_definitions=attribute_definitions,
+                key_schema=key_schema,
+                read_capacity_units=read_capacity_units,
+                write_capacity_units=write_capacity_units,
+                global_secondary_indexes=global_secondary_indexes,
+                local_secondary_indexes=local_secondary_indexes,
+                stream_specification=stream_specification,
+                billing_mode=billing_mode,
+                tags=tags,
+            )
+
         return reply
+
+
+@contextlib.contextmanager
+def _with_options(deletion_protection_enabled: bool | None) -> cabc.Generator[None]:
+    """Add to a CreateTable in the block what PynamoDB has no argument for."""
+    options = {"DeletionProtectionEnabled": deletion_protection_enabled}
+    token = _options_of_new_table.set(None if deletion_protection_enabled is None else options)
+
+    try:
+        yield
+    finally:
+        _options_of_new_table.reset(token)
+
+
+def _completed(operation_name: str, params: Kwargs) -> Kwargs:
+    """The parameters of a call, where PynamoDB gives too few or too many."""
+    if operation_name in _WITHOUT_CONSUMED_CAPACITY:
+        return {
+            name: value
+            for name, value in params.items()
+            if name != constants.RETURN_CONSUMED_CAPACITY
+        }
+
+    if operation_name == constants.CREATE_TABLE and (options := _options_of_new_table.get()):
+        return {**params, **options}
+
+    return params
 
 
 def _check_capacity(table_name: str, capacity: dict[str, int | None]) -> None:

@@ -21,6 +21,7 @@ from ..calls.pool import Pool
 from ..calls.retry import Retry
 from ..concurrency.process_local import ProcessLocal
 from ..config.settings import AUTO
+from ..config.settings import BOTOCORE
 from ..config.settings import DIRECT
 from ..config.settings import LOCAL
 from ..config.settings import Transport as TransportName
@@ -78,6 +79,11 @@ class Engine:
         """Whether a call made now would wait only by :mod:`dynamo_ext.concurrency.waiting`, and the
         app wants its thread to make other calls meanwhile: only if it asks for ``direct``."""
         return self._mine.get().waits_cooperatively
+
+    @property
+    def transport_in_use(self) -> str:
+        """The transport by which calls go: ``"botocore"`` or ``"direct"``."""
+        return BOTOCORE if _direct(self.endpoint.transport) is None else DIRECT
 
     @property
     def is_of_this_process(self) -> bool:

@@ -1,4 +1,4 @@
-"""The settings of an app: ``DYNAMODB_*`` keys of ``app.config`` -> :class:`Settings`.
+"""The settings of an app and its binds: ``DYNAMODB_*`` keys of ``app.config`` -> :class:`Settings`.
 
 All facts of a setting stand in its field of :class:`Settings`; :data:`SETTINGS` gives access to
 them. Whatever else depends on a setting (:class:`~dynamo_ext.client.endpoint.Endpoint`, a model's
@@ -30,6 +30,7 @@ LOCAL = "local://"
 PAY_PER_REQUEST = "PAY_PER_REQUEST"
 PROVISIONED = "PROVISIONED"
 AUTO = "auto"
+BOTOCORE = "botocore"
 DIRECT = "direct"
 RETRY = "retry"
 
@@ -133,10 +134,10 @@ def _setting(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The settings of one app, checked and converted.
+    """The settings of one app, or of one of its binds, checked and converted.
 
     :meth:`from_mapping` reads them; :attr:`PynamoDB.settings` gives those of the current app. The
-    repr shows neither credentials nor extra headers.
+    repr shows neither credentials nor extra headers nor binds.
     """
 
     region: str = _setting(validators.region, _DEFAULT_REGION, scope="endpoint", override_file=True)
@@ -244,6 +245,11 @@ class Settings:
     """How requests travel: through botocore, or past most of it. ``"auto"``: past most of it where
     the extra ``direct`` is installed, but never by the hub."""
 
+    binds: cabc.Mapping[str, Settings] | None = _setting(
+        validators.binds, scope="app", secret=True, bind=False
+    )
+    """By bind key, the settings of each bind: the app's, but for what the bind sets itself."""
+
     def __post_init__(self) -> None:
         check_needs(vars(self), lambda name: f"'{SETTINGS[name].key}'")
 
@@ -252,8 +258,8 @@ class Settings:
         """Read the settings from a mapping such as :attr:`flask.Flask.config`.
 
         What is absent or ``None`` comes from PynamoDB's own override file (the one that
-        ``PYNAMODB_CONFIG`` names), then from the default. Text is converted where a number or
-        a mapping is wanted, since environment variables are text.
+        ``PYNAMODB_CONFIG`` names), then from the default; in a bind, from the app. Text is
+        converted where a number or a mapping is wanted, since environment variables are text.
 
         :param config: The mapping. Keys that don't start with ``DYNAMODB_`` are ignored.
         :return: The settings.
@@ -261,17 +267,23 @@ class Settings:
         """
         warnings = [*_unknown_keys(config), *_lost_prefix(config), *_useless_overrides()]
         values: dict[str, t.Any] = {}
+        binds: dict[str, dict[str, t.Any]] = {}
         settings = refusal = None
 
         try:
             values = _read(config)
+            binds = values.pop("binds", {})
             settings = cls(**values)
+
+            if binds:
+                settings = dataclasses.replace(settings, binds=_read_binds(settings, binds))
+
             warnings += _ignored_region(values)
         except ConfigError as error:
             refusal = error
 
         # Tools that report errors show the variables of each frame of the traceback.
-        del config, values
+        del config, values, binds
 
         for message in warnings:
             warn(message, UserWarning)
@@ -308,13 +320,85 @@ def _read(config: cabc.Mapping[str, t.Any]) -> dict[str, t.Any]:
         if value is not None:
             values[name] = setting.check(origin, value)
 
-    if "region" not in values and (region := _region_of_chain()) is not None:
+    if "region" not in values and (region := region_of_chain()) is not None:
         values["region"] = region
 
     if "host" not in values:
         _check_url_of_environment()
 
     return values
+
+
+def _read_binds(
+    app: Settings, binds: cabc.Mapping[str, cabc.Mapping[str, t.Any]]
+) -> cabc.Mapping[str, Settings]:
+    """The settings of each bind.
+
+    :param app: The app's settings.
+    :param binds: What each bind sets.
+    :raises ConfigError: if a value is invalid. Frames of its traceback hold secrets.
+    """
+    read = {bind_key: _read_bind(app, bind_key, given) for bind_key, given in binds.items()}
+    return types.MappingProxyType(read)
+
+
+def _read_bind(app: Settings, bind_key: str, given: cabc.Mapping[str, t.Any]) -> Settings:
+    where = validators.part(f"{PREFIX}BINDS", bind_key)
+    names = {setting.name.upper(): setting for setting in SETTINGS.values()}
+
+    def origin(name: str) -> str:
+        return validators.part(where, name.upper())
+
+    for key in given:
+        if key not in names:
+            raise ConfigError(f"{validators.part(where, key)} {_no_setting(key)}")
+
+        if not names[key].bind:
+            raise ConfigError(
+                f"{origin(key)} can't be set: it is a setting of the whole app. Remove it, and set"
+                f" '{names[key].key}' in app.config instead."
+            )
+
+    own = {
+        names[key].name: names[key].check(origin(key), value)
+        for key, value in given.items()
+        if value is not None
+    }
+    return dataclasses.replace(app, **from_one_place(own, origin))
+
+
+def _no_setting(name: str) -> str:
+    """The rest of a message about a name in a bind that is no setting."""
+    known = [setting.name.upper() for setting in SETTINGS.values() if setting.bind]
+    likely = name.upper().removeprefix(PREFIX)
+    message = (
+        "is not a setting: in a bind, the names of settings are in upper case, without prefix."
+    )
+
+    if nearest := difflib.get_close_matches(likely, known, n=1):
+        message += f" Did you mean '{nearest[0]}'?"
+
+    return message
+
+
+def from_one_place(
+    values: dict[str, t.Any], describe: cabc.Callable[[str], str]
+) -> dict[str, t.Any]:
+    """See to it that settings that need each other (the credentials) come from one place: where
+    keys are set, the session token of another place is not inherited.
+
+    :param values: The values that were set in one place, by the names of their settings.
+    :param describe: Gives the text by which a message names a setting of that place.
+    :return: The values, with ``None`` for what must not be inherited.
+    :raises ConfigError: if a setting has a value, and one that it needs has none.
+    """
+    together = [name for name, setting in SETTINGS.items() if setting.needs]
+
+    if values.keys().isdisjoint(together):
+        return values
+
+    check_needs(values, describe)
+    return {**dict.fromkeys(together), **values}
 
 
 def check_needs(values: cabc.Mapping[str, t.Any], describe: cabc.Callable[[str], str]) -> None:
@@ -459,9 +543,10 @@ def _ignored_region(values: cabc.Mapping[str, t.Any]) -> cabc.Iterator[str]:
         )
 
 
-def _region_of_chain() -> str | None:
+def region_of_chain() -> str | None:
     """The region that botocore itself finds (environment, profile).
 
+    :return: The region; ``None`` if there is none.
     :raises ConfigError: if AWS's own configuration cannot be read, or names an invalid region.
     """
     setting = SETTINGS["region"]

@@ -153,6 +153,20 @@ def choice(*choices: str, modules: cabc.Mapping[str, cabc.Sequence[str]] = _NO_M
     return check
 
 
+def true_or_false(key: str, value: t.Any) -> bool:
+    """Check a switch.
+
+    :param key: Where the value was set.
+    :param value: ``True`` or ``False``.
+    :return: The value.
+    :raises ConfigError: if it is anything else.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{key} must be True or False; it is {_shown(value)}.")
+
+    return value
+
+
 def credential(key: str, value: t.Any) -> str:
     """Check a secret key. Its value is never shown.
 
@@ -296,21 +310,10 @@ def headers(key: str, value: t.Any) -> cabc.Mapping[str, str]:
     """
     wanted = f"{key} must be a mapping of header names to values, both strings"
 
-    if isinstance(value, str):
-        value = _from_json(value)
-
-    if isinstance(value, str):
-        raise ConfigError(f"{wanted}; as text, it must be a JSON object.")
-
-    mapping: t.Any = value
-
-    if not isinstance(value, cabc.Mapping):
-        raise ConfigError(f"{wanted}; it is of type {type(value).__name__!r}.")
-
     checked: dict[str, str] = {}
     names: set[str] = set()
 
-    for number, (name, content) in enumerate(mapping.items(), 1):
+    for number, (name, content) in enumerate(_mapping(wanted, value).items(), 1):
         if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigError(
                 f"{wanted}; the name of header number {number} is invalid (it isn't shown here)."
@@ -337,6 +340,61 @@ def headers(key: str, value: t.Any) -> cabc.Mapping[str, str]:
         names.add(name.lower())
         checked[name] = content
 
+    return checked
+
+
+def binds(key: str, value: t.Any) -> dict[str, dict[str, t.Any]]:
+    """Check the form of the binds: the settings of each, by its key. Their values are not checked.
+
+    :param key: Where the value was set.
+    :param value: A mapping of keys to mappings of names to values; or text with a JSON object.
+    :return: A copy.
+    :raises ConfigError: if it is not such a mapping, or a key or name is not a non-empty string.
+    """
+    wanted = "must be a mapping of bind keys to mappings of settings, like {'eu': {'REGION': …}}"
+    checked: dict[str, dict[str, t.Any]] = {}
+
+    for bind_key, given in _mapping(f"{key} {wanted}", value).items():
+        if not isinstance(bind_key, str) or not bind_key:
+            raise ConfigError(f"{key} {wanted}; a key of it is {_shown(bind_key)}.")
+
+        where = part(key.strip("'"), bind_key)
+        settings = _mapping(f"{where} must be a mapping of settings, like {{'REGION': …}}", given)
+
+        for name in settings:
+            if not isinstance(name, str):
+                raise ConfigError(
+                    f"{where} must be a mapping of settings; the name of one is {_shown(name)}."
+                )
+
+        checked[bind_key] = {**settings}
+
+    return checked
+
+
+def part(key: str, name: str) -> str:
+    """Where a part of a value was set, for a message.
+
+    :param key: Where the value was set.
+    :param name: The name of the part. One that may be a secret in the wrong place is not shown.
+    """
+    return f"{key}[{repr(name) if len(name) <= _LONGEST_SHOWN else '…'}]"
+
+
+def _mapping(wanted: str, value: t.Any) -> cabc.Mapping[t.Any, t.Any]:
+    """A mapping, or the JSON object that text holds."""
+    if isinstance(value, str):
+        value = _from_json(value)
+
+    if isinstance(value, str):
+        raise ConfigError(f"{wanted}; as text, it must be a JSON object.")
+
+    mapping: t.Any = value
+
+    if not isinstance(value, cabc.Mapping):
+        raise ConfigError(f"{wanted}; it is of type {type(value).__name__!r}.")
+
+    checked: cabc.Mapping[t.Any, t.Any] = mapping
     return checked
 
 

@@ -5,6 +5,7 @@ Functions, not methods: a model may have an attribute of any name that works on 
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import types
 import typing as t
 
@@ -26,6 +27,8 @@ _META = "Meta"
 _COMPLETE = "_dynamo_ext_complete"
 _SHOWN_META = "_dynamo_ext_shown_meta"
 
+P = t.ParamSpec("P")
+R = t.TypeVar("R")
 AnyModel: t.TypeAlias = type[pynamodb.models.Model]
 
 
@@ -51,7 +54,7 @@ class MetaOfModel:
         if state is None or not has_table(owner):
             return _shown_outside_apps(owner, declared)
 
-        return state.bind(owner, declared).meta
+        return context.bound(state, owner, declared).meta
 
     def __getattr__(self, name: str) -> t.Any:
         # For those who find this in the class's namespace.
@@ -125,14 +128,23 @@ def connection(model: AnyModel) -> TableConnection:
     :param model: The model.
     :raises RuntimeError: if no app is current.
     :raises AttributeError: if the model has no ``Meta`` or no table name.
-    :raises ConfigError: if a value that the model declares is invalid.
+    :raises ConfigError: if a value that the model declares is invalid, or the app lacks its bind.
     """
     declared = declared_meta(model)
 
     if getattr(declared, "table_name", None) is None:
         raise AttributeError(f"{_name_of(model)}.Meta has no 'table_name': a model needs one.")
 
-    return context.state().bind(model, declared).connection
+    return context.bound(context.state(), model, declared).connection
+
+
+def in_current_bind(function: cabc.Callable[P, R]) -> cabc.Callable[P, R]:
+    """Make a function go by the bind that is current now, whenever it is called: a query or a batch
+    keeps the bind under which it was made.
+
+    :param function: The function.
+    """
+    return context.in_current_bind(function)
 
 
 def _found_elsewhere(model: AnyModel) -> t.Any:

@@ -9,8 +9,10 @@ import pynamodb.exceptions
 from pynamodb import constants
 
 from ..binding import meta
+from ..call_site import warn
 from ..concurrency.generators import Waits
 from ..errors import ConfigError
+from ..printable import escaped
 from . import late_binding
 from .late_binding import AnyModel
 
@@ -18,6 +20,11 @@ _LONGEST_WAIT = 2.0
 _MAX_NOT_FOUND = 10
 _MERGED = ("attribute_definitions", "global_secondary_indexes", "local_secondary_indexes")
 _IN_USE = "ResourceInUseException"
+UNKNOWN_OPERATION: t.Final = "UnknownOperationException"
+"""The error code of an engine that lacks an operation of DynamoDB's."""
+
+_BACKUPS_NOT_READY = "ContinuousBackupsUnavailableException"
+_MOST_WAITS_FOR_BACKUPS = 60
 
 
 def by_table(models: cabc.Iterable[AnyModel]) -> list[list[AnyModel]]:
@@ -46,7 +53,8 @@ def create(
 ) -> Waits[bool]:
     """Create a table, with its indexes and TTL, unless it exists, as a generator of waits.
 
-    :param models: The model, or all models that share the table. The ``Meta`` of the first counts.
+    :param models: The model, or all models that share the table. The ``Meta`` of the first counts
+        for billing.
     :param wait: Whether to wait until the table is active.
     :param read_capacity_units: Instead of the Meta's or the app's.
     :param write_capacity_units: Instead of the Meta's or the app's.
@@ -64,10 +72,12 @@ def create(
 
     if created:
         yield 0
-        request = _request(models, read_capacity_units, write_capacity_units, billing_mode)
-        created = _create_missing(first, request)
+        given = request(models, read_capacity_units, write_capacity_units, billing_mode)
+        created = _create_missing(first, given)
 
-    if wait:
+    recovers = option(models, meta.POINT_IN_TIME_RECOVERY)
+
+    if wait or recovers:
         not_found = 0
 
         for seconds in _waits():
@@ -90,6 +100,9 @@ def create(
     for model in models:
         yield 0
         model.update_ttl(ignore_update_ttl_errors)
+
+    if recovers:
+        yield from set_point_in_time_recovery(first, enabled=True)
 
     return created
 
@@ -154,32 +167,104 @@ def _create_missing(model: AnyModel, request: dict[str, t.Any]) -> bool:
     return True
 
 
-def _request(
+def request(
     models: cabc.Sequence[AnyModel],
-    read: int | None,
-    write: int | None,
-    billing_mode: str | None,
+    read: int | None = None,
+    write: int | None = None,
+    billing_mode: str | None = None,
 ) -> dict[str, t.Any]:
+    """What the table of some models should be: the arguments of ``create_table`` of a connection.
+
+    :param models: The model, or all models that share the table. The ``Meta`` of the first counts
+        for billing.
+    :param read: The read capacity, instead of the Meta's or the app's.
+    :param write: The write capacity, instead of the Meta's or the app's.
+    :param billing_mode: Instead of the Meta's or the app's.
+    :raises ConfigError: if the models declare different keys, or different values of an option.
+    """
     model_meta = t.cast(t.Any, models[0]).Meta
     read = model_meta.read_capacity_units if read is None else read
     write = model_meta.write_capacity_units if write is None else write
-    request = {
+    arguments = {
         **_schema(models),
         "read_capacity_units": read,
         "write_capacity_units": write,
         "billing_mode": billing_mode
         or _declared_billing_mode(models[0])
         or meta.billing_mode_for(read, write),
-        "tags": getattr(model_meta, "tags", None),
+        "tags": option(models, "tags"),
     }
 
-    if (stream_view_type := getattr(model_meta, "stream_view_type", None)) is not None:
-        request["stream_specification"] = {
+    if (stream_view_type := option(models, "stream_view_type")) is not None:
+        arguments["stream_specification"] = {
             "stream_enabled": True,
             "stream_view_type": stream_view_type,
         }
 
-    return request
+    # Not otherwise: the connection of a test may be PynamoDB's, which lacks it.
+    if (is_protected := option(models, meta.DELETION_PROTECTION)) is not None:
+        arguments["deletion_protection_enabled"] = is_protected
+
+    return arguments
+
+
+def option(models: cabc.Sequence[AnyModel], name: str) -> t.Any:
+    """What the models of a table say of it in their ``Meta``.
+
+    :param models: All models that share the table.
+    :param name: The name in a ``Meta``.
+    :return: The value; ``None`` if no model declares one.
+    :raises ConfigError: if they declare different values.
+    """
+    declared = [
+        (model, value)
+        for model in models
+        if (value := getattr(t.cast(t.Any, model).Meta, name, None)) is not None
+    ]
+
+    for model, value in declared[1:]:
+        if value != declared[0][1]:
+            raise _conflict(declared[0][0], model, f"{name!r}")
+
+    return declared[0][1] if declared else None
+
+
+def set_point_in_time_recovery(model: AnyModel, *, enabled: bool) -> Waits[None]:
+    """Switch point-in-time recovery of a table on or off, as a generator of waits.
+
+    On an engine that lacks it, this warns.
+
+    :param model: A model of the table, which is active.
+    :param enabled: Whether to switch it on.
+    :raises pynamodb.exceptions.PynamoDBException: if the server refuses.
+    """
+    table = late_binding.connection(model)
+    arguments = {
+        constants.TABLE_NAME: table.table_name,
+        "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": enabled},
+    }
+
+    for count, seconds in enumerate(_waits(), 1):
+        yield seconds
+
+        try:
+            table.connection.dispatch("UpdateContinuousBackups", arguments)
+        except pynamodb.exceptions.VerboseClientError as error:
+            match error.response["Error"]["Code"]:
+                case code if code == UNKNOWN_OPERATION:
+                    warn(
+                        f"The engine of table {escaped(table.table_name)!r} has no point-in-time"
+                        f" recovery: 'Meta.{meta.POINT_IN_TIME_RECOVERY}' has no effect there.",
+                        UserWarning,
+                    )
+                    return
+                # Of a new table, DynamoDB enables backups some time after it is active.
+                case code if code == _BACKUPS_NOT_READY and count < _MOST_WAITS_FOR_BACKUPS:
+                    continue
+                case _:
+                    raise
+        else:
+            return
 
 
 def _declared_billing_mode(model: AnyModel) -> str | None:
@@ -200,12 +285,23 @@ def _schema(models: cabc.Sequence[AnyModel]) -> dict[str, list[t.Any]]:
 
     for model, schema in zip(models[1:], others, strict=True):
         if schema["key_schema"] != first["key_schema"]:
-            raise ConfigError(
-                f"{models[0].__name__!r} and {model.__name__!r} share the table"
-                f" {late_binding.connection(model).table_name!r}, but declare different keys."
-            )
+            raise _conflict(models[0], model, "keys")
 
         for part in _MERGED:
-            merged[part] += [item for item in schema[part] if item not in merged[part]]
+            new = [item for item in schema[part] if item not in merged[part]]
+            taken = {item.get("index_name") for item in merged[part]} - {None}
+
+            for item in new:
+                if item.get("index_name") in taken:
+                    raise _conflict(models[0], model, f"indexes {item['index_name']!r}")
+
+            merged[part] += new
 
     return merged
+
+
+def _conflict(first: AnyModel, other: AnyModel, what: str) -> ConfigError:
+    return ConfigError(
+        f"{first.__name__!r} and {other.__name__!r} share the table"
+        f" {late_binding.connection(other).table_name!r}, but declare different {what}."
+    )

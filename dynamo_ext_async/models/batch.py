@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import functools
 import types
 import typing as t
 
@@ -11,6 +12,7 @@ import pynamodb.models
 
 import dynamo_ext.models.batch
 from dynamo_ext.client.connection import Connection
+from dynamo_ext.models import late_binding
 from dynamo_ext.models.undecodable import Undecodable
 from dynamo_ext.models.undecodable import unwrap
 
@@ -19,6 +21,7 @@ from ..execution import workers
 
 M = t.TypeVar("M", bound=pynamodb.models.Model)
 T = t.TypeVar("T")
+R = t.TypeVar("R")
 
 
 class BatchWrite(t.Generic[M]):
@@ -104,6 +107,7 @@ class OtherBatchWrite(BatchWrite[M]):
 
     def __init__(self, connection: Connection, batch: t.Any) -> None:
         self._connection = connection
+        self._call = late_binding.in_current_bind(_call)
         self._batch = batch
         self._entered: t.Any = batch
         self._lock = anyio.Lock()
@@ -126,7 +130,7 @@ class OtherBatchWrite(BatchWrite[M]):
         :param put_item: The item.
         """
         async with self._lock:
-            await workers.run(self._connection, self._entered.save, put_item)
+            await workers.run(self._connection, self._call, self._entered.save, put_item)
 
     async def delete(self, del_item: M) -> None:
         """Add an item to delete.
@@ -134,15 +138,15 @@ class OtherBatchWrite(BatchWrite[M]):
         :param del_item: The item.
         """
         async with self._lock:
-            await workers.run(self._connection, self._entered.delete, del_item)
+            await workers.run(self._connection, self._call, self._entered.delete, del_item)
 
     async def commit(self) -> None:
         """Write what is pending."""
         async with self._lock:
-            await workers.run(self._connection, self._entered.commit)
+            await workers.run(self._connection, self._call, self._entered.commit)
 
     async def __aenter__(self) -> t.Self:
-        self._entered = await workers.run(self._connection, self._batch.__enter__)
+        self._entered = await workers.run(self._connection, self._call, self._batch.__enter__)
         return self
 
     async def __aexit__(
@@ -153,8 +157,12 @@ class OtherBatchWrite(BatchWrite[M]):
     ) -> t.Any:
         # Also where the task is cancelled: a context manager that was entered is left.
         with anyio.CancelScope(shield=True):
-            leave = self._batch.__exit__
-            return await workers.run(self._connection, leave, error_type, error, traceback)
+            leave = functools.partial(self._batch.__exit__, error_type, error, traceback)
+            return await workers.run(self._connection, self._call, leave)
+
+
+def _call(method: cabc.Callable[..., R], *args: t.Any) -> R:
+    return method(*args)
 
 
 def batch_write(connection: Connection, batch: t.Any) -> BatchWrite[t.Any]:

@@ -10,6 +10,7 @@ import collections
 import collections.abc as cabc
 import copy
 import dataclasses
+import functools
 import itertools
 import threading
 import time
@@ -22,6 +23,7 @@ from pynamodb.pagination import ResultIterator as SyncResultIterator
 
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency import decode_lock
+from dynamo_ext.models import late_binding
 from dynamo_ext.models import undecodable
 from dynamo_ext.models.undecodable import Undecodable
 from dynamo_ext.models.undecodable import unwrap
@@ -239,6 +241,8 @@ class Items(t.Generic[T]):
         self._fetched: collections.deque[T] = collections.deque()
         self._lock = threading.Lock()
         self._number = 0
+        # A generator of the app's may make its calls as late as here.
+        self._fetch = late_binding.in_current_bind(self._fetch_one)
 
     async def next(self, limit: int | None = None) -> cabc.Sequence[T | Undecodable] | None:
         """Fetch the next item, or all of what is in memory already.
@@ -272,7 +276,7 @@ class Items(t.Generic[T]):
         """The pages, if the iterator has them."""
         return t.cast(t.Any, self._result).page_iter
 
-    def _fetch(self) -> bool:
+    def _fetch_one(self) -> bool:
         # The worker of a cancelled fetch goes on. What it fetches is not lost.
         with self._lock:
             if self._iterator is None:
@@ -300,15 +304,18 @@ class Deferred(t.Generic[T]):
         method: cabc.Callable[[], cabc.Iterable[T]],
     ) -> None:
         self._connection = connection
-        self._model = model
-        self._method = method
+        # A query keeps the bind under which it was made.
+        self._method = late_binding.in_current_bind(method)
+        self._make_source: cabc.Callable[[cabc.Iterable[T]], Source[T]] = (
+            late_binding.in_current_bind(functools.partial(source_of, connection, model))
+        )
         self._source: Source[T] | None = None
 
     @property
     def source(self) -> Source[T]:
         """What the override returns. It is called now, in this thread, unless it has been."""
         if self._source is None:
-            self._source = source_of(self._connection, self._model, self._method())
+            self._source = self._make_source(self._method())
 
         return self._source
 
@@ -325,7 +332,7 @@ class Deferred(t.Generic[T]):
         """
         if self._source is None:
             result = await workers.run(self._connection, self._method)
-            self._source = source_of(self._connection, self._model, result)
+            self._source = self._make_source(result)
 
         # It was not known before.
         limit = self._source.limit if limit is None else limit

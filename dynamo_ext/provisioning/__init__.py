@@ -1,0 +1,3 @@
+"""Tables as they should be and as they are, their differences, and the steps between them."""
+
+from __future__ import annotations
