@@ -81,6 +81,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "dynamo_ext.cli": {
         "dynamo_ext.binding",
+        "dynamo_ext.calls",
         "dynamo_ext.client",
         "dynamo_ext.concurrency",
         "dynamo_ext.config",

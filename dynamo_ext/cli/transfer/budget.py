@@ -7,6 +7,7 @@ import threading
 import time
 
 _LONGEST_SLEEP_SECONDS = 0.5
+_LEAST_SECONDS = 0.001
 
 
 class Budget:
@@ -39,7 +40,7 @@ class Budget:
 
         :param is_over: Whether to wait no longer.
         """
-        while not is_over() and (seconds := self._seconds_owed()) > 0:
+        while not is_over() and (seconds := self._seconds_owed()) > _LEAST_SECONDS:
             self._sleep(min(seconds, _LONGEST_SLEEP_SECONDS))
 
     def spend(self, units: float) -> None:
