@@ -162,9 +162,12 @@ class Export:
         :return: How many items are in the file.
         :raises TransferError: if the file can't be continued, or another process is at it.
         """
+        if self.resumed_from is None:
+            # First: with the checkpoint of an earlier export, a new file would not be understood.
+            self._checkpoint.write(self._state.to_json())
+
         with part_of(self._path).open("ab") as file:
             self._prepare(file)
-            self._write_checkpoint(file)
 
             try:
                 self._scan(file)
