@@ -47,8 +47,6 @@ def import_items(
 
     If the command is interrupted, the same command goes on where it was.
     """
-    # Also "." has a name then.
-    file = file.resolve()
     selected = {table.name: table for table in select_distinct(names)}
     every = list(dict.fromkeys(table.name for table in selection.select()))
     budget = Budget(max_wcu)

@@ -94,6 +94,8 @@ def checkpoint_of(path: pathlib.Path) -> Checkpoint:
 
     :param path: The file or folder that is imported.
     """
+    # Also "." has a name then.
+    path = path.resolve()
     return Checkpoint(path.with_name(f"{path.name}.import-checkpoint"), _KIND)
 
 

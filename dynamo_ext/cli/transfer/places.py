@@ -158,13 +158,16 @@ def _check_distinct(names: cabc.Iterable[str]) -> None:
 
 def _export_to_s3(folder: pathlib.Path) -> pathlib.Path | None:
     """The folder with the manifests of DynamoDB's own export to S3, if it is in a folder."""
+    # Also "." has a name then.
+    name = folder.resolve().name
+
     if (folder / _SUMMARY).is_file() or (folder / _FILES).is_file():
         return folder
 
-    if folder.name == "data" and (folder.parent / _FILES).is_file():
-        return folder.parent
+    if name == "data" and (folder / ".." / _FILES).is_file():
+        return folder / ".."
 
-    root = folder if folder.name == _OF_S3 else folder / _OF_S3
+    root = folder if name == _OF_S3 else folder / _OF_S3
     exports = sorted(file.parent for file in root.glob(f"*/{_SUMMARY}")) if root.is_dir() else []
 
     if len(exports) > 1:
