@@ -132,6 +132,30 @@ class Order(Model):
     number = UnicodeAttribute(hash_key=True)
 """
 
+BINDS = """
+class Todo(Model):
+    class Meta:
+        table_name = "todo"
+
+    id = UnicodeAttribute(hash_key=True)
+
+
+class Report(Model):
+    class Meta:
+        table_name = "report"
+        bind_key = "eu"
+
+    id = UnicodeAttribute(hash_key=True)
+
+
+class Order(Model):
+    class Meta:
+        table_name = "order"
+        bind_key = "us"
+
+    id = UnicodeAttribute(hash_key=True)
+"""
+
 both_lines = pytest.mark.parametrize("line", ["flask", "quart"])
 
 
@@ -143,6 +167,7 @@ def project(tmp_path: pathlib.Path) -> pathlib.Path:
         "conflict": CONFLICT,
         "wrong_meta": WRONG_META,
         "empty": "",
+        "binds": BINDS,
     }.items():
         (tmp_path / f"{name}.py").write_text(BOTH + models)
 
@@ -305,20 +330,86 @@ def test_without_a_model_it_says_what_to_do(
     assert not stub.requests
 
 
+@pytest.mark.parametrize(
+    ("line", "arguments", "created"),
+    [
+        (
+            "flask",
+            (),
+            [
+                ("us-east-1", "todo: created"),
+                ("eu-west-1", "report: created in bind 'eu'"),
+                ("us-west-2", "order: created in bind 'us'"),
+            ],
+        ),
+        (
+            "quart",
+            ("--bind", "eu"),
+            [
+                ("eu-west-1", "todo: created in bind 'eu'"),
+                ("eu-west-1", "report: created in bind 'eu'"),
+            ],
+        ),
+    ],
+)
+def test_each_table_is_created_in_its_bind(
+    project: pathlib.Path,
+    stub_config: dict[str, t.Any],
+    stub: Stub,
+    line: str,
+    arguments: tuple[str, ...],
+    created: list[tuple[str, str]],
+) -> None:
+    binds = {"eu": {"REGION": "eu-west-1"}, "us": {"REGION": "us-west-2"}}
+    config = {**stub_config, "DYNAMODB_BINDS": binds, "DYNAMODB_TABLE_NAME_PREFIX": ""}
+    done = run(line, project, "binds", config, "create-tables", *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    requests = [request for request in stub.requests if request.operation == "CreateTable"]
+    regions = [request.signature.region for request in requests]
+    assert list(zip(regions, done.stdout.splitlines(), strict=True)) == created
+
+
+def test_an_unknown_bind_is_named(
+    project: pathlib.Path, stub_config: dict[str, t.Any], stub: Stub
+) -> None:
+    config = {**stub_config, "DYNAMODB_BINDS": {"eu": {}}}
+    done = run("flask", project, "binds", config, "create-tables", "--bind", "asia")
+    assert done.returncode == 2
+    assert "--bind: The bind key is 'asia'" in done.stderr
+    assert "'DYNAMODB_BINDS': 'eu'." in done.stderr
+    assert not stub.requests
+
+
 @both_lines
-def test_every_command_has_help(
+def test_without_names_a_command_is_for_all_tables(
+    line: str, project: pathlib.Path, embedded_config: dict[str, t.Any]
+) -> None:
+    def lines(text: str) -> list[str]:
+        return [f"{embedded_config['DYNAMODB_TABLE_NAME_PREFIX']}{name}: {text}" for name in names]
+
+    names = ("session", "shop")
+    checked = run(line, project, "shop", embedded_config, "check")
+    assert (checked.returncode, checked.stderr) == (1, "")
+    assert len(checked.stdout.splitlines()) == len(names)
+
+    for name in names:
+        assert f"'python -m {line} dynamodb create-tables {name}' creates it" in checked.stdout
+
+    synced = run(line, project, "shop", embedded_config, "sync")
+    assert (synced.returncode, synced.stderr) == (0, "")
+    assert sorted(synced.stdout.splitlines()[-2:]) == lines("created")
+    dropped = run(line, project, "shop", embedded_config, "drop-tables", "--yes")
+    assert (dropped.returncode, dropped.stderr) == (0, "")
+    assert sorted(dropped.stdout.splitlines()) == lines("dropped")
+
+
+@both_lines
+def test_the_group_has_help(
     line: str, project: pathlib.Path, stub_config: dict[str, t.Any], stub: Stub
 ) -> None:
     group = run(line, project, "shop", stub_config, "--help")
     assert group.returncode == 0, group.stderr
     assert "Manage DynamoDB tables." in group.stdout
     commands = group.stdout.partition("Commands:")[2].split("\n")
-    names = [command.split()[0] for command in commands if command.strip()]
-    assert "create-tables" in names
-
-    for name in names:
-        done = run(line, project, "shop", stub_config, name, "--help")
-        assert done.returncode == 0, done.stderr
-        assert f"dynamodb {name} [OPTIONS]" in done.stdout
-
+    assert "create-tables" in [command.split()[0] for command in commands if command.strip()]
     assert not stub.requests

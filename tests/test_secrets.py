@@ -87,6 +87,10 @@ SHOWN: dict[str, cabc.Callable[[PynamoDB], object]] = {
     "endpoint": lambda db: db.connection.engine.endpoint,
     "client": lambda db: db.connection.client,
     "transaction": lambda db: db.transact_get(),
+    "bind": lambda db: db.bind("eu"),
+    "settings of a bind": lambda db: db.bind("eu").settings,
+    "connection of a bind": lambda db: db.bind("eu").connection,
+    "Meta in a bind": lambda db: db.using("eu")(lambda: Book.Meta)(),
     "Meta": lambda db: Book.Meta,
     "Meta of an item": lambda db: Book("a").Meta,
     "Meta that declares secrets": lambda db: Shelf.Meta,
@@ -113,7 +117,9 @@ SHOWN_INSIDE: dict[str, cabc.Callable[[PynamoDB], object]] = {
 def test_repr_shows_no_secret(
     in_app: InApp, stub: Stub, stub_config: dict[str, t.Any], what: str
 ) -> None:
-    with in_app(stub_config | CONFIG) as db:
+    own = {key.removeprefix("DYNAMODB_"): value for key, value in CONFIG.items()}
+
+    with in_app(stub_config | CONFIG, DYNAMODB_BINDS={"eu": own}) as db:
         Shelf.get("a")
         check_shows_no_secret(shown(SHOWN[what](db)))
 
@@ -236,6 +242,10 @@ def told_by(error: BaseException) -> str:
     return "\n".join(told)
 
 
+def in_bind(values: object) -> dict[str, t.Any]:
+    return {**CONFIG, "DYNAMODB_BINDS": {"eu": values}}
+
+
 BAD_CONFIGS: dict[str, dict[str, t.Any]] = {
     "other key": {**CONFIG, "DYNAMODB_MAX_RETRY_ATTEMPTS": "many"},
     "no id": {"DYNAMODB_AWS_SECRET_ACCESS_KEY": SECRET, "DYNAMODB_AWS_SESSION_TOKEN": TOKEN},
@@ -260,6 +270,15 @@ BAD_CONFIGS: dict[str, dict[str, t.Any]] = {
     "number": {**CONFIG, "DYNAMODB_READ_TIMEOUT_SECONDS": SECRET},
     "word": {**CONFIG, "DYNAMODB_BILLING_MODE": SECRET},
     "nested": {**CONFIG, "DYNAMODB_REGION": {"SECRET": [SECRET]}},
+    "other key of a bind": in_bind({"AWS_SECRET_ACCESS_KEY": SECRET, "REGON": TOKEN}),
+    "no id in a bind": in_bind({"AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}),
+    "space in a bind": in_bind({"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": f"{SECRET} "}),
+    "header of a bind": in_bind({"EXTRA_HEADERS": {"X-Proxy": f"{HEADER}\n"}}),
+    "bind that is text": in_bind(f"AWS_SECRET_ACCESS_KEY={SECRET}"),
+    "binds that are half a JSON": {"DYNAMODB_BINDS": f'{{"eu": {{"AWS_SESSION_TOKEN": "{TOKEN}"'},
+    "bind beside a wrong one": {
+        "DYNAMODB_BINDS": {"eu": {"EXTRA_HEADERS": {"X-Proxy": HEADER}}, "us": {"REGION": 5}}
+    },
 }
 
 

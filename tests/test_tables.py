@@ -6,6 +6,7 @@ import threading
 import typing as t
 
 import pytest
+from botocore.exceptions import ClientError
 from pynamodb.attributes import NumberAttribute
 from pynamodb.attributes import TTLAttribute
 from pynamodb.attributes import UnicodeAttribute
@@ -66,6 +67,15 @@ class Todo(Model):
     by_priority = ByPriority()
 
 
+class Kept(Model):
+    class Meta:
+        table_name = "kept"
+        deletion_protection_enabled = True
+        point_in_time_recovery_enabled = True
+
+    id = UnicodeAttribute(hash_key=True)
+
+
 class Plain(Model):
     class Meta:
         table_name = "plain"
@@ -116,6 +126,72 @@ def test_a_table_has_all_that_its_model_declares(in_app: InApp, config: dict[str
         }
         assert tags == [{"Key": "team", "Value": "accounting"}]
         assert ttl_of(db, Todo) == ("ENABLED", "expires")
+
+
+def test_a_table_is_protected_and_recoverable_where_its_meta_says_so(
+    in_app: InApp, embedded_config: dict[str, t.Any]
+) -> None:
+    with in_app(embedded_config) as db:
+        Kept.create_table()
+        client: t.Any = db.connection.client
+        name = Kept.Meta.table_name
+        backups = client.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"]
+        recovery = backups["PointInTimeRecoveryDescription"]
+        assert recovery["PointInTimeRecoveryStatus"] == "ENABLED"
+        assert client.describe_table(TableName=name)["Table"]["DeletionProtectionEnabled"] is True
+
+        with pytest.raises(TableError):
+            Kept.delete_table()
+
+        # What a Meta does not say is not sent.
+        Plain.create_table()
+        plain = client.describe_table(TableName=Plain.Meta.table_name)["Table"]
+        assert plain["DeletionProtectionEnabled"] is False
+
+
+def test_recovery_is_switched_on_once_the_table_and_its_backups_are_ready(
+    in_app: InApp, stub_config: dict[str, t.Any], stub: Stub
+) -> None:
+    early = error(400, "ContinuousBackupsUnavailableException")
+    stub.next("DescribeTable", NOT_FOUND, described(Kept, "CREATING"))
+    stub.next("UpdateContinuousBackups", early, early)
+
+    with in_app(stub_config):
+        Kept.create_table()
+
+    assert stub.operations == [
+        *("DescribeTable", "CreateTable", "DescribeTable", "DescribeTable"),
+        *["UpdateContinuousBackups"] * 3,
+    ]
+    (created,) = (each.body for each in stub.requests if each.operation == "CreateTable")
+    assert created["DeletionProtectionEnabled"] is True
+    assert stub.requests[-1].body == {
+        "TableName": f"{stub_config['DYNAMODB_TABLE_NAME_PREFIX']}kept",
+        "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+    }
+
+
+def test_an_engine_without_recovery_gives_a_warning(
+    in_app: InApp, stub_config: dict[str, t.Any], stub: Stub
+) -> None:
+    stub.always("UpdateContinuousBackups", error(400, "UnknownOperationException"))
+
+    with (
+        in_app(stub_config),
+        pytest.warns(UserWarning, match=r"-kept.*'Meta.point_in_time_recovery_enabled'") as caught,
+    ):
+        Kept.create_table()
+
+    assert caught[0].filename == __file__
+
+
+def test_a_recovery_that_is_refused_is_an_error(
+    in_app: InApp, stub_config: dict[str, t.Any], stub: Stub
+) -> None:
+    stub.always("UpdateContinuousBackups", REFUSED)
+
+    with in_app(stub_config), pytest.raises(ClientError, match="ValidationException"):
+        Kept.create_table()
 
 
 def test_a_table_that_is_created_again_keeps_its_items(

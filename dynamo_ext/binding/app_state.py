@@ -84,19 +84,27 @@ class BindState:
         """The engines that this bind uses."""
         return {engine for reference in self._used if (engine := reference()) is not None}
 
-    def bound(self, model: type[pynamodb.models.Model], declared: t.Any) -> BoundModel:
-        """A model's Meta and connection in this bind.
-
-        They are created again when the model's declared Meta has changed since.
+    def find(self, model: type[pynamodb.models.Model], declared: t.Any) -> BoundModel | None:
+        """A model's Meta and connection in this bind, if they have been created, and the model's
+        declared Meta has not changed since.
 
         :param model: The model.
+        :param declared: The ``Meta`` that the model declares.
+        """
+        bound = self._models.get(model)
+        return bound if bound is not None and bound.snapshot.is_of(declared) else None
+
+    def bound(self, model: type[pynamodb.models.Model], declared: t.Any) -> BoundModel:
+        """A model's Meta and connection in this bind, created unless they are there.
+
+        :param model: The model, which has the key of this bind or none.
         :param declared: The ``Meta`` that the model declares.
         :return: The Meta and the connection.
         :raises ConfigError: if a value that the model declares is invalid.
         """
-        bound = self._models.get(model)
+        bound = self.find(model, declared)
 
-        if bound is None or not bound.snapshot.is_of(declared):
+        if bound is None:
             bound = self._models[model] = self._bind(model, declared)
 
         return bound

@@ -153,12 +153,19 @@ def bound(app_state: AppState, model: type[pynamodb.models.Model], declared: t.A
     :param declared: The ``Meta`` that the model declares.
     :raises ConfigError: if a value that the model declares is invalid, or the app lacks its bind.
     """
-    # Each call passes here, and most models have no bind key.
-    if getattr(declared, meta.BIND_KEY, None) is None:
-        return bind_state(app_state).bound(model, declared)
+    # Each call passes here. A model is only found where it belongs, so its bind key need not be
+    # looked up again.
+    state = app_state.own if _using.get() is None else bind_state(app_state)
+    found = state.find(model, declared)
+
+    if found is not None:
+        return found
 
     bind_key = meta.bind_key_of(model.__name__, declared)
-    state = app_state.bind(bind_key, f"'{escaped(model.__name__)}.Meta.{meta.BIND_KEY}'")
+
+    if bind_key is not None:
+        state = app_state.bind(bind_key, f"'{escaped(model.__name__)}.Meta.{meta.BIND_KEY}'")
+
     return state.bound(model, declared)
 
 

@@ -17,9 +17,9 @@ from .comparison import ComparedTable
 @command.as_json
 @command.in_app
 def check(*, names: cabc.Collection[str], as_json: bool) -> None:
-    """Compare the tables with their models; exit with 1 if any differs.
+    """Compare the tables with their models.
 
-    Changes nothing. NAME is a table name as in Meta, without prefix.
+    Exits with 1 if any table differs. Changes nothing. NAME is a table name without prefix.
     """
     selected = selection.select(names)
     results: list[ComparedTable] = []
@@ -30,7 +30,7 @@ def check(*, names: cabc.Collection[str], as_json: bool) -> None:
 
         if not as_json:
             for line in _lines(compared):
-                click.echo(compared.line(line) + table.shown_bind)
+                click.echo(compared.line(line))
 
     if as_json:
         command.echo_json([_as_dict(compared) for compared in results])
@@ -44,14 +44,14 @@ def _differs(compared: ComparedTable) -> bool:
 
 def _lines(compared: ComparedTable) -> cabc.Iterator[str]:
     if compared.found is None:
-        yield f"differs: the table is missing; {_next('create-tables', compared)!r} creates it"
+        yield f"differs: the table is missing: '{_next('create-tables', compared)}' creates it"
     elif not compared.differences:
-        yield "ok"
+        yield f"ok{compared.table.shown_bind}"
     else:
         for difference in compared.differences:
             yield f"differs: {difference}"
 
-        yield f"differs: {_next('sync --dry-run', compared)!r} shows what would change it"
+        yield f"differs: '{_next('sync --dry-run', compared)}' shows what would change it"
 
     for note in compared.notes:
         yield f"not compared: {note}"
@@ -59,7 +59,7 @@ def _lines(compared: ComparedTable) -> cabc.Iterator[str]:
 
 def _next(name: str, compared: ComparedTable) -> str:
     """The command that goes on from here."""
-    return f"{command.group_path()} {name} {compared.table.name}"
+    return f"{command.group_path()} {name} {compared.table.arguments}"
 
 
 def _as_dict(compared: ComparedTable) -> dict[str, object]:

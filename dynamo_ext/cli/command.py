@@ -138,6 +138,6 @@ def _use_bind(bind_key: str | None) -> contextlib.AbstractContextManager[None]:
     try:
         bind_state = app_state.bind(bind_key)
     except ConfigError as error:
-        raise click.BadParameter(escaped(error), param_hint="'--bind'") from error
+        raise click.BadParameter(escaped(error), param_hint="--bind") from error
 
     return context.use_bind(app_state, bind_state)

@@ -43,7 +43,7 @@ class ComparedTable:
         if self.found.definition.point_in_time_recovery is not None:
             return []
 
-        return [f"{differences.Part.POINT_IN_TIME_RECOVERY.value}: this engine has none"]
+        return [f"{differences.Part.POINT_IN_TIME_RECOVERY}: this engine has none"]
 
     def line(self, text: str) -> str:
         """A line about the table, for a terminal.
@@ -82,7 +82,7 @@ def as_dicts(found: cabc.Iterable[Difference]) -> list[dict[str, t.Any]]:
     """
     return [
         {
-            "part": difference.part.value,
+            "part": difference.part,
             "name": difference.name,
             "declared": difference.declared,
             "actual": difference.actual,

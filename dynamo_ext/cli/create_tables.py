@@ -19,9 +19,10 @@ from .selection import SelectedTable
 @command.as_json
 @command.in_app
 def create_tables(*, names: cabc.Collection[str], as_json: bool) -> None:
-    """Create the tables of the models, and wait until they are active.
+    """Create the tables of the models.
 
-    Tables that exist are left alone. NAME is a table name as in Meta, without prefix.
+    Waits until they are active. Tables that exist are left alone. NAME is a table name without
+    prefix.
     """
     selected = selection.select(names)
     results = [_create(table, quiet=as_json) for table in selected]

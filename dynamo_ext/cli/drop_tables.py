@@ -30,9 +30,9 @@ def drop_tables(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Delete the tables of the models with all their items, and wait until they are gone.
+    """Delete the tables of the models, with all their items.
 
-    Asks first. NAME is a table name as in Meta, without prefix.
+    Asks first, and waits until they are gone. NAME is a table name without prefix.
     """
     selected = selection.select(names)
     listed = ", ".join(table.shown_name for table in selected)

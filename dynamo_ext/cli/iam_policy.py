@@ -50,10 +50,10 @@ def _check_region(
 )
 @command.in_app
 def iam_policy(*, names: cabc.Collection[str], account: str, region: str | None) -> None:
-    """Print an IAM policy with the least rights for the models.
+    """Print an IAM policy with the rights that the models need.
 
     It has what calls of the models need, and nothing to create, change or delete tables. NAME is a
-    table name as in Meta, without prefix.
+    table name without prefix.
     """
     selected = selection.select(names)
     arns = [TableArn.of(table.connection, region=region, account=account) for table in selected]

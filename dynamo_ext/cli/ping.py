@@ -29,7 +29,7 @@ from . import command
 def ping(*, timeout: float, as_json: bool) -> None:
     """Check that DynamoDB answers and accepts the credentials.
 
-    Of the app and each bind; exit with 1 if any does not answer.
+    Asks for the app and each bind. Exits with 1 if any does not answer.
     """
     results = [_ping(state, timeout) for state in binds.in_use()]
 

@@ -32,7 +32,7 @@ class SelectedTable:
     @property
     def name(self) -> str:
         """The name that the models declare, without prefix."""
-        return t.cast(str, late_binding.declared_meta(self.models[0]).table_name)
+        return _name_of(self.models[0])
 
     @property
     def full_name(self) -> str:
@@ -53,6 +53,12 @@ class SelectedTable:
     def shown_bind(self) -> str:
         """The bind, as the end of a line of a terminal."""
         return "" if self.bind_key is None else f" in bind {escaped(self.bind_key)!r}"
+
+    @property
+    def arguments(self) -> str:
+        """What selects the table on the command line."""
+        bind = "" if self.bind_key is None else f"--bind {self.bind_key} "
+        return f"{bind}{self.name}"
 
     @property
     def identity(self) -> dict[str, str | None]:
@@ -100,9 +106,10 @@ def select(names: cabc.Collection[str] = ()) -> list[SelectedTable]:
             f"There is no {what}. Import the module that defines the models in the app's factory."
         )
 
-    every = [SelectedTable(models=tuple(sharing)) for sharing in tables.by_table(models)]
-    _check_names(names, every)
-    return [table for table in every if not names or table.name in names]
+    _check_names(names, models)
+    # Before a model is bound: one that is not meant may be invalid.
+    meant = [model for model in models if not names or _name_of(model) in names]
+    return [SelectedTable(models=tuple(sharing)) for sharing in tables.by_table(meant)]
 
 
 def note_about_embedded_engine(selected: cabc.Iterable[SelectedTable]) -> None:
@@ -124,8 +131,8 @@ def _is_in(bind_key: str | None, model: AnyModel) -> bool:
     return bind_key is None or declared is None or declared == bind_key
 
 
-def _check_names(names: cabc.Iterable[str], every: cabc.Iterable[SelectedTable]) -> None:
-    known = {table.name for table in every}
+def _check_names(names: cabc.Iterable[str], models: cabc.Iterable[AnyModel]) -> None:
+    known = {_name_of(model) for model in models}
 
     for name in names:
         if name not in known:
@@ -133,3 +140,8 @@ def _check_names(names: cabc.Iterable[str], every: cabc.Iterable[SelectedTable])
                 f"No model has the table {escaped(name)!r}. Tables are named as in 'Meta', without"
                 f" prefix: {', '.join(sorted(map(escaped, known)))}."
             )
+
+
+def _name_of(model: AnyModel) -> str:
+    """The name that a model declares."""
+    return str(late_binding.declared_meta(model).table_name)

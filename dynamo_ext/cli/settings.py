@@ -26,9 +26,9 @@ _HIDDEN = "(set)"
 @command.as_json
 @command.in_app
 def settings(*, as_json: bool) -> None:
-    """Show the effective settings, and where each is set.
+    """Show the settings in effect, and where each is set.
 
-    Secrets are not shown. Of the app, and of each bind.
+    Of the app, and of each bind. Secrets are not shown.
     """
     described = [_describe(state) for state in binds.in_use()]
 
@@ -54,6 +54,7 @@ def _describe(state: BindState) -> dict[str, t.Any]:
                 "origin": _origin(setting, state, found[name]),
             }
             for name, setting in SETTINGS.items()
+            if setting.bind or state.policy.bind_key is None
         },
         "endpoint": binds.endpoint(state),
         "transport_in_use": state.engine.transport_in_use,

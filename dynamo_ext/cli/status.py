@@ -20,9 +20,9 @@ from . import selection
 @command.as_json
 @command.in_app
 def status(*, names: cabc.Collection[str], as_json: bool) -> None:
-    """Show which tables exist, with their state, size and indexes.
+    """Show which tables exist, and in which state.
 
-    NAME is a table name as in Meta, without prefix.
+    DynamoDB counts items and bytes every six hours or so. NAME is a table name without prefix.
     """
     states: list[dict[str, t.Any]] = []
 

@@ -47,10 +47,11 @@ def sync(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Make the tables what their models declare, without loss of items.
+    """Change the tables to what their models declare.
 
-    Shows the plan, and asks before it removes an index, a TTL, a stream or backups. What DynamoDB
-    can't change in a table that exists is refused. NAME is a table name as in Meta, without prefix.
+    No item is lost. Shows the plan, and asks before it removes an index, a TTL, a stream or
+    backups. Refuses what DynamoDB can't change in a table that exists. NAME is a table name without
+    prefix.
     """
     selected = selection.select(names)
     # JSON stands alone in the standard output.
@@ -96,7 +97,7 @@ def _plan(selected: cabc.Sequence[SelectedTable], echo: Echo) -> list[_Planned]:
 
 def _lines(planned: _Planned) -> cabc.Iterator[str]:
     if planned.plan.is_empty:
-        yield "ok"
+        yield f"ok{planned.table.shown_bind}"
 
     if planned.plan.creates:
         yield "plan: create the table"
@@ -148,7 +149,7 @@ def _apply(planned: _Planned, echo: Echo) -> None:
 
 
 def _failed(table: SelectedTable, step: Step) -> str:
-    text = f"Table {table.shown_name!r}, step {escaped(step.text)!r}"
+    text = f"Table {table.shown_name!r}, {escaped(step.text)}"
 
     if step.operation == "UpdateTimeToLive":
         # There is no error code of its own for that.
@@ -163,12 +164,13 @@ def _waiting(table: SelectedTable, echo: Echo) -> changes.Report:
 
 def _remedy(planned: cabc.Iterable[_Planned]) -> str:
     group = command.group_path()
-    names = " ".join(each.table.name for each in planned if each.plan.refusals)
+    table = next(each.table for each in planned if each.plan.refusals)
+    commands = ("export FILE", "drop-tables", "create-tables", "import FILE")
+    listed = ", ".join(f"'{group} {each} {escaped(table.arguments)}'" for each in commands)
     return (
-        "Nothing was changed: a plan is refused. Give other tables as NAME to change them alone. To"
-        f" change what is refused, export the items, drop the table, create it and import them:"
-        f" '{group} export FILE {names}', '{group} drop-tables {names}',"
-        f" '{group} create-tables {names}', '{group} import FILE {names}'."
+        "Nothing was changed, because a part of the plan is refused. Give the other tables as NAME"
+        " to change only them. To change what is refused, export the items, drop the table, create"
+        f" it again and import the items: {listed}."
     )
 
 
@@ -191,8 +193,8 @@ def _as_dict(planned: _Planned, *, is_done: bool) -> dict[str, t.Any]:
 
 
 def _to_stdout(table: SelectedTable, text: str) -> None:
-    click.echo(f"{table.shown_name}: {escaped(text)}{table.shown_bind}")
+    click.echo(f"{table.shown_name}: {escaped(text)}")
 
 
 def _to_stderr(table: SelectedTable, text: str) -> None:
-    click.echo(f"{table.shown_name}: {escaped(text)}{table.shown_bind}", err=True)
+    click.echo(f"{table.shown_name}: {escaped(text)}", err=True)

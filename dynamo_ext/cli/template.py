@@ -35,9 +35,9 @@ _FORMATS: cabc.Mapping[str, cabc.Callable[[cabc.Iterable[Definition]], str]] = (
 )
 @command.in_app
 def template(*, names: cabc.Collection[str], form: str) -> None:
-    """Print the tables as code.
+    """Print the tables as code for CloudFormation or Terraform.
 
-    NAME is a table name as in Meta, without prefix.
+    NAME is a table name without prefix.
     """
     selected = selection.select(names)
     definitions = comparison.declare(selected)

@@ -141,6 +141,15 @@ def delete(model: AnyModel, *, wait: bool = False) -> Waits[t.Any]:
     return result
 
 
+def error_code(error: pynamodb.exceptions.VerboseClientError) -> str:
+    """DynamoDB's code of an error.
+
+    :param error: The error of an operation that PynamoDB has no method for.
+    """
+    response: t.Any = error.response
+    return t.cast(str, response["Error"]["Code"])
+
+
 def _connection(model: AnyModel) -> t.Any:
     """The model's own connection, which an app or a test may have replaced."""
     return t.cast(t.Any, model)._get_connection()
@@ -250,7 +259,7 @@ def set_point_in_time_recovery(model: AnyModel, *, enabled: bool) -> Waits[None]
         try:
             table.connection.dispatch("UpdateContinuousBackups", arguments)
         except pynamodb.exceptions.VerboseClientError as error:
-            match error.response["Error"]["Code"]:
+            match error_code(error):
                 case code if code == UNKNOWN_OPERATION:
                     warn(
                         f"The engine of table {escaped(table.table_name)!r} has no point-in-time"

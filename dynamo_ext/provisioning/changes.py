@@ -100,7 +100,7 @@ def _shown(table: Reply, states: cabc.Mapping[str, str]) -> str:
     """What is not active yet; empty if everything is."""
     status = table.get(constants.TABLE_STATUS)
     pending = [] if status == ACTIVE else [f"table {status}"]
-    pending += [f"index {name!r} {state}" for name, state in states.items() if state != ACTIVE]
+    pending += [f"index '{name}' {state}" for name, state in states.items() if state != ACTIVE]
     return "; ".join(pending)
 
 

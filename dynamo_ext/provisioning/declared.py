@@ -17,7 +17,7 @@ from ..models.late_binding import AnyModel
 from .definition import Capacity
 from .definition import Definition
 from .definition import Index
-from .definition import Key
+from .definition import KeyAttribute
 
 _STREAM_VIEW_TYPES = ("KEYS_ONLY", "NEW_IMAGE", "OLD_IMAGE", "NEW_AND_OLD_IMAGES")
 
@@ -71,9 +71,9 @@ def _attribute_types(
     return types
 
 
-def _keys(schema: cabc.Iterable[t.Any], types: cabc.Mapping[str, str]) -> tuple[Key, ...]:
+def _keys(schema: cabc.Iterable[t.Any], types: cabc.Mapping[str, str]) -> tuple[KeyAttribute, ...]:
     keys = (
-        Key(
+        KeyAttribute(
             each[constants.ATTR_NAME],
             each[constants.KEY_TYPE],
             types[each[constants.ATTR_NAME]],
@@ -119,9 +119,9 @@ def _tags(models: cabc.Sequence[AnyModel]) -> dict[str, str] | None:
     if tags is None:
         return None
 
-    if not isinstance(tags, cabc.Mapping) or not all(
-        isinstance(text, str) for pair in tags.items() for text in pair
-    ):
+    texts: list[t.Any] = [*tags, *tags.values()] if isinstance(tags, cabc.Mapping) else [None]
+
+    if not all(isinstance(text, str) for text in texts):
         raise ConfigError(
             f"{_named(models)}: 'Meta.tags' must be a mapping of names to values, both strings."
         )
@@ -133,7 +133,7 @@ def _ttl(models: cabc.Sequence[AnyModel]) -> str | None:
     names = {
         attribute.attr_name
         for model in models
-        for attribute in model.get_attributes().values()
+        for attribute in t.cast(t.Any, model).get_attributes().values()
         if isinstance(attribute, TTLAttribute)
     }
 

@@ -11,7 +11,7 @@ ALL: t.Final = "ALL"
 
 
 @dataclasses.dataclass(frozen=True)
-class Key:
+class KeyAttribute:
     """An attribute that is part of a key."""
 
     attribute: str
@@ -62,7 +62,7 @@ class Index:
     """A secondary index."""
 
     name: str
-    keys: tuple[Key, ...]
+    keys: tuple[KeyAttribute, ...]
     projection: str
     """``ALL``, ``KEYS_ONLY`` or ``INCLUDE``."""
 
@@ -87,7 +87,7 @@ class Definition:
     """A table. What is ``None`` is not declared; or, in a description, does not exist."""
 
     name: str
-    keys: tuple[Key, ...]
+    keys: tuple[KeyAttribute, ...]
     global_indexes: cabc.Mapping[str, Index]
     local_indexes: cabc.Mapping[str, Index]
     billing_mode: str
@@ -110,7 +110,7 @@ class Definition:
         return {key.attribute: key.type for key in keys}
 
 
-def shown_keys(keys: cabc.Iterable[Key]) -> str:
+def shown_keys(keys: cabc.Iterable[KeyAttribute]) -> str:
     """Keys, for people.
 
     :param keys: The keys.

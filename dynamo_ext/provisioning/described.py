@@ -12,10 +12,11 @@ from pynamodb import constants
 from ..client.connection import TableConnection
 from ..config.settings import PROVISIONED
 from ..models.tables import UNKNOWN_OPERATION
+from ..models.tables import error_code
 from .definition import Capacity
 from .definition import Definition
 from .definition import Index
-from .definition import Key
+from .definition import KeyAttribute
 
 ACTIVE: t.Final = "ACTIVE"
 DELETING: t.Final = "DELETING"
@@ -99,7 +100,7 @@ def define(
         each[constants.ATTR_NAME]: each[constants.ATTR_TYPE]
         for each in table.get(constants.ATTR_DEFINITIONS, ())
     }
-    stream = table.get(constants.STREAM_SPECIFICATION) or {}
+    stream: Reply = table.get(constants.STREAM_SPECIFICATION) or {}
     return Definition(
         name=table[constants.TABLE_NAME],
         keys=_keys(table[constants.KEY_SCHEMA], types),
@@ -119,9 +120,9 @@ def define(
     )
 
 
-def _keys(schema: cabc.Iterable[t.Any], types: cabc.Mapping[str, str]) -> tuple[Key, ...]:
+def _keys(schema: cabc.Iterable[t.Any], types: cabc.Mapping[str, str]) -> tuple[KeyAttribute, ...]:
     keys = (
-        Key(
+        KeyAttribute(
             each[constants.ATTR_NAME],
             each[constants.KEY_TYPE],
             types.get(each[constants.ATTR_NAME], "?"),
@@ -149,7 +150,7 @@ def _indexes(
 
 def _capacity(described: cabc.Mapping[str, t.Any]) -> Capacity:
     """A capacity. There are engines that say 0 of an index whose capacity they don't keep."""
-    units = described.get(constants.PROVISIONED_THROUGHPUT) or {}
+    units: Reply = described.get(constants.PROVISIONED_THROUGHPUT) or {}
     return Capacity(
         units.get(constants.READ_CAPACITY_UNITS) or None,
         units.get(constants.WRITE_CAPACITY_UNITS) or None,
@@ -197,7 +198,7 @@ def _ask(connection: TableConnection, operation: str) -> Reply | None:
             operation, {constants.TABLE_NAME: connection.table_name}
         )
     except pynamodb.exceptions.VerboseClientError as error:
-        if error.response["Error"]["Code"] != UNKNOWN_OPERATION:
+        if error_code(error) != UNKNOWN_OPERATION:
             raise
 
         return None

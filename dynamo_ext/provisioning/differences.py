@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import dataclasses
-import enum
 import typing as t
 
 from ..config.settings import PROVISIONED
@@ -16,29 +15,31 @@ _MISSING = "missing"
 _NOTHING = "nothing"
 
 
-class Part(enum.Enum):
-    """What of a table differs."""
+class Part:
+    """The parts of a table that may differ, as people call them."""
 
-    KEYS = "keys"
-    LOCAL_INDEX = "local index"
-    GLOBAL_INDEX = "global index"
-    INDEX_KEYS = "keys of global index"
-    INDEX_PROJECTION = "projection of global index"
-    INDEX_CAPACITY = "capacity of global index"
-    BILLING_MODE = "billing mode"
-    CAPACITY = "capacity"
-    TTL = "TTL"
-    STREAM = "stream"
-    TAG = "tag"
-    DELETION_PROTECTION = "deletion protection"
-    POINT_IN_TIME_RECOVERY = "point-in-time recovery"
+    KEYS: t.Final = "keys"
+    LOCAL_INDEX: t.Final = "local index"
+    GLOBAL_INDEX: t.Final = "global index"
+    INDEX_KEYS: t.Final = "keys of global index"
+    INDEX_PROJECTION: t.Final = "projection of global index"
+    INDEX_CAPACITY: t.Final = "capacity of global index"
+    BILLING_MODE: t.Final = "billing mode"
+    CAPACITY: t.Final = "capacity"
+    TTL: t.Final = "TTL"
+    STREAM: t.Final = "stream"
+    TAG: t.Final = "tag"
+    DELETION_PROTECTION: t.Final = "deletion protection"
+    POINT_IN_TIME_RECOVERY: t.Final = "point-in-time recovery"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Difference:
     """One difference."""
 
-    part: Part
+    part: str
+    """One of :class:`Part`."""
+
     name: str | None = None
     """Of the index or tag."""
 
@@ -51,7 +52,7 @@ class Difference:
     @property
     def what(self) -> str:
         """What differs, for people."""
-        return self.part.value if self.name is None else f"{self.part.value} {self.name!r}"
+        return self.part if self.name is None else f"{self.part} '{self.name}'"
 
     def __str__(self) -> str:
         return f"{self.what}: declared {self.declared}, actual {self.actual}"
@@ -130,7 +131,7 @@ def _index(declared: Index, actual: Index, *, of: str) -> cabc.Iterator[Differen
         )
 
 
-def _existence(part: Part, name: str, declared: Index | None, actual: Index | None) -> Difference:
+def _existence(part: str, name: str, declared: Index | None, actual: Index | None) -> Difference:
     return Difference(
         part=part,
         name=name,
@@ -169,8 +170,8 @@ def _tags(
 ) -> cabc.Iterator[Difference]:
     for name, value in declared.items():
         if actual.get(name) != value:
-            shown = repr(actual[name]) if name in actual else _MISSING
-            yield Difference(part=Part.TAG, name=name, declared=repr(value), actual=shown)
+            shown = f"'{actual[name]}'" if name in actual else _MISSING
+            yield Difference(part=Part.TAG, name=name, declared=f"'{value}'", actual=shown)
 
 
 def _switches(declared: Definition, actual: Definition) -> cabc.Iterator[Difference]:

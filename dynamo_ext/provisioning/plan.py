@@ -10,7 +10,7 @@ from ..config.settings import PROVISIONED
 from .definition import Capacity
 from .definition import Definition
 from .definition import Index
-from .definition import Key
+from .definition import KeyAttribute
 from .described import Description
 from .differences import Difference
 from .differences import Part
@@ -95,7 +95,7 @@ class _Planner:
         )
         return Plan(steps=steps, refusals=tuple(self._refusals()))
 
-    def _of(self, *parts: Part) -> list[Difference]:
+    def _of(self, *parts: str) -> list[Difference]:
         return [each for each in self._differences if each.part in parts]
 
     def _refusals(self) -> cabc.Iterator[str]:
@@ -109,7 +109,7 @@ class _Planner:
 
             if lacking:
                 yield (
-                    f"{Part.BILLING_MODE.value}: to make it {PROVISIONED}, set"
+                    f"{Part.BILLING_MODE}: to make it {PROVISIONED}, set"
                     " 'read_capacity_units' and 'write_capacity_units' in the model's Meta, or"
                     " 'DYNAMODB_READ_CAPACITY_UNITS' and 'DYNAMODB_WRITE_CAPACITY_UNITS'."
                 )
@@ -132,7 +132,7 @@ class _Planner:
             if name not in self._kept:
                 again = ", to create it again" if name in self._recreated else ""
                 yield Step(
-                    text=f"delete global index {name!r} ({index}){again}",
+                    text=f"delete global index '{name}' ({index}){again}",
                     operation=_UPDATE_TABLE,
                     params=_index_update("Delete", {"IndexName": name}),
                     removes=True,
@@ -149,7 +149,7 @@ class _Planner:
             present[name] = index
             definition = dataclasses.replace(self._actual, global_indexes=present)
             yield Step(
-                text=f"create global index {name!r} ({index})",
+                text=f"create global index '{name}' ({index})",
                 operation=_UPDATE_TABLE,
                 params={
                     "AttributeDefinitions": attribute_definitions(definition),
@@ -180,7 +180,7 @@ class _Planner:
             )
         elif changed := self._changed_capacities():
             shown = "; ".join(
-                f"{'table' if name is None else f'global index {name!r}'} {capacity}"
+                f"table {capacity}" if name is None else f"global index '{name}' {capacity}"
                 for name, capacity in changed
             )
             yield Step(
@@ -253,10 +253,10 @@ class _Planner:
             return
 
         if (old := self._actual.ttl) is not None:
-            yield self._ttl(f"end TTL by {old!r}: items stay", old, enabled=False)
+            yield self._ttl(f"end TTL by '{old}': items stay", old, enabled=False)
 
         if (new := self._declared.ttl) is not None:
-            yield self._ttl(f"start TTL by {new!r}", new, enabled=True)
+            yield self._ttl(f"start TTL by '{new}'", new, enabled=True)
 
     def _ttl(self, text: str, attribute: str, *, enabled: bool) -> Step:
         return Step(
@@ -319,7 +319,7 @@ def index_parameters(index: Index, capacity: Capacity | None = None) -> Params:
     )
 
 
-def key_schema(keys: cabc.Iterable[Key]) -> list[dict[str, str]]:
+def key_schema(keys: cabc.Iterable[KeyAttribute]) -> list[dict[str, str]]:
     """Keys as DynamoDB takes them.
 
     :param keys: The keys.

@@ -11,7 +11,7 @@ from ..config.settings import PROVISIONED
 from .definition import HASH
 from .definition import Definition
 from .definition import Index
-from .definition import Key
+from .definition import KeyAttribute
 
 _NOT_IN_LABELS = re.compile(r"[^A-Za-z0-9_-]")
 _ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -124,7 +124,7 @@ def _blocks(definition: Definition, *, is_provisioned: bool) -> cabc.Iterator[_B
     yield _Block("lifecycle", {"prevent_destroy": True})
 
 
-def _key_arguments(keys: cabc.Iterable[Key]) -> dict[str, Value]:
+def _key_arguments(keys: cabc.Iterable[KeyAttribute]) -> dict[str, Value]:
     return {"hash_key" if key.kind == HASH else "range_key": key.attribute for key in keys}
 
 

@@ -13,6 +13,7 @@ from pynamodb.indexes import LocalSecondaryIndex
 from pynamodb.pagination import ResultIterator
 
 from dynamo_ext import BatchWrite
+from dynamo_ext import Bind
 from dynamo_ext import Call
 from dynamo_ext import ConfigError
 from dynamo_ext import Connection
@@ -27,6 +28,7 @@ from dynamo_ext import TransactWrite
 from dynamo_ext import Unavailable
 from dynamo_ext import UnprocessedItems
 from dynamo_ext import UnprocessedKeys
+from dynamo_ext import Using
 from dynamo_ext import WriteOutcomeUnknown
 from dynamo_ext import call_finished
 
@@ -136,3 +138,24 @@ def errors(todo: Todo) -> str:
 def log(sender: object, call: Call, **other: Any) -> None:
     assert_type(call.operation, str)
     assert_type(call.table_name, str | None)
+    assert_type(call.bind_key, str | None)
+
+
+def binds() -> None:
+    eu = db.bind("eu")
+    assert_type(eu, Bind)
+    assert_type(eu.settings, Settings)
+    assert_type(eu.connection, Connection)
+    assert_type(eu.pool, Pool)
+    eu.ping(timeout=1)
+    assert_type(db.using("eu"), Using)
+
+    with db.using("eu"), db.using(None), eu.transact_write() as transaction:
+        assert_type(transaction, TransactWrite)
+
+    assert_type(count_in_eu("1"), int)
+
+
+@db.using("eu")
+def count_in_eu(id: str) -> int:
+    return Todo.count(id)

@@ -10,6 +10,7 @@ from pynamodb.attributes import UnicodeAttribute
 from quart import Quart
 from quart import request
 
+from dynamo_ext_async import Bind
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async import ResultIterator
@@ -104,3 +105,18 @@ async def own_calls() -> None:
     assert_type(await db.run_sync(longest, ["a", "bc"], at_most=1), str)
     assert_type(await db.run_sync(Todo.get, "1"), Todo)
     await db.aping(timeout=1)
+
+
+@db.using("eu")
+async def in_eu() -> int:
+    assert_type(db.bind("eu"), Bind)
+    await db.bind("eu").aping(timeout=1)
+
+    async with db.bind("eu").atransact_get() as reading:
+        assert_type(reading.get(Todo, "1").get(), Todo)
+
+    return await Todo.acount("1")
+
+
+async def counted_in_eu() -> None:
+    assert_type(await in_eu(), int)

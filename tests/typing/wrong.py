@@ -38,6 +38,9 @@ def extension() -> None:
     db.settings.region = "eu-west-1"  # error: misc, reportAttributeAccessIssue
     db.pool.stats().kalls  # error: attr-defined, reportAttributeAccessIssue
     db.pool = db.pool  # error: misc, reportAttributeAccessIssue
+    db.bind("eu").settings.regoin  # error: attr-defined, reportAttributeAccessIssue
+    db.bind(5)  # error: arg-type, reportArgumentType
+    db.using()  # error: call-arg, reportCallIssue
     db.connection.describe_table(1)  # error: arg-type, reportArgumentType
 
 
