@@ -86,6 +86,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.concurrency",
         "dynamo_ext.config",
         "dynamo_ext.errors",
+        "dynamo_ext.local",
         "dynamo_ext.models",
         "dynamo_ext.printable",
         "dynamo_ext.provisioning",

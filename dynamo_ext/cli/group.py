@@ -10,6 +10,7 @@ from .drop_tables import drop_tables
 from .export import export
 from .iam_policy import iam_policy
 from .import_items import import_items
+from .local import local
 from .ping import ping
 from .settings import settings
 from .status import status
@@ -28,6 +29,7 @@ for _command in (
     drop_tables,
     export,
     import_items,
+    local,
     iam_policy,
     ping,
     settings,
