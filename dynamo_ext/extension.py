@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections.abc as cabc
 import contextlib
 import functools
 import typing as t
@@ -36,6 +35,7 @@ class Extension(Access):
 
     _app_types: t.ClassVar[tuple[type[App], ...]] = ()
     _wanted: t.ClassVar[str] = ""
+    _bind_class: t.ClassVar[type[Bind]] = Bind
 
     def __init__(self, app: App | None = None) -> None:
         self._engines = Engines()
@@ -93,16 +93,12 @@ class Extension(Access):
         :return: The bind. If no app is current, its use raises what this would.
         :raises ConfigError: if the app has no such bind.
         """
-        return Bind(self._bind(bind_key))
-
-    def _bind(self, bind_key: str | None) -> cabc.Callable[[], BindState]:
-        """What finds a bind of the current app. If an app is current, the key is checked now."""
         find = functools.partial(self._find_bind, bind_key)
 
         with contextlib.suppress(RuntimeError):
             find()
 
-        return find
+        return self._bind_class(find)
 
     def _find_bind(self, bind_key: str | None) -> BindState:
         return self._app_state.bind(bind_key)

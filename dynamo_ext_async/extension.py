@@ -38,6 +38,11 @@ class PynamoDB(AsyncAccess, dynamo_ext.PynamoDB):
 
     _app_types: t.ClassVar[tuple[type[App], ...]] = (quart.Quart, flask.Flask)
     _wanted: t.ClassVar[str] = "a Quart app or a Flask app"
+    _bind_class: t.ClassVar[type[dynamo_ext.Bind]] = Bind
+
+    if t.TYPE_CHECKING:
+
+        def bind(self, bind_key: str | None) -> Bind: ...
 
     def init_app(self, app: App) -> None:
         """Read an app's settings, and make the models work in that app.
@@ -68,18 +73,6 @@ class PynamoDB(AsyncAccess, dynamo_ext.PynamoDB):
         :raises CallTimeout: if ``DYNAMODB_CALL_TIMEOUT_SECONDS`` is over.
         """
         return await workers.run(self.connection, function, *args, **kwargs)
-
-    def bind(self, bind_key: str | None) -> Bind:
-        """A bind of the current app, whatever :meth:`using` says.
-
-        Which app is current is asked whenever the bind is used, so it may be created without one.
-
-        :param bind_key: The key of the bind in ``DYNAMODB_BINDS``; ``None`` for the app's own
-            settings.
-        :return: The bind. If no app is current, its use raises what this would.
-        :raises ConfigError: if the app has no such bind.
-        """
-        return Bind(self._bind(bind_key))
 
 
 async def _close(state: AppState) -> None:

@@ -933,6 +933,41 @@ def test_sync_removes_nothing_beyond_loopback_without_confirmation(
     assert run(config, "check", name).code == 1
     assert run(config, "sync", "--confirm", "0.0.0.0", name).code == 0
     assert run(config, "check", name).code == 0
+    # Also where there is nothing to remove.
+    assert run(config, "sync", "--confirm", "0.0.0.0", name).code == 0
+    assert run(config, "sync", "--confirm", "eu-west-1", name).code == 2
+    del kept
+
+
+def test_each_place_is_confirmed_for_itself(name: str, stub: Stub, dynoxide: str) -> None:
+    config = {
+        **engines.config(f"http://0.0.0.0:{stub.port}"),
+        "DYNAMODB_TABLE_NAME_PREFIX": "",
+        "DYNAMODB_BINDS": {"eu": {"HOST": dynoxide.replace(engines.HOST, "localhost")}},
+    }
+    names = name, f"{name}-eu"
+    kept = model(names[0]), model(names[1], bind_key="eu")
+    assert run(config, "create-tables", *names).code == 0
+    asked = run(config, "drop-tables", *names, "--confirm", "localhost")
+    assert asked.code == 2
+    assert "--confirm 0.0.0.0" in asked.output
+    # The other place is this machine.
+    assert run(config, "drop-tables", *names, "--confirm", "0.0.0.0", answers="n\n").code == 1
+    assert "DeleteTable" not in stub.operations
+    both = ("--confirm", "0.0.0.0", "--confirm", "LOCALHOST")
+    assert run(config, "drop-tables", *names, *both).code == 0
+    assert "DeleteTable" in stub.operations
+    del kept
+
+
+def test_tables_that_end_with_the_command_are_said_to(
+    name: str, stub_config: dict[str, t.Any]
+) -> None:
+    kept = model(name)
+    done = run({**stub_config, "DYNAMODB_HOST": "local://"}, "create-tables", name)
+    assert done.code == 0
+    assert f"{name}: created" in done.lines
+    assert "Note: the tables are in the embedded engine of this command" in done.output
     del kept
 
 

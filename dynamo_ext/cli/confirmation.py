@@ -72,6 +72,24 @@ def options(command: F) -> F:
     return command
 
 
+def check_places(selected: cabc.Iterable[SelectedTable], confirmed: cabc.Iterable[str]) -> None:
+    """Refuse a confirmation of another place than that of the tables, whatever is done there.
+
+    :param selected: All tables of the command.
+    :param confirmed: What ``--confirm`` names.
+    :raises click.UsageError: if none of the tables is at one of the places.
+    """
+    targets = _targets(selected)
+    known = {name for target in targets for name in target.names}
+
+    for name in confirmed:
+        if name.lower() not in known:
+            shown = ", ".join(sorted(escaped(target) for target in targets))
+            raise click.UsageError(
+                f"--confirm names {escaped(name)!r}, but the tables are on {shown}."
+            )
+
+
 def confirm(
     question: str,
     selected: cabc.Iterable[SelectedTable],
@@ -85,13 +103,11 @@ def confirm(
     :param selected: The tables that something is deleted from.
     :param confirmed: What ``--confirm`` names.
     :param yes: Whether ``--yes`` was given.
-    :raises click.UsageError: if the tables are elsewhere than ``--confirm`` says.
+    :raises click.UsageError: if they are beyond this machine, and ``--confirm`` does not say where.
     :raises click.Abort: if the answer is no.
     """
-    targets = {Target.of(table.connection.connection.engine) for table in selected}
     wanted = {name.lower() for name in confirmed}
-    _check_named(wanted, targets)
-    open_targets = [target for target in targets if wanted.isdisjoint(target.names)]
+    open_targets = [target for target in _targets(selected) if wanted.isdisjoint(target.names)]
     remote = sorted(str(target) for target in open_targets if not target.is_loopback)
 
     if remote:
@@ -105,16 +121,8 @@ def confirm(
         click.confirm(question, abort=True, err=True)
 
 
-def _check_named(wanted: cabc.Iterable[str], targets: cabc.Iterable[Target]) -> None:
-    """Refuse a confirmation of something else: the command would delete in the wrong place."""
-    known = {name for target in targets for name in target.names}
-
-    for name in wanted:
-        if name not in known:
-            shown = ", ".join(sorted(escaped(target) for target in targets))
-            raise click.UsageError(
-                f"--confirm names {escaped(name)!r}, but the tables are on {shown}."
-            )
+def _targets(selected: cabc.Iterable[SelectedTable]) -> set[Target]:
+    return {Target.of(table.connection.connection.engine) for table in selected}
 
 
 def _is_loopback(host: str) -> bool:

@@ -35,6 +35,7 @@ def drop_tables(
     Asks first, and waits until they are gone. NAME is a table name without prefix.
     """
     selected = selection.select(names)
+    confirmation.check_places(selected, confirm)
     listed = ", ".join(table.shown_name for table in selected)
     confirmation.confirm(
         f"Delete with all their items: {listed}?", selected, confirmed=confirm, yes=yes

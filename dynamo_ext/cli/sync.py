@@ -54,6 +54,7 @@ def sync(
     prefix.
     """
     selected = selection.select(names)
+    confirmation.check_places(selected, confirm)
     # JSON stands alone in the standard output.
     echo: Echo = _to_stderr if as_json else _to_stdout
     planned = _plan(selected, echo)
