@@ -34,7 +34,11 @@ def local(click_context: click.Context, /, *, port: int, file: str | None) -> No
     arguments = ["--port", str(port)]
 
     if file is not None:
-        app = t.cast(App, click_context.obj.load_app())
-        arguments += ["--file", str(pathlib.Path(app.instance_path) / file)]
+        folder = pathlib.Path(t.cast(App, click_context.obj.load_app()).instance_path)
+
+        if not pathlib.Path(file).is_absolute():
+            folder.mkdir(parents=True, exist_ok=True)
+
+        arguments += ["--file", str(folder / file)]
 
     engine.main(arguments)
