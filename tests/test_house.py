@@ -97,10 +97,12 @@ ALLOWED: dict[str, set[str]] = {
     "dynamo_ext.web": {"dynamo_ext.errors", "dynamo_ext.models"},
     "dynamo_ext.cli": {
         "dynamo_ext.binding",
+        "dynamo_ext.calls",
         "dynamo_ext.client",
         "dynamo_ext.concurrency",
         "dynamo_ext.config",
         "dynamo_ext.errors",
+        "dynamo_ext.local",
         "dynamo_ext.models",
         "dynamo_ext.printable",
         "dynamo_ext.provisioning",

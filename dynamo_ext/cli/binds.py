@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..binding import context
 from ..binding.app_state import BindState
-from ..config.settings import LOCAL
+from ..config import local_file
 
 
 def in_use() -> list[BindState]:
@@ -25,7 +25,7 @@ def endpoint(state: BindState) -> str:
     """
     host = state.settings.host
 
-    if host is not None and host.startswith(LOCAL):
+    if host is not None and local_file.is_embedded(host):
         return host
 
     return str(state.engine.client.meta.endpoint_url)

@@ -11,7 +11,7 @@ import urllib.parse
 import click
 
 from ..client.engine import Engine
-from ..config.settings import LOCAL
+from ..config import local_file
 from ..printable import escaped
 from .selection import SelectedTable
 
@@ -39,7 +39,7 @@ class Target:
 
         :param engine: The engine.
         """
-        if (engine.endpoint.host or "").startswith(LOCAL):
+        if local_file.is_embedded(engine.endpoint.host):
             return cls(("localhost",), is_loopback=True)
 
         # Not the setting: botocore may have it from the environment.

@@ -7,7 +7,10 @@ import click
 from .check import check
 from .create_tables import create_tables
 from .drop_tables import drop_tables
+from .export import export
 from .iam_policy import iam_policy
+from .import_items import import_items
+from .local import local
 from .ping import ping
 from .settings import settings
 from .status import status
@@ -24,6 +27,9 @@ for _command in (
     check,
     create_tables,
     drop_tables,
+    export,
+    import_items,
+    local,
     iam_policy,
     ping,
     settings,

@@ -32,6 +32,7 @@ import traceback
 import types
 import typing as t
 import warnings
+import zlib
 
 if t.TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -446,6 +447,7 @@ def _dynamodb_application() -> WSGIApplication:
     warnings.simplefilter("ignore")
     from moto.moto_server.werkzeug_app import create_backend_app
 
+    _put_binary_keys_into_segments()
     application = create_backend_app("dynamodb")
     application.config["PROPAGATE_EXCEPTIONS"] = True
     return application
@@ -470,6 +472,23 @@ def _module(name: str) -> t.Any:
         sys.modules[_PACKAGE] = importlib.util.module_from_spec(spec)
 
     return importlib.import_module(f"{_PACKAGE}.{name}")
+
+
+def _put_binary_keys_into_segments() -> None:
+    """Let moto scan in segments where keys are binary, which it hashes as if they were text."""
+    from moto.dynamodb.models.dynamo_type import Item
+
+    of_text = Item.is_within_segment
+
+    def is_within_segment(item: t.Any, segments: tuple[int, int] | tuple[None, None]) -> bool:
+        key, (segment, count) = item.hash_key.value, segments
+
+        if isinstance(key, bytes) and count is not None:
+            return zlib.crc32(key) % count == segment
+
+        return bool(of_text(item, segments))
+
+    t.cast(t.Any, Item).is_within_segment = is_within_segment
 
 
 def main() -> None:
