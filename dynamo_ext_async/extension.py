@@ -126,7 +126,7 @@ class PynamoDB(AsyncAccess, dynamo_ext.PynamoDB):
             max_requests=max_requests,
         )
         # Raises if the current app is not of this extension.
-        _ = self._app_state
+        _ = self.settings
         return await pages.paginate(context.app(), result, options)
 
 

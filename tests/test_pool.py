@@ -423,7 +423,7 @@ def test_an_interrupted_wait_takes_no_slot(in_app: InApp, stub_config: dict[str,
             interrupter.start()
 
             with pytest.raises(Interruption):
-                pool.acquire(60)
+                pool.acquire(10)
 
             interrupter.join()
             assert (pool.in_use, pool.waiting) == (1, 0)

@@ -44,7 +44,7 @@ def export(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Export tables to FILE, one item on each line, as DynamoDB exports to S3.
+    """Export tables to FILE, as DynamoDB exports them to S3.
 
     One table goes to the file, compressed if its name ends with '.gz'; several go into a folder,
     each to a file of its name. NAME is a table name as in Meta, without prefix.

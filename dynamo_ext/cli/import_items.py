@@ -39,7 +39,7 @@ def import_items(
     max_wcu: float | None,
     as_json: bool,
 ) -> None:
-    """Import tables from FILE, one item on each line, as DynamoDB exports to S3.
+    """Import tables from FILE, as DynamoDB exports them to S3.
 
     FILE is a file with the items of one table, a folder with a file for each table, or the folder
     of an export to S3. An item replaces one of the same key; others stay. All of a table's files
