@@ -30,7 +30,7 @@ from stub import error
 Item = dict[str, t.Any]
 Config = dict[str, t.Any]
 
-pytestmark = pytest.mark.xdist_group("commands")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("commands")]
 
 once = pytest.mark.once(reason="what is written and said does not depend on the transport")
 both_lines = pytest.mark.parametrize("line", forked_commands.LINES)

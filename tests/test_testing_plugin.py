@@ -45,7 +45,7 @@ from dynamo_ext.transport import loopback
 from stub import Stub
 
 pytestmark = [
-    pytest.mark.wire,
+    pytest.mark.slow,
     # The engine starts once, in one worker.
     pytest.mark.xdist_group("plugin"),
 ]
