@@ -142,7 +142,7 @@ def test_to_dos_are_added_ticked_and_deleted(visit: Open, script: bool) -> None:
     on.says("Nothing to do.")
     on.add("Milk")
     on.add("Bread")
-    on.shows("Milk", "Bread")
+    on.shows("Bread", "Milk")
 
     on.button("Done: Milk").click()
     on.is_done("Milk")
@@ -166,7 +166,7 @@ def test_to_dos_are_added_with_the_keyboard_alone(visit: Open) -> None:
         on.page.keyboard.press("Enter")
         on.says(title)
 
-    on.shows("Milk", "Bread")
+    on.shows("Bread", "Milk")
     assert on.wrong == []
 
 
@@ -203,6 +203,26 @@ def test_browser_itself_stops_a_title_that_is_empty_or_too_long(visit: Open) -> 
     on.field.press_sequentially("x" * 205)
     on.button("Add").click()
     on.shows("x" * 200)
+    assert on.wrong == []
+
+
+def test_a_to_do_on_another_page_is_ticked_and_deleted_there(visit: Open, url: str) -> None:
+    titles = [f"To-do {number:02}" for number in range(22)]
+
+    with todo.Page(url) as page:
+        for title in titles:
+            page.add(title)
+
+    on = visit()
+    on.shows(*titles[:1:-1])
+    on.page.get_by_role("link", name="Older").click()
+    on.shows(*titles[1::-1])
+    on.button(f"Done: {titles[0]}").click()
+    on.is_done(titles[0])
+    on.button(f"Delete: {titles[1]}").click()
+    on.shows(titles[0])
+    on.page.get_by_role("link", name="Newer").click()
+    on.shows(*titles[:1:-1])
     assert on.wrong == []
 
 
