@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import json
+import os
 import pathlib
+import signal
+import time
 import typing as t
 
 import pytest
@@ -13,6 +16,7 @@ from pynamodb.attributes import UnicodeAttribute
 
 from conftest import InApp
 from dynamo_ext import Model
+from dynamo_ext.cli.transfer import workers
 from dynamo_ext.cli.transfer.budget import Budget
 from dynamo_ext.cli.transfer.checkpoint import Pace
 from dynamo_ext.cli.transfer.exporting import Export
@@ -23,6 +27,8 @@ from dynamo_ext.cli.transfer.item_files import Source
 from dynamo_ext.cli.transfer.progress import Meter
 from dynamo_ext.cli.transfer.progress import Watch
 from dynamo_ext.cli.transfer.progress import line
+from dynamo_ext.cli.transfer.stopping import Stopped
+from dynamo_ext.cli.transfer.stopping import Stopping
 from dynamo_ext.cli.transfer.table import Table
 from dynamo_ext.models import late_binding
 from stub import Answer
@@ -65,6 +71,54 @@ def table(
             sleep=clock.sleep,
             draw=lambda: 1.0,
         )
+
+
+@pytest.fixture
+def ctrl_c() -> cabc.Iterator[None]:
+    """Ctrl-C raises, also where the tests run as a job in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_is_raised_when_all_threads_have_ended_and_not_before() -> None:
+    """Raised at any point, it could leave a lock taken that the threads share with this one."""
+    stopping = Stopping()
+    ended: list[int] = []
+    ticks: list[bool] = []
+
+    def task() -> None:
+        while not stopping.is_set():
+            time.sleep(0.001)
+
+        ended.append(1)
+        raise Stopped
+
+    def tick() -> None:
+        if not ticks:
+            for _ in range(20):
+                os.kill(os.getpid(), signal.SIGINT)
+
+        ticks.append(stopping.is_set())
+
+    with pytest.raises(KeyboardInterrupt):
+        workers.run([task, task], stopping=stopping, tick=tick)
+
+    assert (len(ended), set(ticks)) == (2, {True})
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_a_handler_of_the_app_stays() -> None:
+    signal.signal(signal.SIGINT, handler := lambda number, frame: None)
+    seen: list[object] = []
+    workers.run(
+        [lambda: None],
+        stopping=Stopping(),
+        tick=lambda: seen.append(signal.getsignal(signal.SIGINT)),
+    )
+    assert set(seen) == {handler}
 
 
 def test_an_export_consumes_no_more_than_it_may(

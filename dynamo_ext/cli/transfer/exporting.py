@@ -28,8 +28,8 @@ from .item_lines import encode
 from .item_lines import encode_value
 from .places import PART
 from .progress import Meter
+from .stopping import Stopped
 from .table import Page
-from .table import Stopped
 from .table import Table
 
 SEGMENTS: t.Final = 8

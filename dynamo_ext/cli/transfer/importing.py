@@ -24,7 +24,8 @@ from .item_files import Source
 from .item_lines import KeySchema
 from .item_lines import Raw
 from .progress import Meter
-from .table import Stopped
+from .stopping import Stopped
+from .stopping import Stopping
 from .table import Table
 from .table import code_of
 
@@ -138,7 +139,7 @@ class Import:
         self._units_of_batch = math.inf if units is None else units / len(self._shards)
         self._lock = threading.Lock()
         self._checkpoint_lock = threading.Lock()
-        self._checking_stops = threading.Event()
+        self._checking_stops = Stopping()
         self._pace = Pace() if pace is None else pace
         size = sum(source.path.stat().st_size for source in sources)
         self.checking: Meter = Meter(what=f"{table.name}, checking", unit="bytes", total=size)
@@ -320,6 +321,6 @@ def _is_invalid(error: ClientError) -> bool:
     return code_of(error) == _INVALID
 
 
-def _stop_if_told(stopping: threading.Event) -> None:
+def _stop_if_told(stopping: Stopping) -> None:
     if stopping.is_set():
         raise Stopped

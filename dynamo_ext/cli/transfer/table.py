@@ -6,7 +6,6 @@ import collections.abc as cabc
 import dataclasses
 import functools
 import random
-import threading
 import time
 import typing as t
 import urllib.parse
@@ -18,6 +17,8 @@ from ...client.connection import TableConnection
 from .budget import Budget
 from .failures import TransferError
 from .item_lines import Raw
+from .stopping import Stopped
+from .stopping import Stopping
 
 _NOT_FOUND = "ResourceNotFoundException"
 _PATIENCE = 12
@@ -32,10 +33,6 @@ _THROTTLED = frozenset(
         "ThrottledException",
     }
 )
-
-
-class Stopped(Exception):
-    """The transfer was told to stop."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +56,7 @@ class Table:
 
     connection: TableConnection
     budget: Budget
-    stopping: threading.Event = dataclasses.field(default_factory=threading.Event)
+    stopping: Stopping = dataclasses.field(default_factory=Stopping)
     """Set it, and the transfer ends after the requests that are under way."""
 
     sleep: cabc.Callable[[float], None] = time.sleep
