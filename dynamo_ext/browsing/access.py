@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import typing as t
 
 from flask.sansio.app import App
 from werkzeug.sansio.request import Request
@@ -113,7 +112,3 @@ def _is_address(name: str) -> bool:
         return False
 
     return True
-
-
-Guard: t.TypeAlias = "t.Callable[[], t.Any]"
-"""Is called before each request; what it returns decides."""

@@ -116,19 +116,14 @@ class Table:
     @functools.cached_property
     def declared_names(self) -> frozenset[str]:
         """The attributes that the model, or one that shares its table, declares."""
-        attributes = (each.get_attributes().values() for each in self._sharing)
-        return frozenset(
-            t.cast(t.Any, attribute).attr_name for each in attributes for attribute in each
-        )
+        return frozenset(str(attribute.attr_name) for attribute in self._attributes)
 
     @functools.cached_property
     def version_names(self) -> frozenset[str]:
         """The attributes by which a model sees that another has written."""
-        attributes = (each.get_attributes().values() for each in self._sharing)
         return frozenset(
-            str(t.cast(t.Any, attribute).attr_name)
-            for each in attributes
-            for attribute in each
+            str(attribute.attr_name)
+            for attribute in self._attributes
             if isinstance(attribute, VersionAttribute)
         )
 
@@ -145,13 +140,14 @@ class Table:
         return t.cast("dict[str, t.Any]", t.cast(t.Any, self.connection).get_meta_table().data)
 
     @functools.cached_property
-    def _sharing(self) -> list[AnyModel]:
-        """All models of the table."""
-        return [
+    def _attributes(self) -> list[t.Any]:
+        """The attributes of all models of the table."""
+        sharing: list[t.Any] = [
             other.model
             for other in tables(None)
             if other.model is self.model or _is_same(other, self)
         ]
+        return [attribute for model in sharing for attribute in model.get_attributes().values()]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -469,7 +469,7 @@ _VIEWS: t.Final[cabc.Mapping[str, cabc.Callable[[_View], Answer]]] = {
 
 
 def _file(name: str, content_type: str) -> Answer:
-    body = importlib.resources.files(__package__).joinpath("static", name).read_bytes()
+    body = importlib.resources.files(str(__package__)).joinpath("static", name).read_bytes()
     return Answer(body=body, content_type=content_type)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import inspect
 import typing as t
 
 import flask
 import werkzeug.wrappers
+from flask.typing import ResponseReturnValue
 
 from ..browsing import access
 from ..browsing import views
 from ..browsing.access import Access
-from ..browsing.access import Guard
 from ..browsing.visit import Answer
 from ..browsing.visit import Visit
 
@@ -19,7 +20,7 @@ _COMMAND_LINE = "flask"
 
 
 def blueprint(
-    *, guard: Guard | None = None, url_prefix: str | None = views.URL_PREFIX
+    *, guard: cabc.Callable[[], t.Any] | None = None, url_prefix: str | None = views.URL_PREFIX
 ) -> flask.Blueprint:
     """A page to look at, create, change and delete the items of the app's models.
 
@@ -45,10 +46,10 @@ def blueprint(
     return pages
 
 
-def _protect(pages: flask.Blueprint, guard: Guard | None) -> None:
+def _protect(pages: flask.Blueprint, guard: cabc.Callable[[], t.Any] | None) -> None:
     usual = Access()
 
-    def check() -> flask.typing.ResponseReturnValue | None:
+    def check() -> ResponseReturnValue | None:
         if guard is not None:
             return _ask(guard)
 
@@ -58,7 +59,7 @@ def _protect(pages: flask.Blueprint, guard: Guard | None) -> None:
     pages.before_request(check)
 
 
-def _ask(guard: Guard) -> flask.typing.ResponseReturnValue | None:
+def _ask(guard: cabc.Callable[[], t.Any]) -> ResponseReturnValue | None:
     given = flask.current_app.ensure_sync(guard)()
 
     if inspect.isawaitable(given):
@@ -69,12 +70,12 @@ def _ask(guard: Guard) -> flask.typing.ResponseReturnValue | None:
         raise access.unusable(given)
 
     if isinstance(given, (werkzeug.wrappers.Response, tuple)):
-        return t.cast("flask.typing.ResponseReturnValue", given)
+        return t.cast(ResponseReturnValue, given)
 
     return None if given else _response(access.by_guard())
 
 
-def _view(name: str) -> t.Callable[..., flask.Response]:
+def _view(name: str) -> cabc.Callable[..., flask.Response]:
     def view(model: str | None = None, **values: t.Any) -> flask.Response:
         request = flask.request
         # Else a large item would be refused.

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import inspect
 import typing as t
 
 import anyio.to_thread
 import quart
 import werkzeug.sansio.response
+from werkzeug.datastructures import MultiDict
 
 from dynamo_ext.browsing import access
 from dynamo_ext.browsing import views
 from dynamo_ext.browsing.access import Access
-from dynamo_ext.browsing.access import Guard
 from dynamo_ext.browsing.visit import Answer
 from dynamo_ext.browsing.visit import Visit
 
@@ -20,7 +21,7 @@ _COMMAND_LINE = "quart"
 
 
 def blueprint(
-    *, guard: Guard | None = None, url_prefix: str | None = views.URL_PREFIX
+    *, guard: cabc.Callable[[], t.Any] | None = None, url_prefix: str | None = views.URL_PREFIX
 ) -> quart.Blueprint:
     """A page to look at, create, change and delete the items of the app's models.
 
@@ -46,7 +47,7 @@ def blueprint(
     return pages
 
 
-def _protect(pages: quart.Blueprint, guard: Guard | None) -> None:
+def _protect(pages: quart.Blueprint, guard: cabc.Callable[[], t.Any] | None) -> None:
     usual = Access()
 
     async def check() -> t.Any:
@@ -59,7 +60,7 @@ def _protect(pages: quart.Blueprint, guard: Guard | None) -> None:
     pages.before_request(check)
 
 
-async def _ask(guard: Guard) -> t.Any:
+async def _ask(guard: cabc.Callable[[], t.Any]) -> t.Any:
     given = await quart.current_app.ensure_async(guard)()
 
     if inspect.isawaitable(given):
@@ -72,7 +73,7 @@ async def _ask(guard: Guard) -> t.Any:
     return None if given else _response(access.by_guard())
 
 
-def _view(name: str) -> t.Callable[..., t.Awaitable[quart.Response]]:
+def _view(name: str) -> cabc.Callable[..., cabc.Awaitable[quart.Response]]:
     async def view(model: str | None = None, **values: t.Any) -> quart.Response:
         request = quart.request
         # Else a large item would be refused.
@@ -80,7 +81,7 @@ def _view(name: str) -> t.Callable[..., t.Awaitable[quart.Response]]:
         visit = Visit(
             framework=_COMMAND_LINE,
             request=request,
-            form=await request.form,
+            form=t.cast("MultiDict[str, str]", await request.form),
             root=quart.url_for(f".{views.INDEX}", **values),
             route=name,
             model=model,
