@@ -24,6 +24,7 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.attributes import VersionAttribute
 from pynamodb.indexes import AllProjection
 from pynamodb.indexes import GlobalSecondaryIndex
+from urllib3.filepost import encode_multipart_formdata
 
 import dynamo_ext
 import dynamo_ext.web.browse
@@ -920,7 +921,12 @@ class TestContents:
         assert visitor.get(link).status == 200
 
     def test_item_of_400_kb_is_edited(
-        self, make: Make, config: dict[str, t.Any], engine: str, embedded: str
+        self,
+        make: Make,
+        framework: str,
+        config: dict[str, t.Any],
+        engine: str,
+        embedded: str,
     ) -> None:
         create(config, Note)
         visitor = make(config)
@@ -934,6 +940,13 @@ class TestContents:
         assert "The item is saved." in saved.page.text
         assert json.loads(saved.page.form("/item")[1]["item"]) == wanted
         assert len(visitor.get(url_of(Note)).html) < 20_000
+
+        if framework == "flask":
+            # Some releases of Werkzeug limit every form, others only those of this type.
+            url, form = saved.page.form("/item")
+            form["item"] = json.dumps(wanted)
+            body, kind = encode_multipart_formdata(form)
+            assert visitor.post(url, t.cast(t.Any, body), content_type=kind).status == 303
 
     @pytest.mark.once(reason="nothing is sent")
     def test_digest_tells_items_apart_and_takes_sets_for_sets(self) -> None:
