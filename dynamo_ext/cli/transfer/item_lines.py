@@ -87,7 +87,12 @@ def _least_size_of_value(value: Raw) -> int:
     if kind == "L":
         return sum(map(_least_size_of_value, content))
 
-    return sum(map(_least_size_of_scalar, content if isinstance(content, list) else (content,)))
+    return sum(map(_least_size_of_scalar, _scalars(content)))
+
+
+def _scalars(content: t.Any) -> cabc.Iterable[t.Any]:
+    """The elements of a set, or the one value of another type."""
+    return t.cast("list[t.Any]", content) if isinstance(content, list) else (content,)
 
 
 def _least_size_of_scalar(content: t.Any) -> int:
