@@ -53,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext_async.execution",
         "dynamo_ext_async.models",
     },
+    "dynamo_ext_async.web.browse": {"dynamo_ext.browsing"},
     "dynamo_ext_async.web": {"dynamo_ext.models", "dynamo_ext.web", "dynamo_ext_async.models"},
     "dynamo_ext_async.models": {
         "dynamo_ext.client",
@@ -94,6 +95,16 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.models",
     },
     "dynamo_ext.schema": {"dynamo_ext.web"},
+    "dynamo_ext.web.browse": {"dynamo_ext.browsing"},
+    "dynamo_ext.browsing": {
+        "dynamo_ext.binding",
+        "dynamo_ext.client",
+        "dynamo_ext.errors",
+        "dynamo_ext.models",
+        "dynamo_ext.printable",
+        "dynamo_ext.provisioning",
+        "dynamo_ext.web",
+    },
     "dynamo_ext.web": {"dynamo_ext.errors", "dynamo_ext.models"},
     "dynamo_ext.cli": {
         "dynamo_ext.binding",
@@ -166,14 +177,15 @@ ALLOWED: dict[str, set[str]] = {
 
 # Who may import another project's package. It is the adapters that know a framework.
 FRAMEWORKS = {
-    "quart": {"dynamo_ext_async", "dynamo_ext_async.extension"},
+    "quart": {"dynamo_ext_async", "dynamo_ext_async.extension", "dynamo_ext_async.web.browse"},
     "anyio": {
         "dynamo_ext_async",
         "dynamo_ext_async.execution",
         "dynamo_ext_async.extension",
         "dynamo_ext_async.models",
+        "dynamo_ext_async.web.browse",
     },
-    "flask": {"dynamo_ext.flask", "dynamo_ext_async.extension"},
+    "flask": {"dynamo_ext.flask", "dynamo_ext.web.browse", "dynamo_ext_async.extension"},
     "greenlet": {"dynamo_ext_async.execution"},
     "httptools": {"dynamo_ext.transport"},
     "orjson": {"dynamo_ext.transport"},
@@ -210,8 +222,9 @@ MODULES = {
 
 
 def package_of(module: str) -> str:
-    """The entry of the table that a module is part of."""
-    return ".".join(module.split(".")[:2])
+    """The entry of the table that a module is part of: a row of its own, or that of its package."""
+    first = module.split(".")
+    return module if module in ALLOWED else ".".join(first[:2])
 
 
 def imports() -> cabc.Iterator[Import]:

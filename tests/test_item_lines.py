@@ -12,9 +12,9 @@ import pytest
 
 from dynamo_ext.cli.transfer import item_lines
 from dynamo_ext.cli.transfer.failures import InvalidFile
-from dynamo_ext.cli.transfer.failures import InvalidItem
 from dynamo_ext.cli.transfer.item_files import Reader
-from dynamo_ext.cli.transfer.item_lines import KeySchema
+from dynamo_ext.models.item_json import InvalidItem
+from dynamo_ext.models.item_json import KeySchema
 
 pytestmark = pytest.mark.once(reason="files are read")
 

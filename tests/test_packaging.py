@@ -63,6 +63,9 @@ def run(python: pathlib.Path, code: str) -> subprocess.CompletedProcess[str]:
     [
         "dynamo_ext/__init__.py",
         "dynamo_ext/py.typed",
+        "dynamo_ext/browsing/static/icon.svg",
+        "dynamo_ext/browsing/static/style.css",
+        "dynamo_ext/browsing/templates/base.html",
         "dynamo_ext_async/__init__.py",
         "dynamo_ext_async/py.typed",
         "pytest_dynamo_ext/__init__.py",

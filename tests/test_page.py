@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import re
-import shutil
 import typing as t
 
 import pytest
 
+import chromium
 import todo
 
 if t.TYPE_CHECKING:
@@ -16,18 +16,6 @@ if t.TYPE_CHECKING:
 else:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-DEADLINE_MS = 100_000
-OPTIONS = (
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-dev-shm-usage",
-    "--disable-gpu",
-    "--disable-sync",
-    "--no-first-run",
-    # Chromium's own sandbox needs more rights than a container gives.
-    "--no-sandbox",
-)
 # One browser and one server for all.
 pytestmark = [pytest.mark.repo, pytest.mark.xdist_group("page")]
 SCRIPT = "<script>document.title = 'run'; alert(1)</script><img src=x onerror=alert(1)>"
@@ -35,15 +23,8 @@ SCRIPT = "<script>document.title = 'run'; alert(1)</script><img src=x onerror=al
 
 @pytest.fixture(scope="module")
 def browser() -> cabc.Iterator[sync_api.Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium (on Debian: apt-get install chromium)")
-
-    sync_api.expect.set_options(timeout=DEADLINE_MS)
-
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+    with chromium.launched() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -56,31 +37,12 @@ def url(embedded: str) -> cabc.Iterator[str]:
         yield url
 
 
-class Visit:
-    """A browser's visit to the page, and all that went wrong in it.
-
-    :param context: A browser without history or cookies.
-    :param url: The page's address.
-    """
-
-    def __init__(self, context: sync_api.BrowserContext, url: str) -> None:
-        context.set_default_timeout(DEADLINE_MS)
-        self.wrong: list[str] = []
-        self.url = url
-        self.page = context.new_page()
-        self.page.on("console", self._note)
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.wrong.append(request.url))
-        self.page.on("response", self._check)
-        self.page.on("dialog", self._dismiss)
-        self.page.goto(url)
+class Visit(chromium.Visit):
+    """A browser's visit to the page."""
 
     @property
     def field(self) -> sync_api.Locator:
         return self.page.get_by_label("New to-do")
-
-    def button(self, name: str) -> sync_api.Locator:
-        return self.page.get_by_role("button", name=name, exact=True)
 
     def add(self, title: str) -> None:
         self.field.fill(title)
@@ -92,26 +54,10 @@ class Visit:
         """Wait until the page shows these to-dos, in this order, and no others."""
         sync_api.expect(self.page.locator(".title")).to_have_text(titles)
 
-    def says(self, text: str) -> None:
-        """Wait until the page shows a text."""
-        sync_api.expect(self.page.get_by_text(text)).to_be_visible()
-
     def is_done(self, title: str, *, done: bool = True) -> None:
         """Wait until the page shows a to-do as done, or not done."""
         button = self.button(f"Done: {title}")
         sync_api.expect(button).to_have_attribute("aria-pressed", "true" if done else "false")
-
-    def _note(self, message: sync_api.ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            self.wrong.append(message.text)
-
-    def _check(self, response: sync_api.Response) -> None:
-        if response.status >= 400 or not response.url.startswith(self.url):
-            self.wrong.append(f"{response.url}: {response.status}")
-
-    def _dismiss(self, dialog: sync_api.Dialog) -> None:
-        self.wrong.append(dialog.message)
-        dialog.dismiss()
 
 
 Open = cabc.Callable[..., Visit]
@@ -238,16 +184,9 @@ def test_page_is_no_wider_than_the_screen(visit: Open, width: int) -> None:
 
 
 def test_page_is_dark_where_the_visitor_wants_it_dark(visit: Open) -> None:
-    light, dark = (brightness(visit(color_scheme=scheme)) for scheme in ("light", "dark"))
+    light, dark = (visit(color_scheme=scheme).brightness() for scheme in ("light", "dark"))
     assert light > 200
     assert dark < 60
-
-
-def brightness(on: Visit) -> float:
-    """How bright the page's background is, from 0 to 255."""
-    color = on.page.evaluate("getComputedStyle(document.body).backgroundColor")
-    red, green, blue = (int(part) for part in re.findall(r"\d+", color))
-    return (red + green + blue) / 3
 
 
 def test_all_that_can_be_used_has_a_name(visit: Open) -> None:

@@ -10,6 +10,7 @@ import typing as t
 
 import click
 
+from ..models.item_json import KeySchema
 from ..printable import escaped
 from . import command
 from . import selection
@@ -21,7 +22,6 @@ from .transfer.exporting import Export
 from .transfer.exporting import is_complete
 from .transfer.failures import TransferError
 from .transfer.item_files import begins_with_item
-from .transfer.item_lines import KeySchema
 from .transfer.table import Table
 from .transferring import failures_as_messages
 from .transferring import limit_option

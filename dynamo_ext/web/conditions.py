@@ -68,6 +68,27 @@ def as_text(value: t.Any) -> str:
     return json.dumps(value, sort_keys=True, default=_binary_as_text)
 
 
+def ordered(value: t.Any) -> t.Any:
+    """The same with the elements of DynamoDB's sets in order: those of Python's have none.
+
+    :param value: A value as DynamoDB gets it, or anything that holds such values.
+    """
+    if isinstance(value, dict):
+        parts = t.cast("dict[str, t.Any]", value)
+        return {
+            # An attribute may be called like a type; its value is no list.
+            name: sorted(part, key=as_text)
+            if name in _SETS and not isinstance(part, dict)
+            else ordered(part)
+            for name, part in parts.items()
+        }
+
+    if isinstance(value, (list, tuple)):
+        return [ordered(part) for part in t.cast("list[t.Any]", value)]
+
+    return value
+
+
 def _operands(condition: Condition) -> tuple[t.Any, ...]:
     operands: tuple[t.Any, ...] = t.cast(t.Any, condition).values
     return operands
@@ -81,7 +102,7 @@ def _form_of_operand(operand: t.Any) -> Form:
     names: dict[str, str] = {}
     values: dict[str, t.Any] = {}
     expression = operand.serialize(names, values)
-    return [expression, names, _ordered(values)]
+    return [expression, names, ordered(values)]
 
 
 def _name_of(operand: t.Any) -> str | None:
@@ -93,21 +114,6 @@ def _name_of(operand: t.Any) -> str | None:
 def _value_of(operand: t.Any) -> TypedValue | None:
     expression, _, values = _form_of_operand(operand)
     return values[_VALUE] if expression == _VALUE else None
-
-
-def _ordered(value: t.Any) -> t.Any:
-    """The same with the elements of DynamoDB's sets in order: those of Python's have none."""
-    if isinstance(value, dict):
-        parts = t.cast("dict[str, t.Any]", value)
-        return {
-            name: sorted(part, key=as_text) if name in _SETS else _ordered(part)
-            for name, part in parts.items()
-        }
-
-    if isinstance(value, (list, tuple)):
-        return [_ordered(part) for part in t.cast("list[t.Any]", value)]
-
-    return value
 
 
 def _binary_as_text(value: t.Any) -> str:

@@ -49,16 +49,19 @@ class Position:
     """Whether the page goes from there towards the beginning of the result."""
 
 
-def secret_keys(config: cabc.Mapping[str, t.Any]) -> list[bytes]:
+def secret_keys(
+    config: cabc.Mapping[str, t.Any], *, purpose: str = "the cursors of pages are signed with it"
+) -> list[bytes]:
     """What an app signs with, the newest last.
 
     :param config: The app's configuration.
+    :param purpose: What the error says of a missing key.
     :raises ConfigError: if the app has no ``SECRET_KEY``, or one of its keys is no text.
     """
     secret, fallbacks = config.get(_SECRET_KEY), config.get(_FALLBACKS)
 
     if not secret:
-        raise ConfigError(f"'{_SECRET_KEY}' is not set: the cursors of pages are signed with it.")
+        raise ConfigError(f"'{_SECRET_KEY}' is not set: {purpose}.")
 
     if not issubclass(type(fallbacks), (list, tuple, type(None))):
         raise ConfigError(

@@ -353,8 +353,18 @@ def paginate(app: App, result: ResultIterator[T], options: Options) -> Page[T]:
     :param result: What ``query`` or ``scan`` has returned.
     :param options: What the caller says.
     """
-    pagination = Pagination(app, PendingQuery[T].of(result), options)
-    query, pages, steps = pagination.query, pagination.pages(), pagination.steps()
+    return read(app, PendingQuery[T].of(result), options)
+
+
+def read(app: App, query: PendingQuery[T], options: Options) -> Page[T]:
+    """Read one page.
+
+    :param app: The current app.
+    :param query: The query or scan.
+    :param options: What the caller says.
+    """
+    pagination = Pagination(app, query, options)
+    pages, steps = pagination.pages(), pagination.steps()
     fetch = next(steps)
 
     while True:

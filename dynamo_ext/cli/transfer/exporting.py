@@ -15,6 +15,9 @@ import queue
 import threading
 import typing as t
 
+from ...models.item_json import Raw
+from ...models.item_json import decode_values
+from ...models.item_json import encode_value
 from . import workers
 from .checkpoint import Checkpoint
 from .checkpoint import Pace
@@ -22,10 +25,7 @@ from .checkpoint import lock
 from .checkpoint import sync
 from .checkpoint import sync_folder
 from .failures import TransferError
-from .item_lines import Raw
-from .item_lines import decode_values
 from .item_lines import encode
-from .item_lines import encode_value
 from .places import PART
 from .progress import Meter
 from .stopping import Stopped

@@ -26,7 +26,3 @@ class InvalidFile(TransferError):
         self.path = path
         self.line = line
         self.reason = reason
-
-
-class InvalidItem(ValueError):
-    """A line is not an item, or its key does not fit the table. The message never shows a value."""

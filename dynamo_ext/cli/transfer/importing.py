@@ -14,6 +14,8 @@ import typing as t
 
 from botocore.exceptions import ClientError
 
+from ...models.item_json import KeySchema
+from ...models.item_json import Raw
 from . import workers
 from .checkpoint import Checkpoint
 from .checkpoint import Pace
@@ -21,8 +23,6 @@ from .failures import InvalidFile
 from .item_files import Line
 from .item_files import Reader
 from .item_files import Source
-from .item_lines import KeySchema
-from .item_lines import Raw
 from .progress import Meter
 from .stopping import Stopped
 from .stopping import Stopping

@@ -11,11 +11,11 @@ import pathlib
 import typing as t
 import zlib
 
+from ...models.item_json import InvalidItem
+from ...models.item_json import KeySchema
+from ...models.item_json import Raw
 from .failures import InvalidFile
-from .failures import InvalidItem
 from .failures import TransferError
-from .item_lines import KeySchema
-from .item_lines import Raw
 from .item_lines import decode
 
 _MAGIC_OF_GZIP = b"\x1f\x8b"

@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 
 from ...calls.retry import full_jitter
 from ...client.connection import TableConnection
+from ...models.item_json import Raw
 from .budget import Budget
 from .failures import TransferError
-from .item_lines import Raw
 from .stopping import Stopped
 from .stopping import Stopping
 

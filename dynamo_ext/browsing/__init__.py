@@ -1,0 +1,3 @@
+"""The page to look at data: what it shows and does, without a framework."""
+
+from __future__ import annotations
