@@ -95,7 +95,7 @@ def delete(table: Table, key: Raw, *, seen: str) -> None:
     """
     current = _as_seen(table, key, seen)
     expression = _Expression()
-    condition = expression.unchanged(current, current)
+    condition = expression.unchanged(current, list(current)[:_MOST_COMPARISONS])
     params = {"Key": key, "ConditionExpression": condition, **expression.params}
     _write(table, "DeleteItem", params, key)
 
