@@ -92,7 +92,9 @@ def _least_size_of_value(value: Raw) -> int:
 
 def _scalars(content: t.Any) -> cabc.Iterable[t.Any]:
     """The elements of a set, or the one value of another type."""
-    return t.cast("list[t.Any]", content) if isinstance(content, list) else (content,)
+    is_set = isinstance(content, list)
+    elements: cabc.Iterable[t.Any] = content if is_set else (content,)
+    return elements
 
 
 def _least_size_of_scalar(content: t.Any) -> int:
