@@ -11,7 +11,7 @@ from werkzeug.sansio.request import Request
 from ..printable import escaped
 from .visit import Answer
 
-log = logging.getLogger("dynamo_ext.browse")
+log: logging.Logger = logging.getLogger("dynamo_ext.browse")
 
 _OUTSIDE_DEBUG = (
     "The page to look at DynamoDB's tables is refused: the app is not in debug mode. Pass a guard"

@@ -92,8 +92,8 @@ def _least_size_of_value(value: Raw) -> int:
 
 def _scalars(content: t.Any) -> cabc.Iterable[t.Any]:
     """The elements of a set, or the one value of another type."""
-    is_set = isinstance(content, list)
-    elements: cabc.Iterable[t.Any] = content if is_set else (content,)
+    all_of_set: t.Any = content
+    elements: cabc.Iterable[t.Any] = all_of_set if isinstance(content, list) else (content,)
     return elements
 
 
