@@ -442,7 +442,20 @@ class TestModels:
         assert "ACTIVE" in answered.page.text
         assert "'eu'" in answered.page.text
         assert visitor.get(url_of(InEurope)).status == 502
-        assert "secret" not in answered.html.lower()
+        assert embedded_config["DYNAMODB_AWS_SECRET_ACCESS_KEY"] not in answered.html
+
+    def test_model_whose_meta_raises_is_explained_and_the_others_are_shown(
+        self, make: Make, embedded_config: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(meta: object) -> t.NoReturn:
+            raise ZeroDivisionError
+
+        create(embedded_config, Note)
+        failing = type("Failing", (), {"table_name": "fails", "region": property(fail)})()
+        monkeypatch.setattr(NeverCreated, "Meta", failing)
+        text = make(embedded_config).get().page.text
+        assert "raises 'ZeroDivisionError'." in text
+        assert "ACTIVE" in text
 
     def test_unreachable_engine_is_explained(
         self, make: Make, stub: Stub, stub_config: dict[str, t.Any]

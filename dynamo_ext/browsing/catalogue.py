@@ -73,9 +73,17 @@ class Table:
     def connection(self) -> TableConnection:
         """The connection to the table.
 
-        :raises ConfigError: if what the model declares is invalid.
+        :raises ConfigError: if what the model declares is invalid, or raises an exception.
         """
-        return late_binding.connection(self.model)
+        try:
+            return late_binding.connection(self.model)
+        except FAILURES:
+            raise
+        except Exception as error:
+            # The page shows the other models all the same.
+            raise ConfigError(
+                f"The 'Meta' of the model {self.name} raises {type(error).__name__!r}."
+            ) from error
 
     @property
     def bind_key(self) -> str | None:
