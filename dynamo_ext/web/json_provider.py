@@ -86,6 +86,9 @@ class _Behind:
             return _form(value)
         except _Unknown:
             raise refusal from None
+        finally:
+            # Its traceback refers to this frame: left there, they would keep the value alive.
+            del refusal
 
 
 def _of_class(provider: t.Any) -> t.Any:
