@@ -165,3 +165,14 @@ class UnprocessedKeys(pynamodb.exceptions.GetError):
 
 class BlockingCallWarning(RuntimeWarning):
     """A blocking call was made on the thread of an event loop, whose tasks wait meanwhile."""
+
+
+FAILURES: t.Final = (
+    ConfigError,
+    Unavailable,
+    pynamodb.exceptions.PynamoDBException,
+    botocore.exceptions.BotoCoreError,
+    botocore.exceptions.ClientError,
+)
+"""What may be wrong with a setting, a server or a connection: commands and pages show it as a
+message, without a traceback."""

@@ -8,15 +8,11 @@ import functools
 import typing as t
 import urllib.parse
 
-import pynamodb.exceptions
-from botocore.exceptions import BotoCoreError
-from botocore.exceptions import ClientError
 from pynamodb.attributes import VersionAttribute
 
-from ..binding import meta
 from ..client.connection import TableConnection
+from ..errors import FAILURES
 from ..errors import ConfigError
-from ..errors import Unavailable
 from ..models import late_binding
 from ..models.item_json import KeySchema
 from ..models.item_json import Raw
@@ -26,15 +22,6 @@ from ..models.model import concrete_models
 from ..printable import escaped
 from ..provisioning import described
 from .visit import Problem
-
-FAILURES: t.Final = (
-    ConfigError,
-    Unavailable,
-    pynamodb.exceptions.PynamoDBException,
-    BotoCoreError,
-    ClientError,
-)
-"""What the page reports as a message."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +163,9 @@ def tables(bind_key: str | None) -> list[Table]:
     """
     # Of two models with one name, such as after a module was loaded again, the last one.
     models = {name_of(model): model for model in concrete_models(Model)}
-    return [Table(model=model) for model in models.values() if _is_in(bind_key, model)]
+    return [
+        Table(model=model) for model in models.values() if late_binding.is_in_bind(bind_key, model)
+    ]
 
 
 def find(name: str | None, bind_key: str | None) -> Table:
@@ -220,11 +209,6 @@ def state(table: Table) -> State:
 def _keys(index_name: str, schema: cabc.Mapping[str, t.Any]) -> Keys:
     names = {each["KeyType"]: each["AttributeName"] for each in schema["KeySchema"]}
     return Keys(index_name, names["HASH"], names.get("RANGE"))
-
-
-def _is_in(bind_key: str | None, model: AnyModel) -> bool:
-    declared = getattr(late_binding.declared_meta(model), meta.BIND_KEY, None)
-    return bind_key is None or declared is None or declared == bind_key
 
 
 def _is_same(one: Table, other: Table) -> bool:

@@ -13,6 +13,7 @@ import typing as t
 
 import pynamodb.exceptions
 
+from ..models.item_json import InvalidItem
 from ..models.item_json import Raw
 from ..models.tables import error_code
 from ..web import conditions
@@ -74,12 +75,19 @@ def change(table: Table, key: Raw, wanted: Raw, *, seen: str) -> bool:
     :param seen: The digest of what the visitor has seen.
     :return: Whether there was anything to change.
     :raises Conflict: if it is something else by now.
+    :raises InvalidItem: if it has too many changes for one request.
     """
     current = _as_seen(table, key, seen)
     edit = Edit.of(current, wanted, table)
 
     if edit.is_empty:
         return False
+
+    if len(edit.set) + len(edit.removed) > _MOST_COMPARISONS:
+        raise InvalidItem(
+            f"this changes more than {_MOST_COMPARISONS} attributes at once, which DynamoDB can't"
+            " do under the condition that nobody else has changed them. Save a part of it first."
+        )
 
     _write(table, "UpdateItem", {"Key": key, **edit.params()}, key)
     return True
@@ -118,10 +126,12 @@ class Edit:
         :param wanted: The item as it should be.
         :param table: Their table.
         """
+        # The key stays, however a number in it is written.
         new = {
             name: value
             for name, value in wanted.items()
-            if name not in current or _canonical(value) != _canonical(current[name])
+            if name not in table.key.names
+            and (name not in current or _canonical(value) != _canonical(current[name]))
         }
         removed = tuple(name for name in current if name not in wanted)
 
@@ -139,7 +149,7 @@ class Edit:
         """The parameters of UpdateItem, but for table and key."""
         expression = _Expression()
         touched = [*self.set, *self.removed]
-        # What is left out is not written, either.
+        # All that is written is compared, and of the rest as much as DynamoDB takes.
         compared = list(dict.fromkeys([*touched, *self.current]))[:_MOST_COMPARISONS]
         condition = expression.unchanged(self.current, compared)
         parts: list[str] = []

@@ -111,8 +111,8 @@ def run(app: App, table: Table, search: Search) -> Page[Raw]:
         _pages(table, search), decode=None, limit=None, rate_limit=None
     )
     options = Options(
-        # An empty field of the form is no number.
-        per_page=None if search.per_page else _USUAL_PER_PAGE,
+        # An empty field of the form sends ``per_page=``, which is not a number.
+        per_page=None if search.per_page else pages.USUAL_PER_PAGE,
         max_per_page=MAX_PER_PAGE,
         cursor=None,
         max_age=None,
@@ -124,9 +124,6 @@ def run(app: App, table: Table, search: Search) -> Page[Raw]:
         return pages.read(app, query, options)
     except werkzeug.exceptions.BadRequest as error:
         raise Problem(400, str(error.description)) from None
-
-
-_USUAL_PER_PAGE = 20
 
 
 def _pages(table: Table, search: Search) -> PageIterator[t.Any]:

@@ -14,6 +14,7 @@ import jinja2
 
 from ..binding import context
 from ..binding.app_state import AppState
+from ..errors import FAILURES
 from ..errors import ConfigError
 from ..models.item_json import InvalidItem
 from ..models.item_json import Raw
@@ -97,7 +98,7 @@ def answer(visit: Visit) -> Answer:
             return _VIEWS[visit.route](view)
     except Problem as problem:
         return _failed(visit, protection, problem.status, problem.message)
-    except catalogue.FAILURES as error:
+    except FAILURES as error:
         return _failed(visit, protection, 502, escaped(error))
 
 
@@ -160,7 +161,7 @@ def _row(visit: Visit, table: Table) -> dict[str, t.Any]:
 
     try:
         connection = table.connection
-    except catalogue.FAILURES as error:
+    except FAILURES as error:
         return {**row, "problem": escaped(error)}
 
     return {
@@ -200,7 +201,7 @@ def _items(view: _View) -> Answer:
         page = search.run(view.visit.app, table, form)
     except Problem as problem:
         return view.show("table.html", status=problem.status, problem=problem.message, **values)
-    except catalogue.FAILURES as error:
+    except FAILURES as error:
         return view.show("table.html", status=502, problem=escaped(error), **values)
 
     columns = _columns(table, page.items)
@@ -256,27 +257,20 @@ def _save(view: _View, key: Raw) -> Answer:
         wanted = shown.parse(text)
         view.table.schema.check(wanted)
         _check_same_key(view.table, key, wanted)
-    except InvalidItem as error:
-        current = editing.read(view.table, key)
-
-        if current is None:
-            return _missing(view, key, text=text)
-
-        return _show_item(view, key, current, text=text, seen=seen, problem=str(error), status=400)
-
-    try:
         is_changed = editing.change(view.table, key, wanted, seen=seen)
+    except InvalidItem as error:
+        return _show_again(view, key, text=text, seen=seen, problem=str(error), status=400)
     except Conflict as conflict:
         return _conflict(view, key, conflict, text=text)
-    except catalogue.FAILURES as error:
-        return _refused(view, key, text=text, seen=seen, error=error)
+    except FAILURES as error:
+        return _show_again(view, key, text=text, seen=seen, problem=escaped(error), status=502)
 
     notice = "saved" if is_changed else "unchanged"
     return _redirect(view.url_of_item(_ITEM, key, notice=notice))
 
 
 def _check_same_key(table: Table, key: Raw, wanted: Raw) -> None:
-    if editing.digest(table.key_of(wanted)) != editing.digest(key):
+    if table.schema.identity(wanted) != table.schema.identity(key):
         names = " and ".join(f"'{escaped(name)}'" for name in table.key.names)
         raise InvalidItem(
             f"an item keeps its key ({names}). To have it under another key, create another item"
@@ -318,14 +312,20 @@ def _conflict(view: _View, key: Raw, conflict: Conflict, *, text: str | None) ->
     )
 
 
-def _refused(view: _View, key: Raw, *, text: str, seen: str, error: BaseException) -> Answer:
-    """DynamoDB refuses an edit: the visitor's text must not be lost."""
-    current = editing.read(view.table, key)
+def _show_again(
+    view: _View, key: Raw, *, text: str, seen: str, problem: str, status: int
+) -> Answer:
+    """Show the form as the visitor has left it: the text must not be lost, even if DynamoDB does
+    not answer."""
+    try:
+        current = editing.read(view.table, key)
+    except FAILURES:
+        return _show_item(view, key, {}, text=text, seen=seen, problem=problem, status=status)
 
     if current is None:
         return _missing(view, key, text=text)
 
-    return _show_item(view, key, current, text=text, seen=seen, problem=escaped(error), status=502)
+    return _show_item(view, key, current, text=text, seen=seen, problem=problem, status=status)
 
 
 def _show_item(
@@ -351,7 +351,7 @@ def _show_item(
         problem=problem,
         undeclared=[escaped(name) for name in current if name not in table.declared_names],
         versions=[escaped(name) for name in sorted(table.version_names & current.keys())],
-        unreadable=_unreadable(table, current),
+        unreadable=_unreadable(table, current) if current else None,
         table_url=view.url_of_table(),
         save_url=view.url_of_item(_ITEM, key),
         delete_url=view.url_of_item(_DELETE, key),
@@ -426,7 +426,7 @@ def _create(view: _View) -> Answer:
             other_url=view.url_of_item(_ITEM, key),
             status=409,
         )
-    except catalogue.FAILURES as error:
+    except FAILURES as error:
         return _show_new(view, text=text, problem=escaped(error), status=502)
 
     return _redirect(view.url_of_item(_ITEM, key, notice="created"))

@@ -9,24 +9,12 @@ import json
 import typing as t
 
 import click
-import pynamodb.exceptions
-from botocore.exceptions import BotoCoreError
-from botocore.exceptions import ClientError
 from flask.sansio.app import App
 
 from ..binding import context
+from ..errors import FAILURES
 from ..errors import ConfigError
-from ..errors import Unavailable
 from ..printable import escaped
-
-FAILURES: t.Final = (
-    ConfigError,
-    Unavailable,
-    pynamodb.exceptions.PynamoDBException,
-    BotoCoreError,
-    ClientError,
-)
-"""What a command reports as a message, with exit code 1, and without a traceback."""
 
 BIND_KEY: t.Final = "bind_key"
 """The parameter of the option ``--bind``, which :func:`in_app` takes care of."""

@@ -8,6 +8,7 @@ import typing as t
 import click
 
 from ..concurrency import generators
+from ..errors import FAILURES
 from ..models import tables
 from . import command
 from . import selection
@@ -39,7 +40,7 @@ def _create(table: SelectedTable, *, quiet: bool) -> dict[str, t.Any]:
 
     try:
         created = generators.run(tables.create(table.models, wait=True))
-    except command.FAILURES as error:
+    except FAILURES as error:
         if not quiet:
             click.echo("failed")
 

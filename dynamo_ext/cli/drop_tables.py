@@ -9,6 +9,7 @@ import click
 import pynamodb.exceptions
 
 from ..concurrency import generators
+from ..errors import FAILURES
 from ..models import tables
 from . import command
 from . import confirmation
@@ -52,7 +53,7 @@ def _drop(table: SelectedTable, *, quiet: bool) -> dict[str, t.Any]:
 
     try:
         result = "dropped" if _is_dropped(table) else "missing"
-    except command.FAILURES as error:
+    except FAILURES as error:
         if not quiet:
             click.echo("failed")
 

@@ -48,7 +48,7 @@ def import_items(
     If the command is interrupted, the same command goes on where it was.
     """
     selected = {table.name: table for table in select_distinct(names)}
-    every = list(dict.fromkeys(table.name for table in selection.select()))
+    every = selection.declared_names()
     budget = Budget(max_wcu)
     results: list[dict[str, t.Any]] = []
 

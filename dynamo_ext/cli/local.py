@@ -26,7 +26,7 @@ from flask.sansio.app import App
 def local(click_context: click.Context, /, *, port: int, file: str | None) -> None:
     """Run the embedded engine as a server of its own, until Ctrl-C.
 
-    It prints its address. Without FILE, its tables are in memory.
+    It prints its address. Without --file, its tables are in memory.
     """
     # Most apps never import it.
     from ..local import __main__ as engine

@@ -9,6 +9,7 @@ import click
 
 from ..binding.app_state import BindState
 from ..client import ping as client_ping
+from ..errors import FAILURES
 from ..printable import escaped
 from . import binds
 from . import command
@@ -47,7 +48,7 @@ def _ping(state: BindState, timeout: float) -> dict[str, t.Any]:
 
     try:
         client_ping.ping(state.connection, timeout)
-    except command.FAILURES as failure:
+    except FAILURES as failure:
         error = str(failure)
 
     return {

@@ -9,7 +9,6 @@ import typing as t
 import click
 
 from ..binding import context
-from ..binding import meta
 from ..client.connection import TableConnection
 from ..models import late_binding
 from ..models import tables
@@ -97,8 +96,31 @@ def select(names: cabc.Collection[str] = ()) -> list[SelectedTable]:
     :raises click.UsageError: if no model declares one of the names.
     :raises ConfigError: if what a model declares is invalid.
     """
+    models = _models()
+    _check_names(names, models)
+    # Before a model is bound: one that is not meant may be invalid.
+    meant = [model for model in models if not names or _name_of(model) in names]
+    return [SelectedTable(models=tuple(sharing)) for sharing in tables.by_table(meant)]
+
+
+def declared_names() -> list[str]:
+    """The names of all tables that :func:`select` can select. No model is bound: one that is not
+    meant may be invalid.
+
+    :raises click.ClickException: if there is no model.
+    """
+    return list(dict.fromkeys(map(_name_of, _models())))
+
+
+def _models() -> list[AnyModel]:
+    """The models that the command is for, at least one.
+
+    :raises click.ClickException: if there is none.
+    """
     bind_key = context.bind_state(context.state()).policy.bind_key
-    models = [model for model in concrete_models(Model) if _is_in(bind_key, model)]
+    models: list[AnyModel] = [
+        m for m in concrete_models(Model) if late_binding.is_in_bind(bind_key, m)
+    ]
 
     if not models:
         what = "model" if bind_key is None else f"model of the bind {escaped(bind_key)!r}"
@@ -106,10 +128,7 @@ def select(names: cabc.Collection[str] = ()) -> list[SelectedTable]:
             f"There is no {what}. Import the module that defines the models in the app's factory."
         )
 
-    _check_names(names, models)
-    # Before a model is bound: one that is not meant may be invalid.
-    meant = [model for model in models if not names or _name_of(model) in names]
-    return [SelectedTable(models=tuple(sharing)) for sharing in tables.by_table(meant)]
+    return models
 
 
 def note_about_embedded_engine(selected: cabc.Iterable[SelectedTable]) -> None:
@@ -123,12 +142,6 @@ def note_about_embedded_engine(selected: cabc.Iterable[SelectedTable]) -> None:
             " of 'local://' have to be created by the app itself.",
             err=True,
         )
-
-
-def _is_in(bind_key: str | None, model: AnyModel) -> bool:
-    """Whether a command that goes by a bind is for a model."""
-    declared = getattr(late_binding.declared_meta(model), meta.BIND_KEY, None)
-    return bind_key is None or declared is None or declared == bind_key
 
 
 def _check_names(names: cabc.Iterable[str], models: cabc.Iterable[AnyModel]) -> None:

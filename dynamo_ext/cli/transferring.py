@@ -8,6 +8,7 @@ import typing as t
 
 import click
 
+from ..errors import FAILURES
 from ..printable import escaped
 from . import command
 from . import selection
@@ -66,7 +67,7 @@ def failures_as_messages(what: str | None = None) -> cabc.Generator[None]:
         yield
     except WrongUsage as error:
         raise click.UsageError(escaped(error)) from error
-    except command.FAILURES as error:
+    except FAILURES as error:
         raise _that_can_go_on(command.failure(error, what)) from error
     except (TransferError, OSError) as error:
         raise command.failure(error, what) from error

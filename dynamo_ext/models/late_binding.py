@@ -122,6 +122,17 @@ def has_table(model: AnyModel) -> bool:
     return getattr(declared, "table_name", None) is not None
 
 
+def is_in_bind(bind_key: str | None, model: AnyModel) -> bool:
+    """Whether a model goes by a bind where that bind is used: unless it has another one of its own.
+
+    :param bind_key: The key of the bind; ``None`` if none is used, so that each model goes by its
+        own.
+    :param model: The model.
+    """
+    declared = getattr(declared_meta(model), meta.BIND_KEY, None)
+    return bind_key is None or declared is None or declared == bind_key
+
+
 def connection(model: AnyModel) -> TableConnection:
     """The connection to a model's table in the current app.
 

@@ -32,9 +32,11 @@ from .pending_query import PendingQuery
 
 T = t.TypeVar("T")
 
+USUAL_PER_PAGE: t.Final = 20
+"""How many items a page has where nothing says it."""
+
 _CURSOR = "cursor"
 _PER_PAGE = "per_page"
-_USUAL_PER_PAGE = 20
 _DIGITS = re.compile(r"[0-9]+")
 # A number with more digits is larger than any cap, and Python converts only some thousand digits.
 _MOST_DIGITS = 100
@@ -313,7 +315,7 @@ class Pagination(t.Generic[T]):
         """
         given, most = self._options.per_page, self._options.max_per_page
         value = self._argument(_PER_PAGE) if given is None else given
-        per_page = _USUAL_PER_PAGE if value is None else _as_positive(value)
+        per_page = USUAL_PER_PAGE if value is None else _as_positive(value)
 
         if per_page is None:
             raise werkzeug.exceptions.BadRequest(f"'{_PER_PAGE}' must be a positive whole number.")
