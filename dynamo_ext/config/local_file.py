@@ -27,8 +27,10 @@ def path_of(host: str | None) -> str | None:
     :param host: A host that was checked.
     :return: The path, which may be relative; ``None`` if the host names no file.
     """
-    names_file = host is not None and host.startswith(_OF_FILES)
-    return host.removeprefix(_OF_FILES) if host is not None and names_file else None
+    if host is None or not host.startswith(_OF_FILES):
+        return None
+
+    return host.removeprefix(_OF_FILES)
 
 
 def fault_of(host: str) -> str | None:

@@ -148,7 +148,7 @@ class ControlledEngineServer(EngineServer):
         """Process some items of a batch only."""
 
         def is_meant(name: str) -> bool:
-            return fault.table_name in {None, name.removeprefix(test.prefix)}
+            return fault.table_name in {None, test.short_name(name)}
 
         items: Body = request.parameters["RequestItems"]
         done, left = faults.divide(request.operation, items, is_meant, fault.count)
@@ -243,7 +243,8 @@ def _failure(fault: Fault, request: Request) -> Answer:
     }
 
     if code == "TransactionCanceledException":
-        count = len(request.parameters.get("TransactItems") or ())
+        parts = ("TransactItems", "TransactStatements")
+        count = max(len(request.parameters.get(part) or ()) for part in parts)
         conflict = {"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}
         body["CancellationReasons"] = [conflict, *[{"Code": "None"}] * (count - 1)]
 

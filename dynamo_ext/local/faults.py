@@ -218,13 +218,20 @@ class TestRun:
             with self._lock:
                 self._created.update(request.table_names)
 
+    def short_name(self, name: str) -> str:
+        """The name of a table as the models declare it.
+
+        :param name: The name with the prefix, or the table's ARN.
+        """
+        return _without_arn(name).removeprefix(self.prefix)
+
     def receive(self, request: Request) -> Plan:
         """Record a request, and find out what is to happen to it.
 
         :param request: The request.
         :return: At most one delay and one other fault: the first of each that match.
         """
-        table_names = tuple(name.removeprefix(self.prefix) for name in request.table_names)
+        table_names = tuple(map(self.short_name, request.table_names))
         received = ReceivedRequest(
             operation=request.operation,
             table_name=table_names[0] if len(table_names) == 1 else None,
@@ -273,7 +280,7 @@ class TestRun:
     def tables(self) -> list[str]:
         """The tables that the test has created, without the prefix."""
         with self._lock:
-            return sorted(name.removeprefix(self.prefix) for name in self._created)
+            return sorted(map(self.short_name, self._created))
 
     def _take(
         self, request: Request, table_names: tuple[str, ...], *, is_delay: bool

@@ -568,7 +568,13 @@ def _report_and_detach(report: cabc.Callable[[Process], None]) -> None:
     if sys.platform == "win32":
         report(_existing(os.getpid()))
     elif engine := os.fork():
-        report(_existing(engine))
+        try:
+            report(_existing(engine))
+        except BaseException:
+            # Nobody would find it.
+            os.kill(engine, signal.SIGKILL)
+            raise
+
         os._exit(0)
 
     _close_standard_streams()

@@ -286,15 +286,18 @@ class _Use:
                 return False
 
             answer = json.loads(body)
-            expected = server.proof(self.address.token, self._challenge)
-            is_engine: bool = answer["proof"] == expected
+
+            if answer["proof"] != server.proof(self.address.token, self._challenge):
+                return False
+
+            warnings = list(map(escaped, answer["warnings"]))
         except (OSError, http.client.HTTPException, KeyError, TypeError, ValueError):
             return False
 
-        for warning in answer["warnings"]:
-            _logger.warning("%s", escaped(warning))
+        for warning in warnings:
+            _logger.warning("%s", warning)
 
-        return is_engine
+        return True
 
 
 _engines: weakref.WeakValueDictionary[pathlib.Path, FileEngine] = weakref.WeakValueDictionary()

@@ -29,11 +29,18 @@ def require_extra() -> None:
     :raises ConfigError: if it is not.
     """
     if missing := missing_modules():
-        raise ConfigError(
-            "'DYNAMODB_HOST' is 'local://', the embedded engine, but it is not installed"
-            f" ({' and '.join(missing)} cannot be imported)."
-            ' Run: pip install "dynamo-ext[local]"'
-        )
+        raise ConfigError(f"'DYNAMODB_HOST' is 'local://', {not_installed(missing)}")
+
+
+def not_installed(missing: list[str]) -> str:
+    """What to do about the modules that are missing, as the rest of a message.
+
+    :param missing: Their names.
+    """
+    return (
+        f"the embedded engine, but it is not installed ({' and '.join(missing)} cannot be"
+        ' imported). Run: pip install "dynamo-ext[local]"'
+    )
 
 
 def missing_modules() -> list[str]:

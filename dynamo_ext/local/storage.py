@@ -139,7 +139,7 @@ class Storage:
         finally:
             # moto applies one part of a request after the other, and may refuse the second one.
             if not is_done and self._description(scope, table_name) != before:
-                self._load()
+                self._reload()
 
         if is_done:
             with _kept():
@@ -178,17 +178,20 @@ class Storage:
 
         :return: The response to the request that has made the change.
         """
+        self._reload()
+        path = str(self._journal.path)
+        return _refusal(
+            "FileNotWritten", f"the embedded engine cannot write to {path!r}: {failure}"
+        )
+
+    def _reload(self) -> None:
+        """As :meth:`_load`, while the engine is in use."""
         try:
             self._load()
         except BaseException:
             # No engine is better than one with other tables than those in the file.
             traceback.print_exc()
             os._exit(_FAILED)
-
-        path = str(self._journal.path)
-        return _refusal(
-            "FileNotWritten", f"the embedded engine cannot write to {path!r}: {failure}"
-        )
 
     def _load(self) -> None:
         """Make the tables what they are in the file."""

@@ -11,6 +11,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import threading
 import typing as t
 import urllib.parse
 import urllib.request
@@ -179,7 +180,16 @@ class _EngineProcess:
             stdin.write(f"{self._secret}\n")
             stdin.flush()
 
-        if url := stdout.readline().strip():
+        # An engine that does not start in time is killed. Then the line is empty.
+        limit = threading.Timer(starting.START_TIMEOUT, self._process.kill)
+        limit.start()
+
+        try:
+            url = stdout.readline().strip()
+        finally:
+            limit.cancel()
+
+        if url:
             return url
 
         failure = self._failure("could not be started")
@@ -196,11 +206,7 @@ class _EngineProcess:
 
 def _check_installed() -> None:
     if missing := starting.missing_modules():
-        raise EngineNotInstalled(
-            "The fixture 'dynamodb' needs the embedded engine, which is not installed"
-            f" ({' and '.join(missing)} cannot be imported)."
-            ' Run: pip install "dynamo-ext[local]"'
-        )
+        raise EngineNotInstalled(f"The fixture 'dynamodb' needs {starting.not_installed(missing)}")
 
 
 def _environment() -> dict[str, str]:
