@@ -37,10 +37,9 @@ def run(
         _interruption_after(stopping),
         concurrent.futures.ThreadPoolExecutor(len(tasks)) as executor,
     ):
-        # What listens to calls sees the caller's context.
-        futures = [executor.submit(contextvars.copy_context().run, task) for task in tasks]
-
         try:
+            # What listens to calls sees the caller's context.
+            futures = [executor.submit(contextvars.copy_context().run, task) for task in tasks]
             _wait(futures, tick)
         finally:
             stopping.set()
