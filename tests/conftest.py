@@ -24,7 +24,8 @@ from stub import Stub
 if t.TYPE_CHECKING:
     from dynamo_ext import PynamoDB
 
-_FOREIGN = ("AWS_", "DYNAMODB_", "FLASK_", "QUART_", "PYNAMODB_CONFIG")
+# The last one names the embedded engine of an earlier test, which a child would share.
+_FOREIGN = ("AWS_", "DYNAMODB_", "FLASK_", "QUART_", "PYNAMODB_CONFIG", "_DYNAMO_EXT_LOCAL")
 _NOTHING_OF_THE_MACHINE = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",

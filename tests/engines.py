@@ -66,7 +66,7 @@ def dynoxide() -> cabc.Generator[str]:
     """The engine dynoxide, whose binary an environment variable names."""
     # It can't tell which port it got, so it is given a free one, which another may take first.
     for _ in range(_ATTEMPTS):
-        port = _free_port()
+        port = free_port()
         command = [os.environ[DYNOXIDE], "serve", "--host", HOST, "-p", str(port)]
 
         with _running(command, stderr=subprocess.STDOUT) as (process, first_line):
@@ -123,7 +123,7 @@ def _wait_for_answer(process: subprocess.Popen[str], url: str) -> None:
         raise RuntimeError(f"{process.args!r} has ended with exit code {process.returncode}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         return t.cast(int, listener.getsockname()[1])

@@ -564,8 +564,8 @@ def test_an_interrupted_export_says_so_and_goes_on(
     describe(stub)
     scanned(stub, pages=2, units=10)
     arguments = ("export", tmp_path / "things.json", "thing")
-    # It takes 16 pages of 10 units.
-    done = commands.run(stub_config, *arguments, "--max-rcu", "10", interrupt_after=1)
+    # It takes 16 pages of 10 units, and so 15 seconds.
+    done = commands.run(stub_config, *arguments, "--max-rcu", "10", interrupt_after=4)
     assert_failed(done, "same command again")
     assert_passed(again := commands.run(stub_config, *arguments))
     assert "goes on with the export of" in again.stderr

@@ -82,7 +82,7 @@ def serving(folder: pathlib.Path, line: str, *options: str) -> cabc.Iterator[str
 
 @pytest.mark.parametrize("line", ["flask", "quart"])
 def test_it_serves_until_it_is_interrupted(line: str, tmp_path: pathlib.Path) -> None:
-    port = engines._free_port()
+    port = engines.free_port()
 
     with serving(tmp_path, line, "--port", str(port)) as url:
         assert url == f"http://{engines.HOST}:{port}"

@@ -22,6 +22,7 @@ from pynamodb.attributes import UnicodeAttribute
 
 import dynamo_ext
 import dynamo_ext_async
+import engines
 from conftest import RunPython
 from dynamo_ext import ConfigError
 from dynamo_ext.config import local_file
@@ -363,7 +364,9 @@ pids = []
 while len(pids) < 6 and 0 not in pids:
     pids.append(os.fork())
 if 0 in pids:
-    url = sharing.engine(pathlib.Path("todo.db").resolve()).endpoint()
+    # Kept: the engine ends with the last object that uses it.
+    engine = sharing.engine(pathlib.Path("todo.db").resolve())
+    url = engine.endpoint()
     pathlib.Path(f"url.{os.getpid()}").write_text(url)
     while len(list(pathlib.Path().glob("url.*"))) < 6:
         time.sleep(0.01)
@@ -633,16 +636,11 @@ def command(
             process.kill()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return t.cast(int, free.getsockname()[1])
-
-
 @pytest.mark.slow
 def test_command_serves_a_file_on_a_port_and_shares_it(
     folder: pathlib.Path, open_file: OpenFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    port = str(free_port())
+    port = str(engines.free_port())
 
     with command(folder, "--port", port, "--file", "todo.db") as (process, url):
         assert url == f"http://127.0.0.1:{port}"
