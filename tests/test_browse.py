@@ -38,7 +38,7 @@ from stub import Stub
 from stub import error
 
 SECRET = "a secret of the tests"
-HOSTILE = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>'{{ 7 * 7 }}\0\u202egnp.exe"
+HOSTILE = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>'{{ 70007 * 7 }}\0\u202egnp.exe"
 BIG = "1234567890123456789012345678.9012345678"
 PREFIX = "/dynamodb/"
 
@@ -440,7 +440,7 @@ class TestModels:
         answered = visitor.get()
         assert answered.status == 200
         assert "ACTIVE" in answered.page.text
-        assert re.search(r"test_browse\.InEurope [^.]*'eu'", answered.page.text)
+        assert "'InEurope.Meta.bind_key' is 'eu'" in answered.page.text
         assert visitor.get(url_of(InEurope)).status == 502
         assert embedded_config["DYNAMODB_AWS_SECRET_ACCESS_KEY"] not in answered.html
 
@@ -679,10 +679,14 @@ class TestItems:
         """DynamoDB gives 1 where 1.0 was written, as a key, too."""
         note = {"book": {"S": "a"}, "number": {"N": "2.0"}, "text": {"S": "old"}}
         made = notes.submit(notes.get(url_of(Note, "new")), "/new", item=json.dumps(note))
-        note["text"] = {"S": "new"}
-        saved = notes.submit(made, "/item", item=json.dumps(note))
+        shown = json.loads(made.page.form("/item")[1]["item"])
+        note["text"] = shown["text"] = {"S": "new"}
+        saved = notes.submit(made, "/item", item=json.dumps(shown))
         assert "The item is saved." in saved.page.text
-        assert self.stored(config, number=2) == {**note, "number": {"N": "2"}}
+        stored = self.stored(config, number=2)
+        # moto keeps a number as it was written.
+        assert float(stored["number"]["N"]) == 2
+        assert {**stored, "number": note["number"]} == note
         again = notes.submit(saved, "/item", item=json.dumps(note))
         assert "nothing was written" in again.page.text
 
@@ -965,7 +969,7 @@ class TestContents:
                 for name in attrs
             )
             assert not {"\0", "\u202e"} & {*answered.page.text}
-            assert "49" not in answered.page.text
+            assert "490049" not in answered.page.text
 
         (link,) = (url for name, url in items.page.links.items() if "script" in name)
         assert visitor.get(link).status == 200
