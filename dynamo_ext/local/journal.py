@@ -186,7 +186,7 @@ class Journal:
     if sys.platform == "win32":
 
         def _replace_by(self, new: pathlib.Path) -> None:
-            # Windows replaces no file that is open. If it can't be opened again, writes are refused.
+            # Windows replaces no file that is open. Unless it is opened again, writes are refused.
             self.close()
 
             try:
