@@ -147,16 +147,17 @@ def _connection(model: AnyModel) -> t.Any:
     return t.cast(t.Any, model)._get_connection()
 
 
-def waits(longest: float = _LONGEST_WAIT) -> cabc.Iterator[float]:
+def waits(longest: float | None = None) -> cabc.Iterator[float]:
     """How long to wait before each look at a table: 0 before the first, then growing.
 
-    :param longest: The longest wait, in seconds.
+    :param longest: The longest wait, in seconds. Default: that for a table to be created.
     """
+    most = _LONGEST_WAIT if longest is None else longest
     seconds = 0.0
 
     while True:
         yield seconds
-        seconds = min(longest, 2 * seconds + 0.1)
+        seconds = min(most, 2 * seconds + 0.1)
 
 
 def _create_missing(model: AnyModel, request: dict[str, t.Any]) -> bool:
