@@ -173,9 +173,8 @@ def error_code(error: botocore.exceptions.ClientError) -> str | None:
     :param error: The error, botocore's or PynamoDB's.
     :return: The code; ``None`` if the reply has none.
     """
-    response: t.Any = error.response
-    code: str | None = (response.get("Error") or {}).get("Code")
-    return code
+    response = t.cast("dict[str, dict[str, str]]", error.response)
+    return response.get("Error", {}).get("Code")
 
 
 FAILURES: t.Final = (
