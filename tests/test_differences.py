@@ -420,7 +420,7 @@ def test_wait_for_table(
     model.create_table(wait=True)
     assert waits == [2, 2, 2]
 
-    growing = list(itertools.islice(tables._waits(), 8))
+    growing = list(itertools.islice(tables.waits(), 8))
     assert growing[0] == 0
     assert growing[1:] == sorted(growing[1:])
     assert growing[-1] == 2

@@ -17,6 +17,7 @@ from pynamodb import constants
 from pynamodb.exceptions import VerboseClientError
 
 from ..concurrency import waiting
+from ..errors import error_code
 from ..printable import escaped
 
 _logger = logging.getLogger("dynamo_ext.calls")
@@ -241,6 +242,6 @@ class InProgress:
 def _error_name(error: BaseException) -> str:
     """DynamoDB's error code, or else the name of the exception."""
     if isinstance(error, VerboseClientError):
-        return error.response.get("Error", {}).get("Code", "Unknown")
+        return error_code(error) or "Unknown"
 
     return type(error).__name__

@@ -12,6 +12,7 @@ from ..binding import meta
 from ..call_site import warn
 from ..concurrency.generators import Waits
 from ..errors import ConfigError
+from ..errors import error_code
 from ..printable import escaped
 from . import late_binding
 from .late_binding import AnyModel
@@ -80,7 +81,7 @@ def create(
     if wait or recovers:
         not_found = 0
 
-        for seconds in _waits():
+        for seconds in waits():
             yield seconds
             status = _status(first)
 
@@ -132,7 +133,7 @@ def delete(model: AnyModel, *, wait: bool = False) -> Waits[t.Any]:
     result = _connection(model).delete_table()
 
     if wait:
-        for seconds in _waits():
+        for seconds in waits():
             yield seconds
 
             if not model.exists():
@@ -141,27 +142,22 @@ def delete(model: AnyModel, *, wait: bool = False) -> Waits[t.Any]:
     return result
 
 
-def error_code(error: pynamodb.exceptions.VerboseClientError) -> str:
-    """DynamoDB's code of an error.
-
-    :param error: The error of an operation that PynamoDB has no method for.
-    """
-    response: t.Any = error.response
-    return t.cast(str, response["Error"]["Code"])
-
-
 def _connection(model: AnyModel) -> t.Any:
     """The model's own connection, which an app or a test may have replaced."""
     return t.cast(t.Any, model)._get_connection()
 
 
-def _waits() -> cabc.Iterator[float]:
-    """Seconds to wait before each DescribeTable: 0 before the first, then growing."""
+def waits(longest: float | None = None) -> cabc.Iterator[float]:
+    """How long to wait before each look at a table: 0 before the first, then growing.
+
+    :param longest: The longest wait, in seconds. Default: that for a table to be created.
+    """
+    most = _LONGEST_WAIT if longest is None else longest
     seconds = 0.0
 
     while True:
         yield seconds
-        seconds = min(_LONGEST_WAIT, 2 * seconds + 0.1)
+        seconds = min(most, 2 * seconds + 0.1)
 
 
 def _create_missing(model: AnyModel, request: dict[str, t.Any]) -> bool:
@@ -253,7 +249,7 @@ def set_point_in_time_recovery(model: AnyModel, *, enabled: bool) -> Waits[None]
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": enabled},
     }
 
-    for count, seconds in enumerate(_waits(), 1):
+    for count, seconds in enumerate(waits(), 1):
         yield seconds
 
         try:

@@ -11,6 +11,7 @@ from pynamodb import constants
 
 from ..client.connection import TableConnection
 from ..concurrency.generators import Waits
+from ..models import tables
 from .described import ACTIVE
 from .described import Reply
 from .described import describe_table
@@ -59,7 +60,7 @@ def wait_until_ready(
     reported = ""
     looks = itertools.count(1)
 
-    for seconds in _waits():
+    for seconds in tables.waits(_LONGEST_WAIT):
         yield seconds
         table = describe_table(connection)
 
@@ -110,11 +111,3 @@ def _created(step: Step) -> str | None:
 
 def _deleted(step: Step) -> str | None:
     return step.index if step.removes else None
-
-
-def _waits() -> cabc.Iterator[float]:
-    seconds = 0.0
-
-    while True:
-        yield seconds
-        seconds = min(_LONGEST_WAIT, 2 * seconds + 0.1)

@@ -11,10 +11,8 @@ import sys
 import time
 import typing as t
 
+from ...local import files
 from .failures import TransferError
-
-if sys.platform != "win32":
-    import fcntl
 
 Content = dict[str, t.Any]
 
@@ -89,7 +87,7 @@ class Checkpoint:
             sync(file)
 
         new.replace(self.path)
-        sync_folder(self.path.parent)
+        files.sync_folder(self.path.parent)
 
     def remove(self) -> None:
         """Remove the file, if it is there."""
@@ -130,22 +128,6 @@ def sync(file: t.IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def sync_folder(folder: pathlib.Path) -> None:
-    """Write to the disk which files a folder has. Windows has no such thing.
-
-    :param folder: The folder.
-    """
-    if os.name == "nt":
-        return
-
-    descriptor = os.open(folder, os.O_RDONLY)
-
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 if sys.platform == "win32":
 
     def lock(file: t.IO[bytes]) -> bool:
@@ -162,9 +144,4 @@ else:
         :param file: The file.
         :return: Whether no other process has the lock.
         """
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-
-        return True
+        return files.lock(file.fileno())

@@ -15,6 +15,7 @@ import queue
 import threading
 import typing as t
 
+from ...local import files
 from ...models.item_json import Raw
 from ...models.item_json import decode_values
 from ...models.item_json import encode_value
@@ -23,7 +24,6 @@ from .checkpoint import Checkpoint
 from .checkpoint import Pace
 from .checkpoint import lock
 from .checkpoint import sync
-from .checkpoint import sync_folder
 from .failures import TransferError
 from .item_lines import encode
 from .places import PART
@@ -176,7 +176,7 @@ class Export:
                     self._write_checkpoint(file)
 
         part_of(self._path).replace(self._path)
-        sync_folder(self._path.parent)
+        files.sync_folder(self._path.parent)
 
         if not self._keeps_checkpoint:
             self._checkpoint.remove()

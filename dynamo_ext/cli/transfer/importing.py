@@ -14,6 +14,7 @@ import typing as t
 
 from botocore.exceptions import ClientError
 
+from ...errors import error_code
 from ...models.item_json import KeySchema
 from ...models.item_json import Raw
 from . import workers
@@ -27,7 +28,6 @@ from .progress import Meter
 from .stopping import Stopped
 from .stopping import Stopping
 from .table import Table
-from .table import code_of
 
 WRITERS: t.Final = 8
 BATCH: t.Final = 25
@@ -318,7 +318,7 @@ def _next_line(position: Position) -> Position:
 
 
 def _is_invalid(error: ClientError) -> bool:
-    return code_of(error) == _INVALID
+    return error_code(error) == _INVALID
 
 
 def _stop_if_told(stopping: Stopping) -> None:

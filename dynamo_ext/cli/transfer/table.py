@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 
 from ...calls.retry import full_jitter
 from ...client.connection import TableConnection
+from ...errors import error_code
 from ...models.item_json import Raw
 from .budget import Budget
 from .failures import TransferError
@@ -80,7 +81,7 @@ class Table:
         try:
             reply = self.connection.connection.dispatch("DescribeTable", {"TableName": self.name})
         except ClientError as error:
-            if code_of(error) != _NOT_FOUND:
+            if error_code(error) != _NOT_FOUND:
                 raise
 
             raise TransferError("it does not exist. Create it with 'create-tables'.") from error
@@ -180,7 +181,7 @@ class Table:
             try:
                 return request()
             except ClientError as error:
-                if code_of(error) not in _THROTTLED:
+                if error_code(error) not in _THROTTLED:
                     raise
 
                 rounds += 1
@@ -200,15 +201,6 @@ class Table:
             step = min(seconds, 0.5)
             self.sleep(step)
             seconds -= step
-
-
-def code_of(error: ClientError) -> str | None:
-    """DynamoDB's name of an error.
-
-    :param error: The error.
-    """
-    response: Raw = t.cast(t.Any, error).response
-    return t.cast("str | None", response.get("Error", {}).get("Code"))
 
 
 def _without_login(url: str | None) -> str | None:
