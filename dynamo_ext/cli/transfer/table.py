@@ -8,12 +8,12 @@ import functools
 import random
 import time
 import typing as t
-import urllib.parse
 
 from botocore.exceptions import ClientError
 
 from ...calls.retry import full_jitter
 from ...client.connection import TableConnection
+from ...client.place import Place
 from ...models.item_json import Raw
 from .budget import Budget
 from .failures import TransferError
@@ -92,12 +92,12 @@ class Table:
 
         :param description: What DescribeTable says of the table.
         """
-        endpoint = self.connection.connection.engine.endpoint
+        place = Place.of(self.connection.connection.engine)
         return {
             "table": self.name,
             "id": description.get("TableId"),
-            "host": _without_login(endpoint.host),
-            "region": endpoint.region,
+            "endpoint": place.url,
+            "region": place.region,
         }
 
     def scan(
@@ -209,13 +209,3 @@ def code_of(error: ClientError) -> str | None:
     """
     response: Raw = t.cast(t.Any, error).response
     return t.cast("str | None", response.get("Error", {}).get("Code"))
-
-
-def _without_login(url: str | None) -> str | None:
-    """A URL may hold a password, which belongs in no other file."""
-    if url is None:
-        return None
-
-    parts = urllib.parse.urlsplit(url)
-    place = parts.netloc.rpartition("@")[2]
-    return urllib.parse.urlunsplit((parts.scheme, place, parts.path, "", ""))
