@@ -37,7 +37,7 @@ class Place:
         if host is not None and local_file.is_embedded(host):
             return cls(url=host, region=region, is_embedded=True)
 
-        # Not the setting: botocore may have the URL from the environment, where nothing checks it.
+        # Not the setting: botocore may have the URL from the environment or AWS's own files.
         url = _without_login(str(engine.client.meta.endpoint_url))
         return cls(url=url, region=region)
 
