@@ -663,7 +663,7 @@ def test_an_import_goes_on_behind_what_is_written(
         "{",
         "[]",
         "\xff",
-        "[" * 100_000,
+        pytest.param("[" * 100_000, id="nested too deep"),
         '{"kind": "export", "version": 2}',
         '{"kind": "other", "version": 1}',
         '{"kind": "KIND", "version": 1}',
