@@ -57,12 +57,17 @@ class Segment:
         :param index: Which segment.
         :param content: What :meth:`to_json` has returned.
         """
-        start_key, is_done = content["start_key"], content["is_done"]
+        is_done = content["is_done"]
+        start_key: Raw | None = None
 
-        if not (isinstance(start_key, dict | None) and isinstance(is_done, bool)):
+        if not isinstance(is_done, bool):
             raise TypeError
 
-        if start_key is not None:
+        if content["start_key"] is not None:
+            if not isinstance(content["start_key"], dict):
+                raise TypeError
+
+            start_key = t.cast(Raw, content["start_key"])
             decode_values(start_key)
 
         return cls(index=index, start_key=start_key, is_done=is_done)
