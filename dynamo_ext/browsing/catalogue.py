@@ -8,11 +8,11 @@ import contextvars
 import dataclasses
 import functools
 import typing as t
-import urllib.parse
 
 from pynamodb.attributes import VersionAttribute
 
 from ..client.connection import TableConnection
+from ..client.place import Place
 from ..errors import FAILURES
 from ..errors import ConfigError
 from ..models import late_binding
@@ -85,12 +85,9 @@ class Table:
     @property
     def place(self) -> str:
         """Where the table is, for people: region and host."""
-        endpoint = self.connection.connection.engine.endpoint
-        # Not all of the URL: it may hold a password.
-        host = urllib.parse.urlsplit(endpoint.host or "")
-        port = "" if host.port is None else f":{host.port}"
-        shown = f", {host.hostname}{port}" if host.hostname else ""
-        return escaped(f"{endpoint.region}{shown}")
+        place = Place.of(self.connection.connection.engine)
+        shown = "" if place.is_aws or place.is_embedded else f", {place.host_and_port}"
+        return escaped(f"{place.region}{shown}")
 
     @functools.cached_property
     def keys(self) -> list[Keys]:

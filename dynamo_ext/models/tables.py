@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import types
 import typing as t
 
 import pynamodb.exceptions
@@ -16,6 +17,18 @@ from ..errors import error_code
 from ..printable import escaped
 from . import late_binding
 from .late_binding import AnyModel
+
+STUCK: t.Final[cabc.Mapping[str, str]] = types.MappingProxyType(
+    {
+        "INACCESSIBLE_ENCRYPTION_CREDENTIALS": "DynamoDB can't use the table's KMS key. Let it use"
+        " the key again",
+        "ARCHIVING": "DynamoDB archives the table, because it could not use the table's KMS key for"
+        " a week. Restore it from the backup that DynamoDB makes",
+        "ARCHIVED": "DynamoDB has archived the table, because it could not use the table's KMS key"
+        " for a week. Restore it from the backup that DynamoDB has made",
+    }
+)
+"""Each status of a table that does not become active by waiting, and what to do."""
 
 _LONGEST_WAIT = 2.0
 _MAX_NOT_FOUND = 10
@@ -88,6 +101,8 @@ def create(
             if status == constants.ACTIVE:
                 break
 
+            check_not_stuck(status)
+
             if not status and status is not None:
                 raise pynamodb.exceptions.TableError("No TableStatus returned for table")
 
@@ -106,6 +121,16 @@ def create(
         yield from set_point_in_time_recovery(first, enabled=True)
 
     return created
+
+
+def check_not_stuck(status: str | None) -> None:
+    """Check that a table may become active by waiting.
+
+    :param status: What DescribeTable says.
+    :raises pynamodb.exceptions.TableError: if it never does. The message says what to do.
+    """
+    if (remedy := STUCK.get(status or "")) is not None:
+        raise pynamodb.exceptions.TableError(f"Its status is {status}: {remedy}, and try again.")
 
 
 def _status(model: AnyModel) -> str | None:

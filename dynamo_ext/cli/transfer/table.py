@@ -8,12 +8,12 @@ import functools
 import random
 import time
 import typing as t
-import urllib.parse
 
 from botocore.exceptions import ClientError
 
 from ...calls.retry import full_jitter
 from ...client.connection import TableConnection
+from ...client.place import Place
 from ...errors import error_code
 from ...models.item_json import Raw
 from .budget import Budget
@@ -93,12 +93,12 @@ class Table:
 
         :param description: What DescribeTable says of the table.
         """
-        endpoint = self.connection.connection.engine.endpoint
+        place = Place.of(self.connection.connection.engine)
         return {
             "table": self.name,
             "id": description.get("TableId"),
-            "host": _without_login(endpoint.host),
-            "region": endpoint.region,
+            "endpoint": place.url,
+            "region": place.region,
         }
 
     def scan(
@@ -201,13 +201,3 @@ class Table:
             step = min(seconds, 0.5)
             self.sleep(step)
             seconds -= step
-
-
-def _without_login(url: str | None) -> str | None:
-    """A URL may hold a password, which belongs in no other file."""
-    if url is None:
-        return None
-
-    parts = urllib.parse.urlsplit(url)
-    place = parts.netloc.rpartition("@")[2]
-    return urllib.parse.urlunsplit((parts.scheme, place, parts.path, "", ""))
