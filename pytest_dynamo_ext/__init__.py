@@ -115,8 +115,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(f"faults of the fixture {_FIXTURE!r} that never happened")
 
     for report, faults in found:
+        test = terminalreporter.config.cwd_relative_nodeid(report.nodeid)
+
         for fault in faults:
-            terminalreporter.line(f"{report.nodeid}: {fault}")
+            terminalreporter.line(f"{test}: {fault}")
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ class DynamoDB:
 
         :param app: A Flask app or a Quart app that has the settings :attr:`config`.
         :param models: Only the tables of these models. Default: of all that are imported.
-        :raises TypeError: if ``app`` is not such an app, or ``models`` are not models of dynamo-ext.
+        :raises TypeError: if ``app`` is not such an app, or ``models`` are not dynamo-ext's.
         :raises RuntimeError: if ``init_app`` was not called on it, or no model has a table.
         :raises ValueError: if the app has other settings.
         :raises ConfigError: if models that share a table declare different keys.
@@ -244,7 +244,8 @@ def _checked(models: cabc.Iterable[AnyModel]) -> list[AnyModel]:
     A model of PynamoDB alone would send its requests to where its own ``Meta`` says: to AWS.
     """
     if isinstance(t.cast(object, models), type):
-        raise TypeError(f"'models' must be a list of models: [{models}].")
+        name = t.cast(type, models).__name__
+        raise TypeError(f"'models' must be a list of models: models=[{name}].")
 
     chosen = list(models)
 

@@ -40,9 +40,7 @@ def create_web(config: dict[str, t.Any]) -> flask.Flask:
     return app
 
 
-def create_api(
-    config: dict[str, t.Any], *, kind: type[quart.Quart] = quart.Quart
-) -> quart.Quart:
+def create_api(config: dict[str, t.Any], *, kind: type[quart.Quart] = quart.Quart) -> quart.Quart:
     app = kind("api")
     app.config.update(config)
     db.init_app(app)
