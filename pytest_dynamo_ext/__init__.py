@@ -99,7 +99,7 @@ def pytest_runtest_makereport(
         if used is not None and report.failed:
             report.sections.append((f"fixture {_FIXTURE!r}", used.describe()))
 
-    if report.when == "teardown" and (faults := item.stash.get(_never_happened, [])):
+    if report.when == "teardown" and (faults := item.stash.get(_never_happened, None)):
         # pytest-xdist sends a report's attributes from its workers.
         setattr(report, _NEVER_HAPPENED, faults)
 

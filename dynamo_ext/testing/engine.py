@@ -106,7 +106,7 @@ class EngineOfTest:
 
         :return: The faults that still wait for requests.
         """
-        pending = self.command("end") if self._process.is_alive() else []
+        pending: list[dict[str, t.Any]] = self.command("end") if self._process.is_alive() else []
         return [Fault(**fault) for fault in pending]
 
 
