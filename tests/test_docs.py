@@ -59,6 +59,8 @@ def environment(tmp_path: pathlib.Path) -> cabc.Iterator[dict[str, str]]:
     yield {
         **{name: variables[name] for name in variables if not name.startswith("_DYNAMO_EXT")},
         "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]),
+        # pytest-asyncio warns where it is not configured, and the pages use anyio's plugin.
+        "PYTEST_ADDOPTS": "-p no:asyncio -p no:trio",
         "PYTHONWARNINGS": "error",
         "TMPDIR": str(tmp_path),
     }
