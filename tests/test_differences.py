@@ -1,4 +1,4 @@
-"""Every deliberate difference from PynamoDB: one test for each row of the table in docs/models.md.
+"""Every deliberate difference from PynamoDB: one test for each row of the table in docs/differences.md.
 
 Each test shows what stock PynamoDB does, too, so that a release that changes it fails here.
 """
@@ -49,7 +49,7 @@ from stub import Request
 from stub import Stub
 from threads import in_same_app
 
-PAGE = pathlib.Path(__file__).parent.parent / "docs" / "models.md"
+PAGE = pathlib.Path(__file__).parent.parent / "docs" / "differences.md"
 NOT_FOUND = stubs.error(400, "ResourceNotFoundException")
 REFUSED = stubs.error(400, "ValidationException")
 ON_DEMAND = "PAY_PER_REQUEST"

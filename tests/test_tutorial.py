@@ -220,7 +220,9 @@ class Container:
         assert path == "/app"
         self._directory.mkdir()
         subprocess.run(
-            [sys.executable, "-m", "venv", "--without-pip", self._venv], check=True, timeout=DEADLINE
+            [sys.executable, "-m", "venv", "--without-pip", self._venv],
+            check=True,
+            timeout=DEADLINE,
         )
 
     def _copy(self, paths: str) -> None:
@@ -344,4 +346,3 @@ def wait_for(url: str, server: subprocess.Popen[bytes], where: str) -> None:
 def get(url: str, content: bytes | None = None) -> str:
     with urllib.request.urlopen(url, content, timeout=DEADLINE) as response:
         return t.cast(str, response.read().decode())
-
