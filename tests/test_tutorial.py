@@ -278,10 +278,11 @@ class Container:
 
 def _empty_environment(home: pathlib.Path, port: str) -> dict[str, str]:
     """That of a new terminal."""
+    installed = pathlib.Path(sys.base_prefix, "bin", "python3")
     programs = home / "programs"
     programs.mkdir()
     python = programs / "python3"
-    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys._base_executable)} "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(str(installed))} "$@"\n')
     python.chmod(0o755)
     return {
         "HOME": str(home),
@@ -333,10 +334,13 @@ def wait_for(url: str, server: subprocess.Popen[bytes], where: str) -> None:
             get(url)
             return
         except urllib.error.HTTPError as error:
+            error.close()
+
             # An engine answers a request without an operation like that.
-            with error:
-                assert error.code == 404, f"{where}: {url} answers {error.code}"
-                return
+            if error.code != 404:
+                raise AssertionError(f"{where}: {url} answers {error.code}") from error
+
+            return
         except OSError:
             assert server.poll() is None, f"{where}: the server has ended"
             assert time.monotonic() < deadline, f"{where}: {url} does not answer"
