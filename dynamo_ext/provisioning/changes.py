@@ -70,8 +70,10 @@ def wait_until_ready(
     reported = ""
     looks = itertools.count(1)
 
-    for seconds in waits(_LONGEST_WAIT):
-        yield seconds
+    pauses = waits(_LONGEST_WAIT)
+
+    while True:
+        yield next(pauses)
         table = describe_table(connection)
 
         if table is None:
