@@ -85,6 +85,7 @@ class Progress:
     table_name: str | None = None
     attempts: int = 0
     transport: Sender | None = None
+    has_slot: bool = False
     queue_seconds: float = 0
     start: float = dataclasses.field(default_factory=time.monotonic)
 
@@ -93,6 +94,7 @@ class Progress:
 
         :param queue_seconds: How long it waited for the slot, in seconds.
         """
+        self.has_slot = True
         self.queue_seconds = queue_seconds
         self.start = time.monotonic()
 
@@ -108,7 +110,7 @@ class Progress:
 
         :param error: What the call raised.
         """
-        return self._ended(None, _error_name(error))
+        return self._ended(None, error_name(error))
 
     def _ended(self, consumed_capacity: float | None, error: str | None) -> Call:
         return Call(
@@ -238,8 +240,11 @@ class InProgress:
         _in_progress.reset(self._token)
 
 
-def _error_name(error: BaseException) -> str:
-    """DynamoDB's error code, or else the name of the exception."""
+def error_name(error: BaseException) -> str:
+    """DynamoDB's error code, or else the name of the exception.
+
+    :param error: What a call or an attempt raised.
+    """
     if isinstance(error, VerboseClientError):
         return error.response.get("Error", {}).get("Code", "Unknown")
 
