@@ -7,6 +7,7 @@ import gc
 import importlib.util
 import os
 import threading
+import time
 import typing as t
 
 import anyio
@@ -85,9 +86,9 @@ class Telemetry:
         instrument(tracer_provider=self.tracer_provider, meter_provider=self.meter_provider)
 
     @property
-    def spans(self) -> list[ReadableSpan]:
+    def spans(self) -> list[t.Any]:
         """Those of calls."""
-        found = self.exporter.get_finished_spans()
+        found: cabc.Iterable[t.Any] = self.exporter.get_finished_spans()
         return [span for span in found if span.instrumentation_scope.name == "dynamo_ext"]
 
     @property
@@ -178,7 +179,7 @@ CALLS: dict[str, cabc.Callable[[PynamoDB], object]] = {
 def test_each_call_has_a_span_with_the_names_of_the_conventions(
     make_app: MakeApp, db: PynamoDB, stub: Stub, telemetry: Telemetry, transport: str
 ) -> None:
-    view_span = telemetry.tracer.start_as_current_span("view")
+    started, view_span = time.time_ns(), telemetry.tracer.start_as_current_span("view")
 
     with make_app(Flask, transport).app_context(), view_span as view:
         for call in CALLS.values():
@@ -194,7 +195,7 @@ def test_each_call_has_a_span_with_the_names_of_the_conventions(
         assert span.kind is trace.SpanKind.CLIENT
         assert span.parent.span_id == view.get_span_context().span_id
         assert span.context.trace_id == view.get_span_context().trace_id
-        assert view.start_time <= span.start_time < span.end_time <= view.end_time
+        assert started <= span.start_time < span.end_time <= time.time_ns()
         assert span.status.status_code is trace.StatusCode.UNSET
         assert attributes["db.system.name"] == "aws.dynamodb"
         assert attributes.get("db.collection.name") == table
@@ -224,11 +225,11 @@ def test_a_span_tells_the_parameters_and_the_reply(
     stub.next("Query", Answer(body=body, headers={"x-amzn-RequestId": "ABC-1"}))
 
     with make_app(Flask, transport).app_context():
-        query = Item.by_text.query(SENTINEL, page_size=5, scan_index_forward=False)
-        assert [item.id for item in query] == [SENTINEL]
+        found = Item.by_text.query(SENTINEL, page_size=5, scan_index_forward=False)
+        assert [item.id for item in found] == [SENTINEL]
         Item.get(SENTINEL, consistent_read=True)
 
-    query, get = [dict(span.attributes) for span in telemetry.spans]
+    query, get = (dict(span.attributes) for span in telemetry.spans)
     assert query["aws.dynamodb.index_name"] == "by-text"
     assert query["aws.dynamodb.limit"] == 5
     assert query["aws.dynamodb.scan_forward"] is False
@@ -611,7 +612,9 @@ async def test_what_exports_may_fail(
 def test_botocores_instrumentation_beside_it_adds_no_span(
     make_app: MakeApp, telemetry: Telemetry, transport: str
 ) -> None:
-    BotocoreInstrumentor().instrument(tracer_provider=telemetry.tracer_provider)
+    # It has no annotations.
+    of_botocore = t.cast(t.Any, BotocoreInstrumentor)()
+    of_botocore.instrument(tracer_provider=telemetry.tracer_provider)
 
     try:
         with make_app(Flask, transport).app_context():
@@ -620,7 +623,7 @@ def test_botocores_instrumentation_beside_it_adds_no_span(
             dynamo_ext.opentelemetry.uninstrument()
             Item.get("x")
     finally:
-        BotocoreInstrumentor().uninstrument()
+        of_botocore.uninstrument()
 
     names = [span.name for span in telemetry.exporter.get_finished_spans()]
     assert names == [f"GetItem {TABLE}", "DynamoDB.GetItem"]

@@ -381,7 +381,8 @@ def request_id(reply: Json) -> str | None:
 
     :param reply: The parsed reply.
     """
-    found: t.Any = (reply.get("ResponseMetadata") or {}).get("RequestId")
+    metadata: Json = reply.get("ResponseMetadata") or {}
+    found: t.Any = metadata.get("RequestId")
     return found if isinstance(found, str) else None
 
 

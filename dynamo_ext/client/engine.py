@@ -182,7 +182,7 @@ class _InProcess:
     @property
     def url(self) -> str | None:
         if (client := self._client) is not None:
-            return t.cast(str, client.meta.endpoint_url)
+            return client.meta.endpoint_url
 
         return self.endpoint.host if self.embedded is None else None
 
