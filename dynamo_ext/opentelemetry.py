@@ -42,7 +42,10 @@ _PORTS = {"http": 80, "https": 443}
 _DURATION_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 _ROW_BUCKETS = (1.0, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 # What the OpenTelemetry API suppresses all instrumentation by: exporters set the first, users both.
-_SUPPRESSED = (otel_context._SUPPRESS_INSTRUMENTATION_KEY, "suppress_instrumentation")
+_SUPPRESSED: tuple[str, ...] = (
+    t.cast(t.Any, otel_context)._SUPPRESS_INSTRUMENTATION_KEY,
+    "suppress_instrumentation",
+)
 # What the server sends is text of its own, also where a code is expected.
 _CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,128}")
@@ -433,7 +436,9 @@ def _batch_size(params: Json) -> int | None:
     if (requests := params.get("RequestItems")) is None:
         return None
 
-    return sum(len(part["Keys"] if isinstance(part, dict) else part) for part in requests.values())
+    parts: list[t.Any] = list(requests.values())
+    # A list of writes, or a dictionary with keys to read.
+    return sum(len(part if type(part) is list else part["Keys"]) for part in parts)
 
 
 def _rows(call: Observed) -> int | None:
@@ -458,9 +463,10 @@ def _rows(call: Observed) -> int | None:
 
 def _of_params(params: Json) -> Attributes:
     found = _selected(params, _OF_PARAMS)
+    throughput: Json = params.get("ProvisionedThroughput") or {}
 
     for unit, name in (("ReadCapacityUnits", "read"), ("WriteCapacityUnits", "write")):
-        if (units := (params.get("ProvisionedThroughput") or {}).get(unit)) is not None:
+        if (units := throughput.get(unit)) is not None:
             found[f"aws.dynamodb.provisioned_{name}_capacity"] = float(units)
 
     return found
@@ -480,7 +486,7 @@ def _of_reply(call: Observed) -> Attributes:
         found["aws.dynamodb.table_count"] = len(reply["TableNames"])
 
     if consumed := reply.get("ConsumedCapacity"):
-        parts = [consumed] if isinstance(consumed, dict) else consumed
+        parts: list[t.Any] = consumed if type(consumed) is list else [consumed]
         found["aws.dynamodb.consumed_capacity"] = [json.dumps(part) for part in parts]
 
     request_id = call.request_id or observation.request_id(reply)

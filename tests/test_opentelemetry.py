@@ -88,7 +88,7 @@ class Telemetry:
     @property
     def spans(self) -> list[t.Any]:
         """Those of calls."""
-        found: cabc.Iterable[t.Any] = self.exporter.get_finished_spans()
+        found: list[t.Any] = [*self.exporter.get_finished_spans()]
         return [span for span in found if span.instrumentation_scope.name == "dynamo_ext"]
 
     @property
