@@ -67,6 +67,8 @@ _OF_REPLY: dict[str, tuple[str, type]] = {
     "ScannedCount": ("scanned_count", int),
 }
 
+_OF_SEVERAL_TABLES = ("Batch", "Transact")
+
 _instrumentation: _Instrumentation | None = None
 
 
@@ -196,7 +198,7 @@ class _Instrumentation:
         if call.operation is not None:
             attributes["rpc.method"] = call.operation
 
-        if (size := _batch_size(call.params)) is not None and size != 1:
+        if (size := _batch_size(call.operation, call.params)) is not None and size != 1:
             attributes["db.operation.batch.size"] = size
 
         return self._tracer.start_span(
@@ -428,7 +430,7 @@ def _table_names(call: Observed) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _batch_size(params: Json) -> int | None:
+def _batch_size(operation: str | None, params: Json) -> int | None:
     """How many operations a batch or transaction has; ``None`` for other operations."""
     if (items := params.get("TransactItems")) is not None:
         return len(items)
@@ -436,9 +438,10 @@ def _batch_size(params: Json) -> int | None:
     if (requests := params.get("RequestItems")) is None:
         return None
 
-    parts: list[t.Any] = list(requests.values())
-    # A list of writes, or a dictionary with keys to read.
-    return sum(len(part if type(part) is list else part["Keys"]) for part in parts)
+    # To write, a table has a list; to read, a dictionary.
+    return sum(
+        len(part if operation == "BatchWriteItem" else part["Keys"]) for part in requests.values()
+    )
 
 
 def _rows(call: Observed) -> int | None:
@@ -486,7 +489,8 @@ def _of_reply(call: Observed) -> Attributes:
         found["aws.dynamodb.table_count"] = len(reply["TableNames"])
 
     if consumed := reply.get("ConsumedCapacity"):
-        parts: list[t.Any] = consumed if type(consumed) is list else [consumed]
+        is_one = call.operation is None or not call.operation.startswith(_OF_SEVERAL_TABLES)
+        parts: list[t.Any] = [consumed] if is_one else consumed
         found["aws.dynamodb.consumed_capacity"] = [json.dumps(part) for part in parts]
 
     request_id = call.request_id or observation.request_id(reply)

@@ -625,8 +625,10 @@ def test_botocores_instrumentation_beside_it_adds_no_span(
     finally:
         of_botocore.uninstrument()
 
-    names = [span.name for span in telemetry.exporter.get_finished_spans()]
-    assert names == [f"GetItem {TABLE}", "DynamoDB.GetItem"]
+    ours, *others = [span.name for span in telemetry.exporter.get_finished_spans()]
+    assert ours == f"GetItem {TABLE}"
+    # Its older releases wrap anew what is wrapped already.
+    assert set(others) == {"DynamoDB.GetItem"}
 
 
 @pytest.mark.anyio
