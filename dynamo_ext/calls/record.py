@@ -86,6 +86,7 @@ class Progress:
     table_name: str | None = None
     attempts: int = 0
     transport: Sender | None = None
+    has_slot: bool = False
     queue_seconds: float = 0
     start: float = dataclasses.field(default_factory=time.monotonic)
 
@@ -94,6 +95,7 @@ class Progress:
 
         :param queue_seconds: How long it waited for the slot, in seconds.
         """
+        self.has_slot = True
         self.queue_seconds = queue_seconds
         self.start = time.monotonic()
 
@@ -109,7 +111,7 @@ class Progress:
 
         :param error: What the call raised.
         """
-        return self._ended(None, _error_name(error))
+        return self._ended(None, error_name(error))
 
     def _ended(self, consumed_capacity: float | None, error: str | None) -> Call:
         return Call(
@@ -239,8 +241,11 @@ class InProgress:
         _in_progress.reset(self._token)
 
 
-def _error_name(error: BaseException) -> str:
-    """DynamoDB's error code, or else the name of the exception."""
+def error_name(error: BaseException) -> str:
+    """DynamoDB's error code, or else the name of the exception.
+
+    :param error: What a call or an attempt raised.
+    """
     if isinstance(error, VerboseClientError):
         return error_code(error) or "Unknown"
 
