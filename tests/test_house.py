@@ -54,8 +54,14 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext_async.models",
     },
     "dynamo_ext_async.web.browse": {"dynamo_ext.browsing"},
-    "dynamo_ext_async.web": {"dynamo_ext.models", "dynamo_ext.web", "dynamo_ext_async.models"},
+    "dynamo_ext_async.web": {
+        "dynamo_ext.call_site",
+        "dynamo_ext.models",
+        "dynamo_ext.web",
+        "dynamo_ext_async.models",
+    },
     "dynamo_ext_async.models": {
+        "dynamo_ext.calls",
         "dynamo_ext.client",
         "dynamo_ext.concurrency",
         "dynamo_ext.models",
@@ -70,6 +76,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "dynamo_ext": {
         "dynamo_ext.binds",
+        "dynamo_ext.call_site",
         "dynamo_ext.calls",
         "dynamo_ext.client",
         "dynamo_ext.config",
@@ -94,6 +101,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.config",
         "dynamo_ext.models",
     },
+    "dynamo_ext.debug": {"dynamo_ext.web"},
     "dynamo_ext.schema": {"dynamo_ext.web"},
     "dynamo_ext.web.browse": {"dynamo_ext.browsing"},
     "dynamo_ext.browsing": {
@@ -105,7 +113,15 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.provisioning",
         "dynamo_ext.web",
     },
-    "dynamo_ext.web": {"dynamo_ext.errors", "dynamo_ext.models"},
+    "dynamo_ext.web": {
+        "dynamo_ext.binding",
+        "dynamo_ext.call_site",
+        "dynamo_ext.calls",
+        "dynamo_ext.concurrency",
+        "dynamo_ext.errors",
+        "dynamo_ext.models",
+        "dynamo_ext.printable",
+    },
     "dynamo_ext.cli": {
         "dynamo_ext.binding",
         "dynamo_ext.calls",
@@ -186,6 +202,7 @@ FRAMEWORKS = {
         "dynamo_ext_async.web.browse",
     },
     "flask": {"dynamo_ext.flask", "dynamo_ext.web.browse", "dynamo_ext_async.extension"},
+    "flask_debugtoolbar": {"dynamo_ext.debug"},
     "greenlet": {"dynamo_ext_async.execution"},
     "httptools": {"dynamo_ext.transport"},
     "orjson": {"dynamo_ext.transport"},

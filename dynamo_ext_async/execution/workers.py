@@ -23,6 +23,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from dynamo_ext.calls import deadline
+from dynamo_ext.calls import recording
 from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Pool
 from dynamo_ext.calls.slot import Slot
@@ -64,7 +65,11 @@ async def run(
     """
     pool, policy = connection.engine.pool, connection.policy
 
-    with policy.in_flight.call(), deadline.limit(policy.settings.call_timeout_seconds) as limit:
+    with (
+        recording.at_call_site(policy),
+        policy.in_flight.call(),
+        deadline.limit(policy.settings.call_timeout_seconds) as limit,
+    ):
         slot = pool.join_held() or await pool.aacquire(policy.settings.pool_timeout_seconds)
         work = _Work(pool, slot, policy.in_flight, lambda: function(*args, **kwargs))
 
@@ -108,7 +113,11 @@ async def call(
 
     pool, policy = connection.engine.pool, connection.policy
 
-    with policy.in_flight.call(), deadline.limit(policy.settings.call_timeout_seconds) as limit:
+    with (
+        recording.at_call_site(policy),
+        policy.in_flight.call(),
+        deadline.limit(policy.settings.call_timeout_seconds) as limit,
+    ):
         work = functools.partial(function, *args, **kwargs)
         job = make_job(pool, policy.settings.pool_timeout_seconds, policy.in_flight, work)
 
