@@ -189,14 +189,14 @@ def _find_request_or_websocket_of(app: App) -> Request | None:
         return None
 
     if quart.has_request_context():
-        current, current_context = t.cast(t.Any, quart.request), quart.globals.request_ctx
+        request, answering = t.cast(t.Any, quart.request), quart.globals.request_ctx.app
     elif quart.has_websocket_context():
-        current, current_context = t.cast(t.Any, quart.websocket), quart.globals.websocket_ctx
+        request, answering = t.cast(t.Any, quart.websocket), quart.globals.websocket_ctx.app
     else:
         return None
 
-    found: Request = current._get_current_object()
-    return found if current_context.app is app else None
+    found: Request = request._get_current_object()
+    return found if answering is app else None
 
 
 context.add_framework(functools.partial(_context.get, None))
