@@ -402,7 +402,7 @@ def test_requests_are_shown_with_their_calls(
 
         app.config["DEBUG_TB_HOSTS"] = ("nobody",)
         on.page.goto(f"{url}/dynamodb/requests/")
-        press_until(on, on.page.get_by_role("link", name=re.compile("/sheds/")))
+        press_until(on, on.page.get_by_role("link", name=re.compile("GET .sheds")))
         on.page.keyboard.press("Enter")
         press_until(on, on.page.get_by_role("region", name="Timeline of the calls"))
         sync_api.expect(on.page.locator("tbody tr")).to_have_count(11)

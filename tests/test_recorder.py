@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import functools
 import inspect
+import pathlib
 import re
 import threading
 import typing as t
@@ -386,9 +387,11 @@ class TestPlace:
             list(notes)
             assert places() == [(inspect.stack()[0].function, line_here() - 1)]
 
-    def test_of_a_template_it_is_the_line_there(self, web: flask.Flask, tmp_path: t.Any) -> None:
+    def test_of_a_template_it_is_the_line_there(
+        self, stub_config: dict[str, t.Any], tmp_path: pathlib.Path
+    ) -> None:
         (tmp_path / "notes.html").write_text("Notes\n\n{% for note in notes %}{% endfor %}\n")
-        web.jinja_loader = t.cast(t.Any, __import__("jinja2")).FileSystemLoader(tmp_path)
+        web = prepared(flask.Flask("web", template_folder=str(tmp_path)), stub_config)
 
         with web.test_request_context():
             flask.render_template("notes.html", notes=Note.query("x"))
