@@ -81,6 +81,10 @@ def find() -> Location | None:
         if (location := location_of(frame)) is not None:
             return location
 
+        # Behind it are the server and the app's middlewares, which make no call of the app's views.
+        if frame.f_code.co_name == "wsgi_app" and frame.f_globals.get("__name__") == "flask.app":
+            return None
+
         frame = frame.f_back
 
     return None

@@ -389,7 +389,7 @@ def test_requests_are_shown_with_their_calls(
         on = visit(
             f"{url}/sheds/{urllib.parse.quote(HOSTILE[:9])}",
             color_scheme=scheme,
-            viewport={"width": 1000, "height": 720},
+            viewport={"width": 1240, "height": 640},
         )
         on.page.evaluate("document.querySelector('#flDebug').style.display = 'block'")
         on.page.evaluate("document.querySelector('#flDebugToolbar').style.display = 'block'")
@@ -406,8 +406,8 @@ def test_requests_are_shown_with_their_calls(
         on.page.keyboard.press("Enter")
         press_until(on, on.page.get_by_role("region", name="Timeline of the calls"))
         sync_api.expect(on.page.locator("tbody tr")).to_have_count(11)
-        assert on.page.evaluate("document.documentElement.scrollWidth") == 1000
-        on.page.evaluate("document.activeElement.blur()")
+        assert on.page.evaluate("document.documentElement.scrollWidth") == 1240
+        on.page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
         directory = pathlib.Path(os.environ.get(SCREENSHOTS) or tmp_path)
         file = directory / f"requests-{scheme}.png"
         on.page.screenshot(path=file)

@@ -292,6 +292,7 @@ def test_the_page_on_models(environment: dict[str, str]) -> None:
     assert run(environment, "models.py").stdout.split() == ["missing", "404"]
 
 
+@pytest.mark.filterwarnings("ignore::dynamo_ext.CallAdvice")
 def test_the_example(environment: dict[str, str], project: pathlib.Path) -> None:
     log_path = project / "log"
 

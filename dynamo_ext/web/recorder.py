@@ -116,7 +116,8 @@ class Recording:
         """
         app, location = self._app(), progress.location
 
-        if app is None or location is None:
+        # What is not listed is a page of this project.
+        if app is None or location is None or not self.is_listed:
             return
 
         # Once the answer is there, nobody waits for a task that scans.
