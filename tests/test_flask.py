@@ -292,13 +292,13 @@ def test_the_page_on_models(environment: dict[str, str]) -> None:
     assert run(environment, "models.py").stdout.split() == ["missing", "404"]
 
 
-@pytest.mark.filterwarnings("ignore::dynamo_ext.CallAdvice")
 def test_the_example(environment: dict[str, str], project: pathlib.Path) -> None:
     log_path = project / "log"
 
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "app.py"],
+            # In debug mode, its view that scans is advised not to.
+            [sys.executable, "-W", "error", "-W", "ignore:A scan of:UserWarning", "app.py"],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
