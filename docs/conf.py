@@ -24,7 +24,10 @@ autodoc_typehints_description_target = "documented"
 # a build needs no network. So what belongs to them is named here.
 nitpicky = True
 nitpick_ignore_regex = [
-    (r"py:.*", r"(flask|quart|werkzeug|click|pynamodb|botocore|anyio|aiologic|pydantic)\..+"),
+    (
+        r"py:.*",
+        r"(flask|quart|werkzeug|click|pynamodb|botocore|anyio|aiologic|opentelemetry|pydantic)\..+",
+    ),
     (r"py:class", r"[A-Z]"),  # type variables
     (r"py:.*", r"(collections\.abc|contextlib|typing|types|cabc|t)\..+"),
     # Names that are imported for type checkers only, type variables, and PynamoDB's own wording.

@@ -176,6 +176,16 @@ class CallAdvice(UserWarning):
     """
 
 
+def error_code(error: botocore.exceptions.ClientError) -> str | None:
+    """DynamoDB's code of an error, such as ``"ResourceNotFoundException"``.
+
+    :param error: The error, botocore's or PynamoDB's.
+    :return: The code; ``None`` if the reply has none.
+    """
+    response = t.cast("dict[str, dict[str, str]]", error.response)
+    return response.get("Error", {}).get("Code")
+
+
 FAILURES: t.Final = (
     ConfigError,
     Unavailable,

@@ -22,6 +22,9 @@ if t.TYPE_CHECKING:
 _FIXTURE = "dynamodb"
 _MARKER = "dynamodb_remote"
 _IN_ALL_TESTS = "dynamodb_loopback_only"
+_MUST_HAPPEN = "dynamodb_faults_must_happen"
+# The attribute of a report that has the faults which never happened in a test that passed.
+_NEVER_HAPPENED = "dynamodb_faults_that_never_happened"
 # Those of dynamo_ext.transport.loopback; a test compares them.
 VARIABLE = "_DYNAMO_EXT_ENDPOINTS"
 LOOPBACK = "loopback"
@@ -29,16 +32,25 @@ ANY = "any"
 
 _variable_before = pytest.StashKey[str | None]()
 _dynamodb_of_test = pytest.StashKey["DynamoDB"]()
+_has_passed = pytest.StashKey[bool]()
+_never_happened = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option for ``pytest.ini`` and ``pyproject.toml``."""
+    """Add the options for ``pytest.ini`` and ``pyproject.toml``."""
     parser.addini(
         _IN_ALL_TESTS,
         "Refuse endpoints of dynamo-ext beyond the loopback interface in all tests that are not"
         f" marked {_MARKER}; if false, only in those that use the fixture {_FIXTURE!r}.",
         type="bool",
         default=True,
+    )
+    parser.addini(
+        _MUST_HAPPEN,
+        f"Fail a test that passed although a fault of the fixture {_FIXTURE!r} never happened in"
+        " it. If false, the summary at the end lists these faults.",
+        type="bool",
+        default=False,
     )
 
 
@@ -76,14 +88,37 @@ def pytest_runtest_protocol(item: pytest.Item) -> cabc.Generator[None, bool | No
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> cabc.Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add what the engine was sent to the report of a test that failed."""
+    """Add to the report what the engine was sent, if the test failed, and else which faults never
+    happened."""
     report = yield
     used = item.stash.get(_dynamodb_of_test, None)
 
-    if used is not None and report.when == "call" and report.failed:
-        report.sections.append((f"fixture {_FIXTURE!r}", used.describe()))
+    if report.when == "call":
+        item.stash[_has_passed] = report.passed
+
+        if used is not None and report.failed:
+            report.sections.append((f"fixture {_FIXTURE!r}", used.describe()))
+
+    if report.when == "teardown" and (faults := item.stash.get(_never_happened, None)):
+        # pytest-xdist sends a report's attributes from its workers.
+        setattr(report, _NEVER_HAPPENED, faults)
 
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List the faults that never happened in tests that passed."""
+    reports = [each for of_kind in terminalreporter.stats.values() for each in of_kind]
+    found = [(each, faults) for each in reports if (faults := getattr(each, _NEVER_HAPPENED, None))]
+
+    if found:
+        terminalreporter.section(f"faults of the fixture {_FIXTURE!r} that never happened")
+
+    for report, faults in found:
+        test = terminalreporter.config.cwd_relative_nodeid(report.nodeid)
+
+        for fault in faults:
+            terminalreporter.line(f"{test}: {fault}")
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +138,7 @@ def dynamodb(
     """A DynamoDB for one test: settings, tables, what it was sent, and faults at the wire."""
     from dynamo_ext.testing import DynamoDB
     from dynamo_ext.testing.engine import EngineNotInstalled
+    from dynamo_ext.testing.fixture import never_happened
 
     item = t.cast(pytest.Item, request.node)
 
@@ -119,12 +155,25 @@ def dynamodb(
             patch.setenv(VARIABLE, LOOPBACK)
 
         used = item.stash[_dynamodb_of_test] = DynamoDB(engine)
+        # A plugin may run the test more than once.
+        item.stash[_has_passed] = False
 
         try:
             yield used
         finally:
             del item.stash[_dynamodb_of_test]
-            engine.end()
+            pending = engine.end()
+
+    _tell(item, never_happened(pending) if item.stash[_has_passed] else [])
+
+
+def _tell(item: pytest.Item, faults: list[str]) -> None:
+    """Tell which faults never happened: the test has perhaps not tested what it was to test."""
+    if faults and item.config.getini(_MUST_HAPPEN):
+        lines = "\n".join(f"  {fault}" for fault in faults)
+        pytest.fail(f"faults of the fixture {_FIXTURE!r} never happened:\n{lines}", pytrace=False)
+
+    item.stash[_never_happened] = faults
 
 
 def _is_remote(item: pytest.Item) -> bool:

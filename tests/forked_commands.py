@@ -13,6 +13,8 @@ import importlib
 import json
 import os
 import pathlib
+import pty
+import re
 import signal
 import subprocess
 import sys
@@ -45,6 +47,29 @@ class Commands:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
+    def run_on_terminal(
+        self,
+        config: cabc.Mapping[str, t.Any],
+        *arguments: str | pathlib.Path,
+        line: str = "flask",
+        ctrl_c_at: str | None = None,
+    ) -> Done:
+        """Run a command on a terminal of its own, which is wide. All of its output is in
+        ``stdout``.
+
+        :param config: The app's settings.
+        :param arguments: What comes after ``dynamodb``.
+        :param line: Which command line.
+        :param ctrl_c_at: An expression: press Ctrl-C as soon as the output has it.
+        """
+        return self._send(
+            line=line,
+            config=config,
+            arguments=[str(each) for each in arguments],
+            terminal=True,
+            ctrl_c_at=ctrl_c_at,
+        )
+
     def run(
         self,
         config: cabc.Mapping[str, t.Any],
@@ -61,15 +86,18 @@ class Commands:
         :param kill_after: After how many seconds to kill it.
         :param interrupt_after: After how many seconds to interrupt it, as Ctrl-C does.
         """
+        return self._send(
+            line=line,
+            config=config,
+            arguments=[str(each) for each in arguments],
+            terminal=False,
+            kill_after=kill_after,
+            interrupt_after=interrupt_after,
+        )
+
+    def _send(self, **request: t.Any) -> Done:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        request = {
-            "line": line,
-            "config": config,
-            "arguments": [str(each) for each in arguments],
-            "kill_after": kill_after,
-            "interrupt_after": interrupt_after,
-        }
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         return Done(**json.loads(self._process.stdout.readline()))
@@ -142,7 +170,9 @@ def _serve() -> None:
         assert db.connection.client is not None
 
     for request in sys.stdin:
-        print(json.dumps(_run(json.loads(request), create)), flush=True)
+        wanted = json.loads(request)
+        run = _run_on_terminal if wanted["terminal"] else _run
+        print(json.dumps(run(wanted, create)), flush=True)
 
     models.clear()
 
@@ -176,6 +206,32 @@ def _run(request: dict[str, t.Any], create: cabc.Callable[..., t.Any]) -> dict[s
             "stdout": _content(stdout),
             "stderr": _content(stderr),
         }
+
+
+def _run_on_terminal(
+    request: dict[str, t.Any], create: cabc.Callable[..., t.Any]
+) -> dict[str, t.Any]:
+    child, terminal = pty.fork()
+
+    if not child:
+        # Click's bar is as wide as that.
+        os.environ["COLUMNS"] = "160"
+        _run_in_child(request, create)
+
+    output, wanted = b"", request["ctrl_c_at"]
+
+    # On Linux, a terminal whose last user has ended is an error.
+    with contextlib.suppress(OSError):
+        while some := os.read(terminal, 65536):
+            output += some
+
+            if wanted is not None and re.search(wanted, output.decode(errors="replace")):
+                os.write(terminal, b"\x03")
+                wanted = None
+
+    os.close(terminal)
+    _, status = os.waitpid(child, 0)
+    return {"code": os.waitstatus_to_exitcode(status), "stdout": output.decode(), "stderr": ""}
 
 
 def _content(file: t.IO[bytes]) -> str:

@@ -9,6 +9,7 @@ directory of the page.
 An HTML comment right before a block tells more about it:
 
 ``<!-- file: NAME -->``: the block is this file in the page's directory.
+``<!-- replaces: FUNCTION in FILE -->``: it takes the place of this function (only in the tutorial).
 ``<!-- raises: NAME -->``: it raises this class of exception.
 ``<!-- exits: CODE -->``: the commands end with this exit code.
 ``<!-- answers: URL STATUS -->``: its last command is a server, which soon answers like that; the
@@ -37,8 +38,8 @@ import types
 import typing as t
 
 CHECK = "check"
-LANGUAGES = ("python", "bash", "text", "toml")
-MARKS = ("file", "raises", "exits", "answers", "not run")
+LANGUAGES = ("python", "bash", "text", "toml", "html", "dockerfile")
+MARKS = ("file", "replaces", "raises", "exits", "answers", "not run")
 _PART = re.compile(
     r"^<!-- (?P<comment>.*?)-->$"
     r"|^(?P<fence>`{3,}|:{3,})(?P<language>.*?)\n(?P<code>.*?)^(?P=fence)$",
@@ -63,7 +64,11 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        return self.language in {"python", CHECK} and self.mark not in {"file", "not run"}
+        return self.language in {"python", CHECK} and self.mark not in {
+            "file",
+            "replaces",
+            "not run",
+        }
 
     @property
     def padded(self) -> str:
@@ -117,7 +122,7 @@ def _add(blocks: list[Block], block: Block) -> None:
     if block.language not in LANGUAGES:
         raise ValueError(f"line {block.line - 1}: unknown language {block.language!r}")
 
-    if block.language == "text":
+    if block.language == "text" and block.mark != "file":
         index = max(i for i, earlier in enumerate(blocks) if earlier.language != CHECK)
         blocks[index] = dataclasses.replace(blocks[index], output=block.code)
     else:

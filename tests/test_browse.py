@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import collections.abc as cabc
+import concurrent.futures
 import html.parser
 import json
 import logging
@@ -36,6 +37,7 @@ from dynamo_ext_async import Model
 from stub import Answer
 from stub import Stub
 from stub import error
+from stub import held
 
 SECRET = "a secret of the tests"
 HOSTILE = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>'{{ 70007 * 7 }}\0\u202egnp.exe"
@@ -205,9 +207,34 @@ def runner() -> cabc.Iterator[asyncio.Runner]:
         yield runner
 
 
-@pytest.fixture(params=list(FRAMEWORKS))
+_PLACES = [("flask", "embedded"), ("flask", "dynoxide"), ("quart", "embedded")]
+flask_alone = pytest.mark.parametrize("framework", ["flask"], indirect=True)
+"""For what the frameworks have in common, where another test shows that both of them have it."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Flask on each engine, Quart on one: an engine does not know which framework asks."""
+    names = {"framework", "engine"} & {*metafunc.fixturenames}
+    chosen = {mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")}
+
+    if any("framework" in names for names in chosen):
+        return
+
+    if names == {"framework", "engine"}:
+        metafunc.parametrize(("framework", "engine"), _PLACES, indirect=True)
+    elif names == {"framework"}:
+        metafunc.parametrize("framework", list(FRAMEWORKS), indirect=True)
+
+
+@pytest.fixture
 def framework(request: pytest.FixtureRequest) -> str:
     return t.cast(str, request.param)
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """The URL of an engine: the embedded one, where the test does not say which."""
+    return t.cast(str, request.getfixturevalue(getattr(request, "param", "embedded")))
 
 
 @pytest.fixture
@@ -311,6 +338,7 @@ class TestAccess:
             ("localhost.example", 403),
         ],
     )
+    @flask_alone
     def test_without_a_guard_no_name_of_another_site_leads_to_it(
         self, make: Make, stub_config: dict[str, t.Any], host: str, status: int
     ) -> None:
@@ -320,6 +348,7 @@ class TestAccess:
     @pytest.mark.parametrize(
         ("given", "status"), [(True, 200), ("ann", 200), (False, 403), (None, 403)]
     )
+    @flask_alone
     def test_guard_decides_whatever_debug_says(
         self, make: Make, stub_config: dict[str, t.Any], debug: bool, given: object, status: int
     ) -> None:
@@ -444,6 +473,7 @@ class TestModels:
         assert visitor.get(url_of(InEurope)).status == 502
         assert embedded_config["DYNAMODB_AWS_SECRET_ACCESS_KEY"] not in answered.html
 
+    @flask_alone
     def test_model_whose_meta_raises_is_explained_and_the_others_are_shown(
         self, make: Make, embedded_config: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -457,6 +487,33 @@ class TestModels:
         assert "raises 'ZeroDivisionError'." in text
         assert "ACTIVE" in text
 
+    @flask_alone
+    def test_tables_are_described_at_once_and_a_shared_one_only_once(
+        self, make: Make, stub: Stub, stub_config: dict[str, t.Any]
+    ) -> None:
+        class SameTable(Note):
+            class Meta:
+                table_name = Note.Meta.table_name
+
+        missing = error(400, "ResourceNotFoundException")
+        stub.always("DescribeTable", held(missing))
+        visitor = make(stub_config)
+
+        with concurrent.futures.ThreadPoolExecutor() as threads:
+            answered = threads.submit(visitor.get)
+
+            try:
+                stub.wait_for(lambda: stub.holding >= 2)
+            finally:
+                stub.always("DescribeTable", missing)
+                stub.release()
+
+            text = answered.result().page.text
+
+        assert f"{SameTable.__qualname__} " in text
+        named = [request.body["TableName"] for request in stub.requests]
+        assert len(named) == len({*named})
+
     def test_unreachable_engine_is_explained(
         self, make: Make, stub: Stub, stub_config: dict[str, t.Any]
     ) -> None:
@@ -466,6 +523,7 @@ class TestModels:
         assert "<b>" not in answered.html
 
     @pytest.mark.parametrize("name", ["nothing", "test_browse.Nobody", "../x", "%3Cscript%3E"])
+    @flask_alone
     def test_unknown_model_is_not_found(self, visitor: Visitor, name: str) -> None:
         assert visitor.get(f"{PREFIX}{name}/").status == 404
 
@@ -611,6 +669,7 @@ class TestSearch:
             ({"value": "x"}, "needs the name of an attribute"),
         ],
     )
+    @flask_alone
     def test_what_is_wrong_in_the_form_is_explained_and_kept(
         self,
         make: Make,
@@ -673,6 +732,7 @@ class TestItems:
         notes.submit(saved, "/item", item=json.dumps({**changed, "version": {"N": "2"}}))
         assert self.stored(config) == {**changed, "version": {"N": "3"}}
 
+    @flask_alone
     def test_key_may_be_written_as_another_number(
         self, notes: Visitor, config: dict[str, t.Any]
     ) -> None:
@@ -690,6 +750,7 @@ class TestItems:
         again = notes.submit(saved, "/item", item=json.dumps(note))
         assert "nothing was written" in again.page.text
 
+    @flask_alone
     def test_more_changes_than_a_condition_can_hold_are_refused(
         self, notes: Visitor, config: dict[str, t.Any]
     ) -> None:
@@ -701,6 +762,7 @@ class TestItems:
         assert json.loads(refused.page.form("/item")[1]["item"]) == many
 
     @pytest.mark.parametrize("text", ['{"book": ', '{"book": {"S": "a"}, "number": {"N": "1"}}'])
+    @flask_alone
     def test_text_is_kept_where_dynamodb_does_not_answer(
         self, make: Make, stub: Stub, stub_config: dict[str, t.Any], text: str
     ) -> None:
@@ -714,6 +776,7 @@ class TestItems:
         _, form = answered.page.form("/item")
         assert (form["item"], form["seen"]) == (text, shown.page.form("/item")[1]["seen"])
 
+    @flask_alone
     def test_nothing_different_writes_nothing(
         self, make: Make, stub: Stub, stub_config: dict[str, t.Any]
     ) -> None:
@@ -751,6 +814,7 @@ class TestItems:
         assert "saved" in again.page.text
         assert self.stored(config).get("text") == late.get("text")
 
+    @flask_alone
     def test_change_between_read_and_write_is_a_conflict(
         self, make: Make, stub: Stub, stub_config: dict[str, t.Any]
     ) -> None:
@@ -813,6 +877,7 @@ class TestItems:
         assert self.stored(config, "b", 2) == wanted
         assert "Item of Note" in notes.get(other.page.links["Show that item"]).page.text
 
+    @flask_alone
     def test_another_one_like_it_is_begun_with(self, notes: Visitor) -> None:
         item = notes.get(url_of_note("a", 1))
         new = notes.get(item.page.links["Create another one like it"])
@@ -854,6 +919,7 @@ class TestItems:
             ('{"book": {"S": "a"}, "number": {"N": "1"}, "<b>": {"X": "y"}}', "the type 'X'"),
         ],
     )
+    @flask_alone
     def test_what_is_no_item_is_explained_and_kept(
         self, make: Make, stub: Stub, stub_config: dict[str, t.Any], text: str, message: str
     ) -> None:
@@ -883,12 +949,14 @@ class TestItems:
     @pytest.mark.parametrize(
         "key", ["", "{", "{}", '{"book": {"S": "a"}}', '{"book": {"N": "1"}, "number": {"N": "1"}}']
     )
+    @flask_alone
     def test_key_that_is_none_is_refused(self, visitor: Visitor, key: str) -> None:
         assert visitor.get(url_of(Note, "item", key=key)).status == 400
 
     def test_missing_item_is_not_found(self, notes: Visitor) -> None:
         assert notes.get(url_of_note("a", 99)).status == 404
 
+    @flask_alone
     def test_item_that_no_model_can_read_is_shown_and_mended(
         self, notes: Visitor, config: dict[str, t.Any]
     ) -> None:
@@ -974,22 +1042,18 @@ class TestContents:
         (link,) = (url for name, url in items.page.links.items() if "script" in name)
         assert visitor.get(link).status == 200
 
+    @pytest.mark.parametrize(
+        ("framework", "engine"), [("flask", "dynoxide"), ("quart", "dynoxide")], indirect=True
+    )
     def test_item_of_400_kb_is_edited(
-        self,
-        make: Make,
-        framework: str,
-        config: dict[str, t.Any],
-        engine: str,
-        embedded: str,
+        self, make: Make, framework: str, config: dict[str, t.Any]
     ) -> None:
         create(config, Note)
         visitor = make(config)
         item = {"book": {"S": "big"}, "number": {"N": "1"}, "text": {"S": "ü" * 199_000}}
         made = visitor.submit(visitor.get(url_of(Note, "new")), "/new", item=json.dumps(item))
         assert made.status == 200
-        # The embedded engine takes an attribute that is replaced for one that comes on top.
-        text = item["text"] if engine == embedded else {"S": "ä" * 199_000}
-        wanted = {**item, "text": text, "colour": {"S": "red"}}
+        wanted = {**item, "text": {"S": "ä" * 199_000}, "colour": {"S": "red"}}
         saved = visitor.submit(made, "/item", item=json.dumps(wanted))
         assert "The item is saved." in saved.page.text
         assert json.loads(saved.page.form("/item")[1]["item"]) == wanted
@@ -1031,6 +1095,7 @@ class TestForms:
 
     @pytest.mark.parametrize("page", ["item", "delete", "new"])
     @pytest.mark.parametrize("token", [None, "", "wrong", "ü"])
+    @flask_alone
     def test_form_without_the_token_is_refused(
         self, refusing: Visitor, stub: Stub, page: str, token: str | None
     ) -> None:

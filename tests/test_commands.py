@@ -720,6 +720,52 @@ def test_sync_waits_for_a_table_that_is_being_changed(
     del kept
 
 
+STUCK = ("ARCHIVING", "ARCHIVED", "INACCESSIBLE_ENCRYPTION_CREDENTIALS")
+
+
+@pytest.mark.parametrize("status", STUCK)
+@pytest.mark.parametrize("command", ["create-tables", "sync"])
+def test_no_command_waits_for_a_table_that_does_not_become_active(
+    command: str, status: str, name: str, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    stub.always("DescribeTable", description(name, TableStatus=status))
+    kept = model(name)
+    done = run(stub_config, command, name)
+    assert done.code == 1
+    assert f"Table '{name}'" in done.output
+    assert f"Its status is {status}: " in done.output
+    assert "KMS key" in done.output
+    assert f"{name}: exists, {status}, " in run(stub_config, "status", name).output
+    del kept
+
+
+def test_a_table_that_is_deleted_while_it_is_changed_is_not_done(
+    name: str, stub: Stub, stub_config: dict[str, t.Any]
+) -> None:
+    gone = error(400, "ResourceNotFoundException")
+    stub.next("DescribeTable", *[description(name)] * 2, description(name, TableStatus="DELETING"))
+    stub.always("DescribeTable", gone)
+    kept = model(name, index())
+    done = run(stub_config, "sync", name)
+    assert done.code == 1
+    assert "create global index 'by-owner'" in done.lines[-1]
+    assert "The table was deleted meanwhile." in done.lines[-1]
+    assert "done:" not in done.output
+    del kept
+
+
+def test_an_index_that_does_not_appear_is_not_waited_for(
+    name: str, stub: Stub, stub_config: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    stub.always("DescribeTable", description(name))
+    kept = model(name, index())
+    done = run(stub_config, "sync", name)
+    assert done.code == 1
+    assert "Index 'by-owner' did not appear." in done.output
+    del kept
+
+
 def test_a_step_that_fails_is_named(name: str, stub: Stub, stub_config: dict[str, t.Any]) -> None:
     stub.always("DescribeTable", description(name))
     stub.always("UpdateTimeToLive", error(400, "ValidationException", "too\nsoon"))
@@ -920,6 +966,27 @@ def test_a_host_of_the_environment_is_named_instead_of_the_region(
     done = run(config, "drop-tables", "--confirm", "us-east-1", name)
     assert done.code == 2
     assert "the tables are on dynamodb.internal" in done.output
+    assert run(config, "settings").lines[-2] == "Endpoint: http://dynamodb.internal:8000"
+    del kept
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.2:8000",
+        "http://[::1]:8000",
+        "http://[::ffff:127.0.0.1]:8000",
+        "http://LOCALHOST:8000",
+        "http://db.localhost",
+    ],
+)
+def test_loopback_is_asked_and_needs_no_confirmation(
+    url: str, name: str, stub_config: dict[str, t.Any]
+) -> None:
+    kept = model(name)
+    done = run({**stub_config, "DYNAMODB_HOST": url}, "drop-tables", name, answers="n\n")
+    assert done.code == 1
+    assert f"Delete with all their items: {name}?" in done.output
     del kept
 
 

@@ -37,7 +37,7 @@ from strength import examples
 from stub import Stub
 
 T = t.TypeVar("T")
-_USUAL = 80
+_USUAL = 50
 _AT_A_TIME = 10
 _SEEDS = 1_000_000
 SEED = int(os.environ.get("DYNAMO_EXT_TEST_DIFFERENTIAL_SEED", "0"))

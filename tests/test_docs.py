@@ -22,8 +22,10 @@ import urllib.parse
 import urllib.request
 import warnings
 
+import botocore.exceptions
 import flask
 import pytest
+import werkzeug.exceptions
 from packaging.requirements import Requirement
 
 import dynamo_ext
@@ -44,7 +46,13 @@ def _pages() -> list[pathlib.Path]:
 
 
 def _with_blocks(wanted: cabc.Callable[[pages.Block], bool]) -> pytest.MarkDecorator:
-    found = [page for page in _pages() if any(map(wanted, pages.read(page.read_text())))]
+    found = [
+        page
+        for page in _pages()
+        if any(map(wanted, pages.read(page.read_text())))
+        # tests/test_tutorial.py follows it from its first line to its last.
+        and page.stem != "tutorial"
+    ]
     return pytest.mark.parametrize("page", found, ids=[page.stem for page in found])
 
 
@@ -59,6 +67,8 @@ def environment(tmp_path: pathlib.Path) -> cabc.Iterator[dict[str, str]]:
     yield {
         **{name: variables[name] for name in variables if not name.startswith("_DYNAMO_EXT")},
         "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ["PATH"]]),
+        # pytest-asyncio warns where it is not configured, and the pages use anyio's plugin.
+        "PYTEST_ADDOPTS": "-p no:asyncio -p no:trio",
         "PYTHONWARNINGS": "error",
         "TMPDIR": str(tmp_path),
     }
@@ -317,6 +327,33 @@ def test_message_on_the_configuration_page(assignment: str, message: str) -> Non
         dynamo_ext.PynamoDB(app)
 
     assert str(raised.value) == message.strip("`")
+
+
+def test_errors_page_has_every_exception_and_warning_with_its_base_and_status() -> None:
+    exported = {
+        name: value
+        for name in {*dynamo_ext.__all__, *dynamo_ext_async.__all__}
+        if isinstance(value := getattr(dynamo_ext, name, None), type)
+        and issubclass(value, BaseException)
+    }
+    rows = {name.strip("`"): rest for name, *rest in _rows("errors.md", "error | is a")}
+    assert sorted(rows) == sorted(exported)
+
+    for name, (bases, unhandled, *_) in rows.items():
+        expected = [base.__name__ for base in exported[name].__bases__]
+        assert bases == ", ".join(f"`{base}`" for base in expected)
+        assert unhandled == _unhandled(exported[name]), name
+
+
+def _unhandled(error: type[BaseException]) -> str:
+    """What the page says of an error that the app does not handle."""
+    if issubclass(error, Warning):
+        return "a warning"
+
+    if issubclass(error, botocore.exceptions.BotoCoreError):
+        return "as `cause`"
+
+    return str(error.code if issubclass(error, werkzeug.exceptions.HTTPException) else 500)
 
 
 def test_quart_page_names_every_awaitable_method() -> None:

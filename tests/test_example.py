@@ -7,6 +7,8 @@ import concurrent.futures
 import html
 import json
 import re
+import subprocess
+import sys
 import time
 import typing as t
 import uuid
@@ -100,6 +102,20 @@ def wait_until_held(stub: Stub, *, count: int = 1) -> None:
 
 
 # The commands
+
+
+@pytest.mark.repo
+def test_its_own_tests() -> None:
+    """The tests of the example's own, as its README says to run them."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "examples/todo"],
+        capture_output=True,
+        text=True,
+        cwd=todo.ROOT,
+        timeout=todo.DEADLINE,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed in " in done.stdout
 
 
 @pytest.mark.parametrize("command", [todo.FLASK, todo.QUART], ids=["flask", "quart"])

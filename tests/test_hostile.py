@@ -20,7 +20,7 @@ import engines
 from hostile import show
 from hostile import verdict
 
-CALLS = int(os.environ.get("DYNAMO_EXT_TEST_HOSTILE_CALLS", "20000"))
+CALLS = int(os.environ.get("DYNAMO_EXT_TEST_HOSTILE_CALLS", "15000"))
 SEED = os.environ.get("DYNAMO_EXT_TEST_HOSTILE_SEED", "11")
 # Far more than a busy machine takes.
 _SECONDS = 800 + CALLS / 20

@@ -102,6 +102,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.models",
     },
     "dynamo_ext.debug": {"dynamo_ext.web"},
+    "dynamo_ext.opentelemetry": {"dynamo_ext.calls", "dynamo_ext.client"},
     "dynamo_ext.schema": {"dynamo_ext.web"},
     "dynamo_ext.web.browse": {"dynamo_ext.browsing"},
     "dynamo_ext.browsing": {
@@ -207,6 +208,7 @@ FRAMEWORKS = {
     "httptools": {"dynamo_ext.transport"},
     "orjson": {"dynamo_ext.transport"},
     "moto": {"dynamo_ext.local"},
+    "opentelemetry": {"dynamo_ext.opentelemetry"},
     "pydantic": {"dynamo_ext.schema", "dynamo_ext.web"},
     "pydantic_core": {"dynamo_ext.web"},
     "pytest": {"pytest_dynamo_ext"},
@@ -360,8 +362,13 @@ def test_the_plugin_imports_nothing_but_pytest_before_a_test_uses_it() -> None:
 def test_no_module_hides_one_of_the_standard_library_or_of_a_dependency() -> None:
     """Whoever runs a file by hand has its folder on the path."""
     hidden = {name for name in MODULES if name.rpartition(".")[2] in _foreign_names()}
-    # The name that Flask's users expect; beside it lie packages, which nobody runs by hand.
-    assert hidden <= {"dynamo_ext.flask", "dynamo_ext.local.__main__"}
+    # The names that users of Flask and OpenTelemetry expect; beside them lie packages, which nobody
+    # runs by hand.
+    assert hidden <= {
+        "dynamo_ext.flask",
+        "dynamo_ext.local.__main__",
+        "dynamo_ext.opentelemetry",
+    }
 
 
 def _foreign_names() -> set[str]:

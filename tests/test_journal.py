@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
+import os
 import pathlib
+import resource
 import tempfile
 import zlib
 
@@ -202,3 +205,102 @@ def test_file_that_cannot_be_written_anew_stays_as_it_is(file: pathlib.Path) -> 
     opened.append("two")
     opened.close()
     assert read(file) == (["one", "two"], None)
+
+
+@contextlib.contextmanager
+def free_descriptors(count: int) -> cabc.Iterator[None]:
+    """Let this process open so many more files, and no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = [os.open(os.devnull, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 64, hard))
+
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(taken[0]))
+
+        for descriptor in taken[len(taken) - count :]:
+            os.close(descriptor)
+
+        del taken[len(taken) - count :]
+        yield
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("count", range(3))
+def test_file_takes_records_however_few_files_may_be_open(file: pathlib.Path, count: int) -> None:
+    write(file, "one")
+    opened = Journal(file)
+    list(opened.read())
+
+    with free_descriptors(count):
+        if count == 0:
+            with pytest.raises(OSError, match="Too many open files"):
+                opened.rewrite(["one", "two"])
+        else:
+            opened.rewrite(["one", "two"])
+
+        # What is opened now may get the number of a file that was closed.
+        others = [os.open(file.with_name("other"), os.O_RDWR | os.O_CREAT) for _ in range(count)]
+        opened.append("three")
+        # A reload, as after a write that failed, needs no further descriptor.
+        assert list(opened.read())[-1] == b"three"
+
+        for other in others:
+            os.close(other)
+
+    opened.close()
+    assert read(file) == (["one", *(["two"] if count else []), "three"], None)
+    assert count == 0 or file.with_name("other").read_bytes() == b""
+
+
+def test_file_that_is_not_replaced_takes_records(file: pathlib.Path) -> None:
+    write(file, "one")
+    opened = Journal(file)
+    list(opened.read())
+    away = file.rename(file.with_name("away"))
+    file.mkdir()
+
+    with pytest.raises(IsADirectoryError):
+        opened.rewrite(["two"])
+
+    file.rmdir()
+    away.rename(file)
+    opened.append("three")
+    opened.close()
+    assert read(file) == (["one", "three"], None)
+    assert [each.name for each in file.parent.iterdir()] == ["todo.db"]
+
+
+def test_closed_file_refuses_records(file: pathlib.Path) -> None:
+    """The number of its descriptor may be another file's by now."""
+    opened = Journal(file)
+    list(opened.read())
+    opened.close()
+    opened.close()
+
+    with file.with_name("other").open("wb"), pytest.raises(OSError, match="Bad file descriptor"):
+        opened.append("one")
+
+    assert file.with_name("other").read_bytes() == b""
+    assert read(file) == ([], None)
+
+
+def test_file_that_was_shortened_refuses_records(file: pathlib.Path) -> None:
+    """Else zeros would fill the gap, behind which nobody would find the record."""
+    write(file, "one", "two")
+    opened = Journal(file)
+    list(opened.read())
+    os.truncate(file, len(content_of(["one"])))
+
+    with pytest.raises(OSError, match="was shortened by another program"):
+        opened.append("three")
+
+    assert list(opened.read()) == [b"one"]
+    opened.append("three")
+    opened.close()
+    assert read(file) == (["one", "three"], None)

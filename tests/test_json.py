@@ -6,6 +6,7 @@ import asyncio
 import collections.abc as cabc
 import datetime
 import enum
+import inspect
 import json
 import typing as t
 from unittest import mock
@@ -418,6 +419,22 @@ def test_a_models_own_to_simple_dict_is_honoured() -> None:
 
     with mock.patch.object(Account, "to_simple_dict", return_value={"patched": 1}):
         assert in_json(Account("1")) == {"patched": 1}
+
+
+def test_what_a_models_own_to_simple_dict_takes_is_found_out_once_for_a_class() -> None:
+    class Own(Account):
+        def to_simple_dict(self, *, force: bool = False) -> dict[str, t.Any]:
+            return {"forced": force}
+
+    with mock.patch.object(inspect, "signature", wraps=inspect.signature) as signature:
+        assert in_json([Own("1"), Own("2"), Own("3")]) == [{"forced": True}] * 3
+        assert signature.call_count == 1
+
+    # A patch takes other arguments, and can be undone.
+    with mock.patch.object(Own, "to_simple_dict", lambda item: {"patched": item.id}):
+        assert in_json(Own("1")) == {"patched": "1"}
+
+    assert in_json(Own("1")) == {"forced": True}
 
 
 def test_attributes_may_have_the_names_of_these_methods() -> None:

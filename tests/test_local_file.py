@@ -687,3 +687,20 @@ def test_wrong_file_is_an_error_of_the_command(
     message = capsys.readouterr().err
     assert message.startswith("The embedded engine is to keep its tables in")
     assert f"there is no folder '{folder}/none'" in message
+
+
+@pytest.mark.slow
+def test_address_that_cannot_be_printed_is_not_said_to_be_a_port(folder: pathlib.Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "dynamo_ext.local", "--file", "todo.db"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env=environment(folder),
+            timeout=DEADLINE,
+        )
+
+    assert done.stderr.startswith("the embedded engine cannot be served: [Errno 28] No space left")
+    assert done.returncode != 0

@@ -23,6 +23,7 @@ import botocore.config
 import botocore.session
 import flask
 import flask.globals
+import opentelemetry.context
 import pynamodb.connection
 import pynamodb.connection.base
 import pynamodb.models
@@ -105,6 +106,11 @@ def _result_iterator() -> pynamodb.pagination.ResultIterator[t.Any]:
 
 
 USES = [
+    Use(
+        "_SUPPRESS_INSTRUMENTATION_KEY",
+        ("dynamo_ext.opentelemetry",),
+        lambda: opentelemetry.context._SUPPRESS_INSTRUMENTATION_KEY,
+    ),
     Use(
         "_make_api_call",
         ("dynamo_ext.client.connection",),

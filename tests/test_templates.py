@@ -15,6 +15,7 @@ import pytest
 from pynamodb.indexes import IncludeProjection
 from pynamodb.indexes import KeysOnlyProjection
 
+import test_commands
 from conftest import InApp
 from dynamo_ext.provisioning import cloudformation
 from dynamo_ext.provisioning import declared
@@ -28,6 +29,9 @@ from test_commands import model
 from test_commands import run
 
 pytestmark = pytest.mark.once(reason="templates are printed, no call is made")
+
+# `run` keeps an app for each configuration, also for a test here.
+forget_apps = test_commands.forget_apps
 
 HOSTILE = 'a "quoted" \\ back\nslash\t${var.secret} %{if true} $${x} ü \U0001f600'
 # What CreateTable does not take; CloudFormation calls other operations for it.

@@ -318,6 +318,25 @@ def test_without_models_there_are_no_tables_to_create(dynamodb: DynamoDB) -> Non
         dynamodb.create_tables(create_app(dynamodb.config), models=[])
 
 
+@once
+def test_tables_of_what_is_no_model_of_ours_are_not_created(dynamodb: DynamoDB) -> None:
+    class Stock(StockModel):
+        class Meta:
+            table_name = "stock"
+
+        id = UnicodeAttribute(hash_key=True)
+
+    app = create_app(dynamodb.config)
+
+    # Its requests would go to where its Meta says: to AWS.
+    for wrong in (Stock, "plugin-todo", dynamo_ext_async.Model):
+        with pytest.raises(TypeError, match="must be models of dynamo-ext that have a table, not"):
+            dynamodb.create_tables(app, models=t.cast(t.Any, [Todo, wrong]))
+
+    with pytest.raises(TypeError, match=r"'models' must be a list of models: models=\[Todo\]"):
+        dynamodb.create_tables(app, models=t.cast(t.Any, Todo))
+
+
 def test_models_that_disagree_about_a_table_are_an_error(dynamodb: DynamoDB) -> None:
     app = create_app(dynamodb.config)
 
@@ -545,6 +564,19 @@ def test_unprocessed_leaves_what_is_no_batch_alone(dynamodb: DynamoDB) -> None:
     assert (pending.kind, pending.operation, pending.times) == ("unprocessed", None, 1)
 
 
+def test_faults_that_wait_tell_how_often_they_have_happened(dynamodb: DynamoDB) -> None:
+    with running(dynamodb, **ONCE):
+        dynamodb.fail("PutItem", times=3)
+        dynamodb.delay(0.01, "GetItem")
+
+        with pytest.raises(PutError):
+            Todo("1").save()
+
+    partly, never = dynamodb.pending_faults
+    assert (partly.kind, partly.times, partly.happened) == ("fail", 2, 1)
+    assert (never.kind, never.times, never.happened) == ("delay", 1, 0)
+
+
 def test_a_failed_test_can_be_described(dynamodb: DynamoDB) -> None:
     with running(dynamodb):
         dynamodb.fail("PutItem")
@@ -567,6 +599,10 @@ WRONG: list[tuple[cabc.Callable[[DynamoDB], None], str]] = [
     (lambda d: d.delay(1, t.cast(t.Any, 3)), "'operation' must be .* Known are: BatchExec"),
     (lambda d: d.lose_response("get"), "'operation' must be the name of an operation"),
     (lambda d: d.unprocessed("GetItem"), "'operation' must .* 'BatchGetItem'"),
+    (
+        lambda d: d.unprocessed("PutItem"),
+        "an operation that can leave items unprocessed, not 'PutItem'. Known are: BatchGetItem, B",
+    ),
     (
         lambda d: d.fail(error="ThrotlingException"),
         "'error' must .* Did you mean 'ThrottlingException'",
@@ -692,46 +728,56 @@ class Todo(Model):
         table_name = "plugin-todo"
     id = UnicodeAttribute(hash_key=True)
 
-app = flask.Flask("web")
-app.config.update(json.loads(sys.argv[1]))
-PynamoDB(app)
-with app.app_context():
-    Todo("1").save()
-    app.config.clear()
+for config in json.loads(sys.argv[1]):
+    app = flask.Flask("web")
+    app.config.update(config)
+    PynamoDB(app)
+    with app.app_context():
+        try:
+            Todo("1").save()
+        except RuntimeError as error:
+            print(error)
 """
 
 
 def test_requests_of_a_process(dynamodb: DynamoDB, run_python: RunPython) -> None:
+    """Faults, calls and the refusal of a remote endpoint are the same in a process of its own."""
+    transport = engines.config("")["DYNAMODB_TRANSPORT"]
+    configs = [
+        {"DYNAMODB_TRANSPORT": transport, **dynamodb.config},
+        {"DYNAMODB_TRANSPORT": transport, **REMOTE[0], **KEYS},
+    ]
+
     with running(dynamodb):
         dynamodb.fail("PutItem")
-        done = run_python(_IN_A_PROCESS, json.dumps(dynamodb.config))
+        done = run_python(_IN_A_PROCESS, json.dumps(configs))
         assert done.returncode == 0, done.stderr
         assert Todo.get("1")
 
     assert operations(dynamodb) == ["PutItem", "PutItem", "GetItem"]
+    (refusal,) = done.stdout.splitlines()
+    assert "192.0.2.1" in refusal
+    assert "dynamodb_remote" in refusal
 
 
 # --- the engine
 
 
-@pytest.mark.slow
-def test_an_engine_that_was_killed_is_replaced_for_the_next_test() -> None:
-    session = EngineOfSession()
+def test_an_engine_that_was_killed_is_replaced_for_the_next_test(
+    engine_of_session: EngineOfSession,
+) -> None:
+    killed = DynamoDB(engine_of_session.begin())
+    process = t.cast(t.Any, engine_of_session)._process._process
+    process.kill()
+    process.wait()
 
-    try:
-        killed = DynamoDB(session.begin())
-        process = t.cast(t.Any, session)._process._process
-        process.kill()
-        process.wait()
+    with pytest.raises(RuntimeError, match="engine of the fixture 'dynamodb' does not answer"):
+        assert killed.calls
 
-        with pytest.raises(RuntimeError, match="engine of the fixture 'dynamodb' does not answer"):
-            assert killed.calls
-
-        assert "does not answer" in killed.describe()
-        killed._engine.end()
-        assert DynamoDB(session.begin()).calls == []
-    finally:
-        session.stop()
+    assert "does not answer" in killed.describe()
+    assert killed._engine.end() == []
+    # The tests that follow here use it.
+    assert DynamoDB(engine_of_session.begin()).calls == []
 
 
 def test_the_engine_is_controlled_by_its_secret_alone(dynamodb: DynamoDB) -> None:
@@ -835,13 +881,6 @@ def test_a_remote_endpoint_is_not_refused_to_a_marked_test(
     assert stub.operations == ["DescribeTable"]
 
 
-def test_a_remote_endpoint_is_refused_to_processes_too(
-    dynamodb: DynamoDB, run_python: RunPython
-) -> None:
-    done = run_python(_IN_A_PROCESS, json.dumps({**REMOTE[0], **KEYS}))
-    assert "dynamodb_remote" in done.stderr
-
-
 @pytest.mark.botocore(reason="moto replaces what botocore calls")
 def test_what_is_mocked_is_not_refused(dynamodb: DynamoDB, monkeypatch: pytest.MonkeyPatch) -> None:
     moto = pytest.importorskip("moto")
@@ -895,10 +934,10 @@ def suite(tmp_path: pathlib.Path) -> cabc.Callable[..., str]:
     shutil.copytree(pathlib.Path(__file__).parent / "sample", tmp_path / "sample")
     (tmp_path / "engines").mkdir()
 
-    def run(*options: str) -> str:
+    def run(*arguments: str) -> str:
         done = subprocess.run(
             # Without what takes as long to be imported as the suite to run.
-            [sys.executable, "-P", "-m", "pytest", "-p", "no:hypothesispytest", "sample", *options],
+            [sys.executable, "-P", "-m", "pytest", "-p", "no:hypothesispytest", *arguments],
             capture_output=True,
             text=True,
             cwd=tmp_path,
@@ -915,22 +954,31 @@ whole = pytest.mark.once(reason="the project has the default transport")
 
 
 @whole
-@pytest.mark.slow
 def test_suite(suite: cabc.Callable[..., str]) -> None:
-    printed = suite()
-    assert "1 failed, 13 passed" in printed, printed
+    """All of it, with the plugins for async tests: anyio's, pytest-asyncio and pytest-trio."""
+    printed = suite("sample", "-o", "dynamodb_faults_must_happen=true", "-rA")
+    assert "1 failed, 14 passed, 1 error" in printed, printed
     assert "FAILED sample/suite_web.py::test_that_fails_on_purpose" in printed
     assert "fixture 'dynamodb'" in printed
     assert "  PutItem todo 200" in printed
-    assert "  fail: Query, 1 times" in printed
+    assert "  fail: Query, once" in printed
+    assert "ERROR sample/suite_web.py::test_whose_fault_never_happens" in printed
+    assert "'dynamodb' never happened:\n  fail: any request, 2 times" in printed
+
+    for name in ("asyncio", "trio"):
+        assert f"PASSED sample/suite_{name}.py::test_request_with_pytest_{name}" in printed
 
 
 @whole
-@pytest.mark.slow
 def test_suite_in_two_processes(suite: cabc.Callable[..., str], tmp_path: pathlib.Path) -> None:
     # Both take part: neither can take all of what is left at once.
-    printed = suite("-n", "2", "--maxschedchunk", "1", "-k", "not process and not mock")
-    assert "1 failed, 11 passed" in printed, printed
+    in_two = ("-n", "2", "--maxschedchunk", "1", "-o", "asyncio_mode=auto")
+    printed = suite(
+        "sample/auto_asyncio.py", "sample/suite_web.py", "-k", "auto or purpose or never", *in_two
+    )
+    assert "1 failed, 3 passed" in printed, printed
+    assert "faults of the fixture 'dynamodb' that never happened" in printed
+    assert "sample/suite_web.py::test_whose_fault_never_happens: fail: any request, 2 t" in printed
     urls = [file.read_text() for file in (tmp_path / "engines").iterdir()]
     assert len(set(urls)) == len(urls) == 2
 

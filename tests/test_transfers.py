@@ -27,6 +27,7 @@ from dynamo_ext.cli.transfer.item_files import Source
 from dynamo_ext.cli.transfer.progress import Meter
 from dynamo_ext.cli.transfer.progress import Watch
 from dynamo_ext.cli.transfer.progress import line
+from dynamo_ext.cli.transfer.progress import shown
 from dynamo_ext.cli.transfer.stopping import Stopped
 from dynamo_ext.cli.transfer.stopping import Stopping
 from dynamo_ext.cli.transfer.table import Table
@@ -189,6 +190,31 @@ def test_checkpoints_take_a_twentieth_of_the_time() -> None:
 
     clock.now += 1.01
     assert pace.is_due
+
+
+def test_without_a_terminal_there_is_a_line_every_five_seconds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = Clock()
+    meter = Meter(what="th\x1b[2Jing", unit="items", total=5000)
+
+    with shown(meter, is_terminal=False, clock=clock):
+        for _ in range(20):
+            meter.advance(100, items=100)
+            clock.now += 1
+            meter.tick()
+
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.splitlines() == [
+        rf"th\x1b[2Jing: {each} items, {share}%, 100 items/s, {left} s left"
+        for each, share, left in (
+            ("500", 10, 45),
+            ("1,000", 20, 40),
+            ("1,500", 30, 35),
+            ("2,000", 40, 30),
+        )
+    ]
 
 
 def test_progress_tells_rate_and_time_left() -> None:

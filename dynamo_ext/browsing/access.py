@@ -22,15 +22,15 @@ _FOREIGN_HOST = (
     " 'localhost', a name without dots or an IP address, so that no other site can read it through"
     " a name that leads to this machine. Pass a guard, as in blueprint(guard=is_admin)."
 )
-_BY_GUARD = "The app's guard does not let you see this page."
+_REFUSED_BY_GUARD = "The app's guard does not let you see this page."
 _LOCALHOST = ".localhost"
 
 
-class Access:
+class DefaultAccess:
     """What a blueprint without a guard lets through."""
 
     def __init__(self) -> None:
-        self._has_logged = False
+        self._has_warned = False
 
     def refusal(self, app: App, request: Request) -> Answer | None:
         """The answer to a request that is refused; ``None`` for one that is not.
@@ -41,25 +41,25 @@ class Access:
         if not app.debug:
             return self._refuse(_OUTSIDE_DEBUG)
 
-        if not _is_of_this_machine(request.host):
+        if not _is_local_name(request.host):
             return self._refuse(_FOREIGN_HOST)
 
         return None
 
     def _refuse(self, why: str) -> Answer:
-        if not self._has_logged:
-            self._has_logged = True
+        if not self._has_warned:
+            self._has_warned = True
             log.warning("%s", why)
 
         return _forbidden(why)
 
 
-def by_guard() -> Answer:
+def refused_by_guard() -> Answer:
     """The answer to a request that a guard does not let through."""
-    return _forbidden(_BY_GUARD)
+    return _forbidden(_REFUSED_BY_GUARD)
 
 
-def checked(guard: object) -> None:
+def check_guard(guard: object) -> None:
     """Check what is given as a guard.
 
     :param guard: The guard.
@@ -72,7 +72,7 @@ def checked(guard: object) -> None:
         )
 
 
-def unusable(given: object) -> TypeError:
+def awaitable_guard_error(given: object) -> TypeError:
     """The error for a guard that returns what has to be awaited where nobody can.
 
     :param given: What the guard has returned.
@@ -87,7 +87,7 @@ def _forbidden(why: str) -> Answer:
     return Answer(body=f"{why}\n".encode(), status=403, content_type="text/plain; charset=utf-8")
 
 
-def _is_of_this_machine(host: str) -> bool:
+def _is_local_name(host: str) -> bool:
     """Whether a host is one that no other site can have: not a name of the public DNS."""
     name = _without_port(host).lower().removesuffix(".")
 

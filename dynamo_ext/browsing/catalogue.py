@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import concurrent.futures
+import contextvars
 import dataclasses
 import functools
 import typing as t
-import urllib.parse
 
 from pynamodb.attributes import VersionAttribute
 
 from ..client.connection import TableConnection
+from ..client.place import Place
 from ..errors import FAILURES
 from ..errors import ConfigError
 from ..models import late_binding
@@ -22,6 +24,9 @@ from ..models.model import concrete_models
 from ..printable import escaped
 from ..provisioning import described
 from .visit import Problem
+
+# Of the page's requests for tables. The pool of the engine may let fewer run at once.
+_MOST_AT_ONCE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,12 +85,9 @@ class Table:
     @property
     def place(self) -> str:
         """Where the table is, for people: region and host."""
-        endpoint = self.connection.connection.engine.endpoint
-        # Not all of the URL: it may hold a password.
-        host = urllib.parse.urlsplit(endpoint.host or "")
-        port = "" if host.port is None else f":{host.port}"
-        shown = f", {host.hostname}{port}" if host.hostname else ""
-        return escaped(f"{endpoint.region}{shown}")
+        place = Place.of(self.connection.connection.engine)
+        shown = "" if place.is_aws or place.is_embedded else f", {place.host_and_port}"
+        return escaped(f"{place.region}{shown}")
 
     @functools.cached_property
     def keys(self) -> list[Keys]:
@@ -206,6 +208,33 @@ def state(table: Table) -> State:
     return State(status=found.get("TableStatus"), items=found.get("ItemCount", 0))
 
 
+def states(tables: cabc.Collection[Table]) -> dict[int, State]:
+    """Ask DynamoDB for several tables, some at once, and only once for one that models share.
+
+    :param tables: The tables. Each of them has a connection.
+    :return: The states, by the id of the table object.
+    """
+    places = {id(table): _place(table) for table in tables}
+    different = {places[id(table)]: table for table in tables}
+
+    if not different:
+        return {}
+
+    with concurrent.futures.ThreadPoolExecutor(min(len(different), _MOST_AT_ONCE)) as threads:
+        # Each call is for the app and the bind of this request.
+        asked = {
+            place: threads.submit(contextvars.copy_context().run, state, table)
+            for place, table in different.items()
+        }
+        return {at: asked[place].result() for at, place in places.items()}
+
+
+def _place(table: Table) -> tuple[object, str]:
+    """What tables have in common that models share."""
+    connection = table.connection
+    return connection.connection.engine, connection.table_name
+
+
 def _keys(index_name: str, schema: cabc.Mapping[str, t.Any]) -> Keys:
     names = {each["KeyType"]: each["AttributeName"] for each in schema["KeySchema"]}
     return Keys(index_name, names["HASH"], names.get("RANGE"))
@@ -214,8 +243,6 @@ def _keys(index_name: str, schema: cabc.Mapping[str, t.Any]) -> Keys:
 def _is_same(one: Table, other: Table) -> bool:
     """Whether two models share a table."""
     try:
-        mine, its = one.connection, other.connection
+        return _place(one) == _place(other)
     except FAILURES:
         return False
-
-    return mine.table_name == its.table_name and mine.connection.engine is its.connection.engine

@@ -13,9 +13,9 @@ import typing as t
 
 import pynamodb.exceptions
 
+from ..errors import error_code
 from ..models.item_json import InvalidItem
 from ..models.item_json import Raw
-from ..models.tables import error_code
 from ..web import conditions
 from .catalogue import Table
 

@@ -28,6 +28,7 @@ from . import catalogue
 from . import editing
 from . import search
 from . import shown
+from .catalogue import State
 from .catalogue import Table
 from .csrf import FIELD
 from .csrf import Protection
@@ -173,27 +174,44 @@ class _View:
 
 def _index(view: _View) -> Answer:
     visit = view.visit
-    rows = [_row(visit, table) for table in catalogue.tables(visit.bind_key)]
+    tables = catalogue.tables(visit.bind_key)
+    problems = {table.name: problem for table in tables if (problem := _problem(table))}
+    states = catalogue.states([table for table in tables if table.name not in problems])
+    rows = [
+        {
+            "name": table.name,
+            "url": visit.url(f"{table.name}/"),
+            **(
+                {"problem": problems[table.name]}
+                if table.name in problems
+                else _facts(table, states[id(table)])
+            ),
+        }
+        for table in tables
+    ]
     url = visit.url(_PATH_OF_REQUESTS)
     return view.show("index.html", rows=rows, binds=_binds(visit), requests_url=url)
 
 
-def _row(visit: Visit, table: Table) -> dict[str, t.Any]:
-    row: dict[str, t.Any] = {"name": table.name, "url": visit.url(f"{table.name}/")}
-
+def _problem(table: Table) -> str | None:
+    """Why there is no connection to a table."""
     try:
-        connection = table.connection
+        _ = table.connection
     except FAILURES as error:
-        return {**row, "problem": escaped(error)}
+        return escaped(error)
 
+    return None
+
+
+def _facts(table: Table, state: State) -> dict[str, t.Any]:
+    connection = table.connection
     return {
-        **row,
         "table": connection.table_name,
         "declared": table.declared_name,
         "bind": table.bind_key,
         "place": table.place,
         "is_of_this_process": connection.connection.engine.is_of_this_process,
-        "state": catalogue.state(table),
+        "state": state,
     }
 
 

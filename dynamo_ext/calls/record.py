@@ -18,6 +18,7 @@ from pynamodb.exceptions import VerboseClientError
 
 from ..call_site import Location
 from ..concurrency import waiting
+from ..errors import error_code
 from ..printable import escaped
 
 _logger = logging.getLogger("dynamo_ext.calls")
@@ -98,6 +99,7 @@ class Progress:
     transport: Sender | None = None
     index_name: str | None = None
     location: Location | None = None
+    has_slot: bool = False
     queue_seconds: float = 0
     start: float = dataclasses.field(default_factory=time.monotonic)
 
@@ -106,6 +108,7 @@ class Progress:
 
         :param queue_seconds: How long it waited for the slot, in seconds.
         """
+        self.has_slot = True
         self.queue_seconds = queue_seconds
         self.start = time.monotonic()
 
@@ -121,7 +124,7 @@ class Progress:
 
         :param error: What the call raised.
         """
-        return self._ended(None, _error_name(error))
+        return self._ended(None, error_name(error))
 
     def _ended(
         self, consumed_capacity: float | None, error: str | None, items: int | None = None
@@ -278,9 +281,12 @@ class InProgress:
         _in_progress.reset(self._token)
 
 
-def _error_name(error: BaseException) -> str:
-    """DynamoDB's error code, or else the name of the exception."""
+def error_name(error: BaseException) -> str:
+    """DynamoDB's error code, or else the name of the exception.
+
+    :param error: What a call or an attempt raised.
+    """
     if isinstance(error, VerboseClientError):
-        return error.response.get("Error", {}).get("Code", "Unknown")
+        return error_code(error) or "Unknown"
 
     return type(error).__name__

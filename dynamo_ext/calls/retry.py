@@ -20,6 +20,7 @@ from ..errors import DamagedReply
 from ..errors import PoolTimeout
 from . import backoff
 from . import deadline
+from . import observation
 from . import record
 from . import uncertain
 
@@ -115,6 +116,8 @@ class Retry:
 
         if damage is not None:
             response, event["caught_exception"] = None, damage
+
+        observation.attempt_ended(attempts, response, event.get("caught_exception"))
 
         if uncertain.is_followed() or not self.may_repeat:
             self._check_outcome(response, **event)

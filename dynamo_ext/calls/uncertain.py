@@ -24,6 +24,7 @@ from botocore.exceptions import ProxyConnectionError
 from ..errors import OUTCOME_UNKNOWN
 from ..errors import Unavailable
 from ..errors import WriteOutcomeUnknown
+from ..errors import error_code
 from . import deadline
 from . import expressions
 from . import items
@@ -134,7 +135,9 @@ class Write:
         :return: The reply of the attempt that succeeded, whose answer was lost; ``None`` if the
             call has failed, or if that can't be told.
         """
-        if not (self._is_uncertain and self._has_condition and _code(error) == _CONDITION_FAILED):
+        if not (
+            self._is_uncertain and self._has_condition and error_code(error) == _CONDITION_FAILED
+        ):
             return None
 
         response = t.cast("dict[str, t.Any]", error.response)
@@ -157,7 +160,7 @@ class Write:
         setattr(error, OUTCOME_UNKNOWN, self._may_be_applied(error))
 
     def _may_be_applied(self, error: BaseException) -> bool:
-        if isinstance(error, ClientError) and _code(error) == _TRANSACTION_FAILED:
+        if isinstance(error, ClientError) and error_code(error) == _TRANSACTION_FAILED:
             return False
 
         if isinstance(error, (BotoCoreError, ClientError, Unavailable)):
@@ -438,10 +441,6 @@ def _reply(
         return {"ResponseMetadata": metadata}
 
     return {"Attributes": stored, "ResponseMetadata": metadata} if wanted == "ALL_NEW" else None
-
-
-def _code(error: ClientError) -> str | None:
-    return error.response.get("Error", {}).get("Code")
 
 
 def _was_never_sent(error: BaseException) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from ..binding import context
 from ..binding.app_state import BindState
-from ..config import local_file
 
 
 def in_use() -> list[BindState]:
@@ -16,16 +15,3 @@ def in_use() -> list[BindState]:
         return [current]
 
     return [app_state.own, *map(app_state.bind, app_state.own.settings.binds or ())]
-
-
-def endpoint(state: BindState) -> str:
-    """The URL to which calls go, or that of an embedded engine as it is set.
-
-    :param state: A bind.
-    """
-    host = state.settings.host
-
-    if host is not None and local_file.is_embedded(host):
-        return host
-
-    return str(state.engine.client.meta.endpoint_url)

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import dataclasses
-import ipaddress
 import typing as t
-import urllib.parse
 
 import click
 
 from ..client.engine import Engine
-from ..config import local_file
+from ..client.place import Place
 from ..printable import escaped
 from .selection import SelectedTable
 
 F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
-
-_AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,18 +35,9 @@ class Target:
 
         :param engine: The engine.
         """
-        if local_file.is_embedded(engine.endpoint.host):
-            return cls(("localhost",), is_loopback=True)
-
-        # Not the setting: botocore may have it from the environment.
-        url = urllib.parse.urlsplit(engine.client.meta.endpoint_url)
-        host = url.hostname or ""
-
-        if host.endswith(_AWS):
-            return cls((engine.endpoint.region, host), is_loopback=False)
-
-        names = dict.fromkeys((host, url.netloc.lower()))
-        return cls(tuple(names), is_loopback=_is_loopback(host))
+        place = Place.of(engine)
+        names = (place.region if place.is_aws else place.host, place.host, place.host_and_port)
+        return cls(tuple(dict.fromkeys(names)), is_loopback=place.is_loopback)
 
 
 def options(command: F) -> F:
@@ -123,10 +110,3 @@ def confirm(
 
 def _targets(selected: cabc.Iterable[SelectedTable]) -> set[Target]:
     return {Target.of(table.connection.connection.engine) for table in selected}
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import typing as t
 
 import click
 
 from ..concurrency import generators
-from ..errors import FAILURES
 from ..models import tables
 from . import command
+from . import each_table
 from . import selection
 from .selection import SelectedTable
 
@@ -26,7 +25,7 @@ def create_tables(*, names: cabc.Collection[str], as_json: bool) -> None:
     prefix.
     """
     selected = selection.select(names)
-    results = [_create(table, quiet=as_json) for table in selected]
+    results = each_table.results(selected, _create, failed="was not created", quiet=as_json)
 
     if as_json:
         command.echo_json(results)
@@ -34,21 +33,5 @@ def create_tables(*, names: cabc.Collection[str], as_json: bool) -> None:
     selection.note_about_embedded_engine(selected)
 
 
-def _create(table: SelectedTable, *, quiet: bool) -> dict[str, t.Any]:
-    if not quiet:
-        click.echo(f"{table.shown_name}: ", nl=False)
-
-    try:
-        created = generators.run(tables.create(table.models, wait=True))
-    except FAILURES as error:
-        if not quiet:
-            click.echo("failed")
-
-        raise command.failure(error, f"Table {table.shown_name!r} was not created") from error
-
-    result = "created" if created else "exists"
-
-    if not quiet:
-        click.echo(f"{result}{table.shown_bind}")
-
-    return {**table.identity, "result": result}
+def _create(table: SelectedTable) -> str:
+    return "created" if generators.run(tables.create(table.models, wait=True)) else "exists"

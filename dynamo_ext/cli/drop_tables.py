@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import typing as t
 
 import click
 import pynamodb.exceptions
 
 from ..concurrency import generators
-from ..errors import FAILURES
 from ..models import tables
 from . import command
 from . import confirmation
+from . import each_table
 from . import selection
 from .selection import SelectedTable
 
@@ -41,38 +40,19 @@ def drop_tables(
     confirmation.confirm(
         f"Delete with all their items: {listed}?", selected, confirmed=confirm, yes=yes
     )
-    results = [_drop(table, quiet=as_json) for table in selected]
+    results = each_table.results(selected, _drop, failed="was not dropped", quiet=as_json)
 
     if as_json:
         command.echo_json(results)
 
 
-def _drop(table: SelectedTable, *, quiet: bool) -> dict[str, t.Any]:
-    if not quiet:
-        click.echo(f"{table.shown_name}: ", nl=False)
-
-    try:
-        result = "dropped" if _is_dropped(table) else "missing"
-    except FAILURES as error:
-        if not quiet:
-            click.echo("failed")
-
-        raise command.failure(error, f"Table {table.shown_name!r} was not dropped") from error
-
-    if not quiet:
-        click.echo(f"{result}{table.shown_bind}")
-
-    return {**table.identity, "result": result}
-
-
-def _is_dropped(table: SelectedTable) -> bool:
-    """Delete a table. ``False`` if there is none."""
+def _drop(table: SelectedTable) -> str:
     try:
         generators.run(tables.delete(table.models[0], wait=True))
     except pynamodb.exceptions.TableError as error:
         if error.cause_response_code != _NOT_FOUND:
             raise
 
-        return False
+        return "missing"
 
-    return True
+    return "dropped"

@@ -84,6 +84,13 @@ def _import(
     )
     is_terminal = sys.stderr.isatty()
 
+    if transfer.has_changed_files:
+        click.echo(
+            f"{selected.shown_name}: begins anew: the files have changed since the import was"
+            " begun",
+            err=True,
+        )
+
     if transfer.is_resumed:
         click.echo(f"{selected.shown_name}: goes on with the import that was begun", err=True)
     else:

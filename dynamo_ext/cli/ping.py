@@ -9,6 +9,7 @@ import click
 
 from ..binding.app_state import BindState
 from ..client import ping as client_ping
+from ..client.place import Place
 from ..errors import FAILURES
 from ..printable import escaped
 from . import binds
@@ -53,7 +54,7 @@ def _ping(state: BindState, timeout: float) -> dict[str, t.Any]:
 
     return {
         "bind": state.policy.bind_key,
-        "endpoint": binds.endpoint(state),
+        "endpoint": Place.of(state.engine).url,
         "error": error,
         "milliseconds": round((time.monotonic() - begin) * 1000, 1),
     }

@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError
 
 from ..binding import context
 from ..binding.app_state import BindState
+from ..client.place import Place
 from ..config.origins import DEFAULT
 from ..config.origins import origins
 from ..config.settings import SETTINGS
@@ -56,7 +57,7 @@ def _describe(state: BindState) -> dict[str, t.Any]:
             for name, setting in SETTINGS.items()
             if setting.bind or state.policy.bind_key is None
         },
-        "endpoint": binds.endpoint(state),
+        "endpoint": Place.of(state.engine).url,
         "transport_in_use": state.engine.transport_in_use,
     }
 

@@ -22,6 +22,7 @@ from pynamodb import constants
 
 from ..calls import blocking
 from ..calls import deadline
+from ..calls import observation
 from ..calls import record
 from ..calls import recording
 from ..calls import retry
@@ -98,6 +99,8 @@ class Connection(pynamodb.connection.Connection):
         self.engine = engine
         self.policy: AppPolicy = policy
         self._model_name = model_name
+        self.table_name: str | None = None
+        """The table, if the connection is for a model."""
 
     def __repr__(self) -> str:
         return f"<Connection {self.engine.endpoint!r}>"
@@ -175,9 +178,8 @@ class Connection(pynamodb.connection.Connection):
             announce(operation_name, req_uuid, table_name)
 
     def _make_api_call(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
-        settings, pool = self.policy.settings, self.engine.pool
+        pool = self.engine.pool
         operation_kwargs = _completed(operation_name, operation_kwargs)
-        write = self._begin_write(operation_name, operation_kwargs)
         recorder = recording.find(self.policy)
 
         with record.InProgress(operation_name, self._model_name, self.policy.bind_key) as progress:
@@ -189,22 +191,40 @@ class Connection(pynamodb.connection.Connection):
                 recording.begin(recorder, progress, index_name)
 
             try:
-                with (
-                    self.policy.in_flight.call(),
-                    deadline.limit(settings.call_timeout_seconds),
-                    pool.slot_for_call(settings.pool_timeout_seconds) as slot,
-                ):
-                    progress.begin(slot.queue_seconds)
-                    reply = self._send(write, operation_name, operation_kwargs)
+                reply = observation.follow(
+                    self.engine,
+                    progress,
+                    operation_kwargs,
+                    self._call,
+                    pool,
+                    progress,
+                    operation_kwargs,
+                )
             except BaseException as error:
-                if write is not None:
-                    write.tell(error)
-
                 self._record(pool, progress.failed(error), recorder)
                 raise
 
         self._record(pool, progress.answered(reply), recorder)
         return reply
+
+    def _call(self, pool: Pool, progress: record.Progress, params: Kwargs) -> Kwargs:
+        """Take a slot and send a call."""
+        settings = self.policy.settings
+        write = self._begin_write(progress.operation, params)
+
+        try:
+            with (
+                self.policy.in_flight.call(),
+                deadline.limit(settings.call_timeout_seconds),
+                pool.slot_for_call(settings.pool_timeout_seconds) as slot,
+            ):
+                progress.begin(slot.queue_seconds)
+                return self._send(write, progress.operation, params)
+        except BaseException as error:
+            if write is not None:
+                write.tell(error)
+
+            raise
 
     @property
     def _may_repeat(self) -> bool:
@@ -264,6 +284,7 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         )
         meta_table = self.get_meta_table()
         self.connection = connection
+        connection.table_name = table[constants.TABLE_NAME]
         connection.add_meta_table(meta_table)
 
     def create_table(

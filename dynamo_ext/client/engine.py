@@ -39,6 +39,16 @@ if t.TYPE_CHECKING:
 
 _SERVICE = "dynamodb"
 
+# By their identities.
+_engines: weakref.WeakValueDictionary[int, Engine] = weakref.WeakValueDictionary()
+
+
+def engines() -> list[Engine]:
+    """All engines that are in use in this process."""
+    # A list made in one step: other threads may create engines meanwhile.
+    references = _engines.valuerefs()
+    return [engine for reference in references if (engine := reference()) is not None]
+
 
 class Embedded(t.Protocol):
     """An embedded engine, as its launcher gives it."""
@@ -70,6 +80,8 @@ class Engine:
             functools.partial(_InProcess, endpoint), abandon=_InProcess.abandon
         )
 
+        _engines[id(self)] = self
+
         if (embedded := self._mine.get().embedded) is not None:
             embedded.start()
 
@@ -89,6 +101,16 @@ class Engine:
         replaced as soon as they appear. So is the client of an embedded engine that has died.
         """
         return self._mine.get().client
+
+    @property
+    def region(self) -> str:
+        """The region."""
+        return self.endpoint.region
+
+    @property
+    def url(self) -> str | None:
+        """The server's address; ``None`` if that is not known before the first call."""
+        return self._mine.get().url
 
     @property
     def waits_cooperatively(self) -> bool:
@@ -156,6 +178,13 @@ class _InProcess:
                 self._client_is_lasting = self._has_credentials() and self.embedded is None
 
             return self._client
+
+    @property
+    def url(self) -> str | None:
+        if (client := self._client) is not None:
+            return client.meta.endpoint_url
+
+        return self.endpoint.host if self.embedded is None else None
 
     @property
     def waits_cooperatively(self) -> bool:

@@ -15,6 +15,7 @@ from ..errors import ConfigError
 from . import sharing
 from . import starting
 from .server import EngineServer
+from .sharing import CannotListen
 
 
 def main(arguments: cabc.Sequence[str] | None = None) -> None:
@@ -43,10 +44,10 @@ def main(arguments: cabc.Sequence[str] | None = None) -> None:
                 serve(options.port)
             else:
                 serve_file(pathlib.Path(options.file), options.port)
-    except (ConfigError, RuntimeError) as error:
+    except (ConfigError, CannotListen, RuntimeError) as error:
         parser.exit(1, f"{error}\n")
-    except (OSError, OverflowError) as error:
-        parser.exit(1, f"cannot listen on port {options.port}: {error}\n")
+    except OSError as error:
+        parser.exit(1, f"the embedded engine cannot be served: {error}\n")
 
 
 def serve(port: int) -> None:
@@ -54,10 +55,15 @@ def serve(port: int) -> None:
 
     :param port: The port; 0 for a free one.
     :raises ConfigError: if the extra ``local`` is not installed.
-    :raises OSError: if the port is taken.
+    :raises CannotListen: if the port is taken, or can't be one.
     """
     starting.require_extra()
-    server = EngineServer(port, secrets.token_hex(16))
+
+    try:
+        server = EngineServer(port, secrets.token_hex(16))
+    except (OSError, OverflowError) as error:
+        raise CannotListen(port, error) from error
+
     server.serve(on_ready=lambda: print(server.url, flush=True))
 
 
@@ -67,7 +73,8 @@ def serve_file(file: pathlib.Path, port: int) -> None:
     :param file: The file. It is created if needed.
     :param port: The port; 0 for the engine's own.
     :raises ConfigError: if the file cannot be used, or the extra ``local`` is not installed.
-    :raises OSError: if the port is taken.
+    :raises CannotListen: if the port is taken, or can't be one.
+    :raises OSError: if the file cannot be found out, as where its folder may not be read.
     :raises RuntimeError: if the engine cannot be started or reached, or ends.
     """
     with sharing.serving(file.resolve(), port) as served:

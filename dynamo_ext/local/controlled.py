@@ -185,11 +185,15 @@ class Commands:
         """
         self._engine.tests[prefix] = TestRun(prefix, access_key_id)
 
-    def end(self, prefix: str) -> None:
-        """End a test: its tables are deleted, and no answer is held back any longer."""
+    def end(self, prefix: str) -> list[Body]:
+        """End a test: its tables are deleted, and no answer is held back any longer.
+
+        :return: The faults that still wait for requests.
+        """
         test = self._engine.tests.pop(prefix)
         test.ended.set()
         self._engine.delete_tables(test)
+        return test.pending
 
     def begin_tables(self, prefix: str) -> None:
         """From now on, requests of the test create its tables."""

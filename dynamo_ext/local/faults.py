@@ -39,6 +39,9 @@ class Fault:
     times: int
     """How many requests it is for. Of one that waits: how many it still is for."""
 
+    happened: int = 0
+    """How many requests it has happened to."""
+
     error: str | None = None
     """DynamoDB's error code, with which the request is answered."""
 
@@ -287,7 +290,9 @@ class TestRun:
     ) -> Fault | None:
         for place, fault in enumerate(self._faults):
             if (fault.kind == "delay") == is_delay and fault.matches(request, table_names):
-                left = dataclasses.replace(fault, times=fault.times - 1)
+                left = dataclasses.replace(
+                    fault, times=fault.times - 1, happened=fault.happened + 1
+                )
                 self._faults[place : place + 1] = [left] if left.times else []
                 return fault
 

@@ -14,8 +14,11 @@ import contextlib
 import dataclasses
 import os
 import pathlib
+import sys
 import typing as t
 import zlib
+
+from . import files
 
 FORMAT = 1
 _KIND = b"dynamo-ext tables, format "
@@ -23,6 +26,8 @@ _HEADER = _KIND + b"%d\n" % FORMAT
 # Longer than the first line of any format.
 _LONGEST_HEADER = 64
 _BINARY = getattr(os, "O_BINARY", 0)
+# No file has this descriptor. That of a closed file may be another one's by now.
+_CLOSED = -1
 
 
 class RefusedFile(ValueError):
@@ -91,8 +96,8 @@ class Journal:
         self.path = path
         self.damage: Damage | None = None
         check(path)
-        self._descriptor = self._open()
         self._size = 0
+        self._descriptor = _open(path)
 
     def read(self) -> cabc.Iterator[bytes]:
         """Read all records from the start; cut off a damaged end.
@@ -105,7 +110,7 @@ class Journal:
         """
         self.damage = None
 
-        with open(os.dup(self._descriptor), "rb") as file:
+        with open(self._descriptor, "rb", closefd=False) as file:
             file.seek(0)
             header = file.readline(_LONGEST_HEADER)
             self._size = len(header) if _check_header(self.path, header) else 0
@@ -125,7 +130,7 @@ class Journal:
         :raises OSError: if it cannot be written, or if the file was removed or replaced. The file
             is as it was before.
         """
-        if not self._is_at_path():
+        if not files.is_at(self.path, self._descriptor):
             raise FileNotFoundError(f"{str(self.path)!r} was removed or replaced")
 
         self._write(_line(text.encode("ascii")))
@@ -134,52 +139,78 @@ class Journal:
         """Put a new file with these records in the place of this one, in one step.
 
         :param texts: The records.
-        :raises OSError: if this fails. The file is as it was before.
+        :raises OSError: if this fails. The file is as it was before, and takes further records.
         """
         new = self.path.with_name(f"{self.path.name}.new")
 
         try:
-            with new.open("wb") as file:
-                os.chmod(new, os.fstat(self._descriptor).st_mode & 0o777)
-                file.write(_HEADER)
-                file.writelines(_line(text.encode("ascii")) for text in texts)
-                file.flush()
-                os.fsync(file.fileno())
-                size = file.tell()
+            size = self._write_new(new, texts)
+            self._replace_by(new)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                new.unlink(missing_ok=True)
 
-            # Windows replaces no file that is open.
-            os.close(self._descriptor)
-
-            try:
-                os.replace(new, self.path)
-            finally:
-                self._descriptor = self._open()
-        except OSError:
-            new.unlink(missing_ok=True)
             raise
 
         self._size = size
-        _sync_folder(self.path.parent)
+
+        # If the power fails before, the old file is back, which holds the same. Then comes `sync`.
+        with contextlib.suppress(OSError):
+            files.sync_folder(self.path.parent)
 
     def sync(self) -> None:
-        """Wait until the records are on the disk.
+        """Wait until the records are on the disk, and the folder's entry of the file.
 
         :raises OSError: if this fails.
         """
         os.fsync(self._descriptor)
+        files.sync_folder(self.path.parent)
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
+        """Close the file. Afterwards, writes are refused with an :exc:`OSError`."""
+        descriptor, self._descriptor = self._descriptor, _CLOSED
 
-    def _open(self) -> int:
-        return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
+        if descriptor != _CLOSED:
+            os.close(descriptor)
 
-    def _is_at_path(self) -> bool:
-        try:
-            return os.path.samestat(os.stat(self.path), os.fstat(self._descriptor))
-        except FileNotFoundError:
-            return False
+    def _write_new(self, new: pathlib.Path, texts: cabc.Iterable[str]) -> int:
+        """Write a whole new file, to the disk; return its size."""
+        with new.open("wb") as file:
+            os.chmod(new, os.fstat(self._descriptor).st_mode & 0o777)
+            file.write(_HEADER)
+            file.writelines(_line(text.encode("ascii")) for text in texts)
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell()
+
+    if sys.platform == "win32":
+
+        def _replace_by(self, new: pathlib.Path) -> None:
+            # Windows replaces no file that is open. Unless it is opened again, writes are refused.
+            self.close()
+
+            try:
+                os.replace(new, self.path)
+            finally:
+                self._descriptor = _open(self.path)
+
+    else:
+
+        def _replace_by(self, new: pathlib.Path) -> None:
+            """Nothing that may fail comes after the moment at which the old file is replaced."""
+            descriptor = _open(new)
+
+            try:
+                os.replace(new, self.path)
+            except BaseException:
+                os.close(descriptor)
+                raise
+
+            old, self._descriptor = self._descriptor, descriptor
+
+            # All that the old file holds was read, so an error of it does not matter any more.
+            with contextlib.suppress(OSError):
+                os.close(old)
 
     def _read_records(self, file: t.BinaryIO) -> cabc.Iterator[bytes]:
         for line in file:
@@ -206,8 +237,13 @@ class Journal:
             os.ftruncate(self._descriptor, self._size)
 
     def _write(self, line: bytes) -> None:
+        size = os.fstat(self._descriptor).st_size
+
+        if size < self._size:
+            raise OSError(f"{str(self.path)!r} was shortened by another program")
+
         # An earlier write may have failed halfway, and so may the attempt to undo it.
-        if os.fstat(self._descriptor).st_size != self._size:
+        if size > self._size:
             os.ftruncate(self._descriptor, self._size)
 
         try:
@@ -224,6 +260,10 @@ class Journal:
         self._size += len(line)
 
 
+def _open(path: pathlib.Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _BINARY, 0o666)
+
+
 def _line(text: bytes) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
@@ -232,14 +272,3 @@ def _text(line: bytes) -> bytes | None:
     """The text of a line; ``None`` if the line is damaged."""
     text = line[9:-1]
     return text if line == _line(text) else None
-
-
-def _sync_folder(folder: pathlib.Path) -> None:
-    """Make a replaced file last. Windows has nothing like it."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -27,6 +27,7 @@ import time
 import typing as t
 
 from ..concurrency.process_local import ProcessLocal
+from . import files
 from . import server
 from . import starting
 from .server import HOST
@@ -302,7 +303,7 @@ def _launch(owner: Process) -> _Engine:
         report = json.loads(starting.run_server(json.dumps(request), _path(owner, "log")))
         pid, started, port = map(int, report)
     except (OSError, subprocess.TimeoutExpired, TypeError, ValueError) as error:
-        raise _failure("could not be started", owner) from error
+        raise _failure("could not be started", owner, error) from error
 
     return _Engine(Process(pid, started), owner, port, token)
 
@@ -342,10 +343,10 @@ def _has_proof(engine: _Engine, timeout: float) -> bool:
     return answer == server.proof(engine.token, challenge).encode()
 
 
-def _failure(what: str, owner: Process) -> RuntimeError:
+def _failure(what: str, owner: Process, error: Exception | None = None) -> RuntimeError:
     """Remove the files of an engine that failed, and make an error with the end of its log."""
     log = _path(owner, "log")
-    shown = starting.end_of_log(log) or "it has said nothing"
+    shown = starting.reason(log, error)
 
     for file in (log, _path(owner, "engine")):
         file.unlink(missing_ok=True)
@@ -363,17 +364,10 @@ def _locked(path: pathlib.Path) -> cabc.Iterator[t.TextIO]:
     while True:
         with path.open("a+") as file, _exclusive(file):
             # An engine that ends removes its file, perhaps between opening and locking it here.
-            if _is_at(path, file):
+            if files.is_at(path, file.fileno()):
                 file.seek(0)
                 yield file
                 return
-
-
-def _is_at(path: pathlib.Path, file: t.TextIO) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
-    except FileNotFoundError:
-        return False
 
 
 if sys.platform == "win32":

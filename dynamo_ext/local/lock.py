@@ -7,26 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import pathlib
-import sys
 
-if sys.platform == "win32":
-    import msvcrt
-
-    # Beyond the content: Windows lets nobody read what is locked.
-    _LOCKED_BYTE = 2**30
-
-    def _lock(descriptor: int) -> None:
-        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+from . import files
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,23 +70,24 @@ class Lock:
 
         :param path: The lock's path. The file is created if needed.
         :return: The lock; ``None`` if another process has it.
-        :raises OSError: if the file cannot be created.
+        :raises OSError: if the file cannot be created or locked.
         """
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            is_ours = False
 
             try:
-                _lock(descriptor)
-            except (BlockingIOError, PermissionError):
-                os.close(descriptor)
-                return None
+                if not files.lock(descriptor):
+                    return None
 
-            # An engine that ends removes the file, perhaps between opening and locking it here.
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(os.stat(path), os.fstat(descriptor)):
-                    return cls(path, descriptor)
+                # An engine that ends removes the file, perhaps between opening and locking it here.
+                is_ours = files.is_at(path, descriptor)
+            finally:
+                if not is_ours:
+                    os.close(descriptor)
 
-            os.close(descriptor)
+            if is_ours:
+                return cls(path, descriptor)
 
     def write(self, address: Address) -> None:
         """Tell where this engine is.
@@ -108,9 +95,13 @@ class Lock:
         :param address: Its address.
         :raises OSError: if it cannot be written.
         """
+        content = json.dumps(dataclasses.astuple(address)).encode("ascii")
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, json.dumps(dataclasses.astuple(address)).encode("ascii"))
+
+        # A part of it would tell nobody anything, and the engine would keep the file for itself.
+        if os.write(self._descriptor, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
 
     def remove(self) -> None:
         """Remove the file. The lock itself ends with the process."""

@@ -46,6 +46,8 @@ USE_PATH = PROOF_PATH + "use/"
 _OWNER_INTERVAL = 0.2
 # How long an engine with a file waits for its first user, in seconds.
 _FIRST_USER_TIMEOUT = 60.0
+# How long an engine that ends waits for the call under way, in seconds.
+_LAST_CALL_TIMEOUT = 5.0
 _PACKAGE = "_dynamo_ext_local"
 _HAS_PROC = pathlib.Path("/proc/self/stat").exists()
 
@@ -313,13 +315,20 @@ class EngineServer(_HTTPServer):
             return taken
 
     def leave(self) -> None:
-        """Count one user less. With the last one, finish the call under way, and end."""
+        """Count one user less. With the last one, end."""
         if self.users.go():
-            with self.lock:
-                if self._storage:
-                    self._storage.close()
+            self.end()
 
-                self._on_end()
+    def end(self) -> None:
+        """Finish the call under way, have the file written to the disk, and end."""
+        # Not for ever: a call that hangs must not keep the process.
+        self.lock.acquire(timeout=_LAST_CALL_TIMEOUT)
+
+        try:
+            if self._storage:
+                self._storage.close()
+        finally:
+            self._on_end()
 
 
 def _internal_error(error: Exception) -> tuple[int, _Headers, bytes]:
@@ -542,12 +551,12 @@ def _serve_file(file: pathlib.Path, token: str, files: list[pathlib.Path]) -> No
 
     server = EngineServer(0, token, file=file, on_end=end)
     _report_and_detach(tell)
-    _exit_on_signals(end)
+    _exit_on_signals(server.end)
     _remove_stale_files(files[0].parent)
 
     def end_unless_used() -> None:
         if server.users.have_not_come():
-            end()
+            server.end()
 
     timer = threading.Timer(_FIRST_USER_TIMEOUT, end_unless_used)
     timer.daemon = True

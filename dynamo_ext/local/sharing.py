@@ -60,6 +60,17 @@ def engine(path: pathlib.Path) -> FileEngine:
         return found
 
 
+class CannotListen(OSError):
+    """An engine can't be served on a port.
+
+    :param port: The port.
+    :param reason: Why not.
+    """
+
+    def __init__(self, port: int, reason: object) -> None:
+        super().__init__(f"cannot listen on port {port}: {reason}")
+
+
 class Served:
     """An engine that is served on a port.
 
@@ -88,7 +99,7 @@ def serving(path: pathlib.Path, port: int) -> cabc.Iterator[Served]:
     :param port: The port. 0: no port but the engine's own.
     :return: A context manager that gives the served engine.
     :raises ConfigError: as :func:`engine` does.
-    :raises OSError: if the port is taken.
+    :raises CannotListen: if the port is taken.
     :raises RuntimeError: if the engine cannot be started.
     """
     shared = engine(path)
@@ -139,12 +150,21 @@ class FileEngine:
 
         :param port: The port. 0: on no other one.
         :return: A connection. The engine listens until it is closed.
-        :raises OSError: if the port is taken.
+        :raises CannotListen: if the port is taken.
+        :raises RuntimeError: if the engine cannot be started or reached.
         """
-        use = _Use(self._answering().address, port=port or None)
+        address = self._answering().address
+
+        with _explained("has ended, or cannot be reached"):
+            use = _Use(address, port=port or None)
 
         if not use.is_answered():
-            raise OSError(use.refusal or "the engine has ended")
+            use.close()
+
+            if use.refusal is None:
+                raise RuntimeError("the embedded engine has ended")
+
+            raise CannotListen(port, use.refusal)
 
         return use.release()
 
@@ -369,7 +389,7 @@ def _launch(path: pathlib.Path) -> bool:
     try:
         report = json.loads(starting.run_server(json.dumps(request), log))
     except (OSError, subprocess.TimeoutExpired, ValueError) as error:
-        shown = starting.end_of_log(log) or "it has said nothing"
+        shown = starting.reason(log, error)
         log.unlink(missing_ok=True)
         raise RuntimeError(f"the embedded engine could not be started: {shown}") from error
 

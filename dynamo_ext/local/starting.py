@@ -79,6 +79,19 @@ def run_server(request: str, log: pathlib.Path) -> str:
         return stdout.read()
 
 
+def reason(log: pathlib.Path, error: Exception | None = None) -> str:
+    """Why an engine did not start, for a message.
+
+    :param log: The file for its standard error.
+    :param error: What was raised in this process.
+    """
+    if said := end_of_log(log):
+        return said
+
+    # As where this process has too many files open, or the disk is full.
+    return escaped(error) if isinstance(error, OSError) else "it has said nothing"
+
+
 def end_of_log(log: pathlib.Path) -> str:
     """The end of an engine's log, for a message.
 

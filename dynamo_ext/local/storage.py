@@ -80,11 +80,15 @@ class Storage:
         return self._answer(Scope.of(environ), operation, environ["wsgi.input"].read())
 
     def close(self) -> None:
-        """Wait until all is on the disk, and close the file."""
-        with contextlib.suppress(OSError):
-            self._journal.sync()
+        """Wait until all is on the disk, and close the file. Then nothing more is written.
 
-        self._journal.close()
+        If the disk fails, that is in the log: nobody waits for an answer any more.
+        """
+        try:
+            self._journal.sync()
+            self._journal.close()
+        except OSError:
+            traceback.print_exc()
 
     def _answer(self, scope: Scope, operation: str, body: bytes) -> Response:
         request = _parsed(body)

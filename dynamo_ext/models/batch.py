@@ -26,6 +26,7 @@ from ..errors import UnprocessedItems
 from ..errors import UnprocessedKeys
 from . import late_binding
 from . import undecodable
+from .item_json import Raw
 from .keys import check_item
 from .keys import serialized_keys
 from .undecodable import Undecodable
@@ -33,7 +34,6 @@ from .undecodable import unwrap
 
 M = t.TypeVar("M", bound=pynamodb.models.Model)
 T = t.TypeVar("T")
-Raw = dict[str, t.Any]
 
 ROUNDS_WITHOUT_PROGRESS = 8
 

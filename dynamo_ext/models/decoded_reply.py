@@ -10,13 +10,13 @@ from pynamodb import constants
 from pynamodb.pagination import PageIterator
 
 from . import undecodable
+from .item_json import Raw
+from .item_json import TypedValue
 from .undecodable import Undecodable
 
 A = t.TypeVar("A")
 B = t.TypeVar("B")
 T = t.TypeVar("T")
-Raw: t.TypeAlias = dict[str, t.Any]
-TypedValue: t.TypeAlias = dict[str, t.Any]
 Key: t.TypeAlias = dict[str, TypedValue]
 
 

@@ -13,7 +13,11 @@ import typing as t
 from ..calls.items import normal_item
 from ..printable import escaped
 
-Raw = dict[str, t.Any]
+Raw: t.TypeAlias = dict[str, t.Any]
+"""An item or a reply, as botocore gives it."""
+
+TypedValue: t.TypeAlias = dict[str, t.Any]
+"""A value with its type, such as ``{"S": "1"}``."""
 
 MAX_LEVELS: t.Final = 32
 """How deep DynamoDB lets maps and lists nest."""

@@ -7,12 +7,13 @@ are base64, sets are sorted lists, and a JSON attribute is the value that it hol
 
 from __future__ import annotations
 
-import base64
 import collections.abc as cabc
+import contextlib
 import datetime
 import inspect
 import json
 import typing as t
+import weakref
 
 import pynamodb.models
 from pynamodb.attributes import Attribute
@@ -42,6 +43,7 @@ from pynamodb.constants import STRING_SET
 
 from ..errors import ConfigError
 from . import late_binding
+from .item_json import as_base64
 
 Form = cabc.Callable[[t.Any, t.Any], t.Any]
 
@@ -54,6 +56,8 @@ _SCALARS = frozenset({*_NUMBERS, str})
 _NOTHING: t.Final = object()
 # PynamoDB puts an empty map of this name into a dynamic map that it reads.
 _ATTRIBUTE_VALUES = "attribute_values"
+# By function: whether it takes ``force``.
+_TAKES_FORCE: weakref.WeakKeyDictionary[t.Any, bool] = weakref.WeakKeyDictionary()
 # Kept here, so that a patch is noticed.
 _to_simple_dict = AttributeContainer.to_simple_dict
 
@@ -112,7 +116,7 @@ def untyped(value: t.Any) -> t.Any:
         return _sorted(t.cast("set[t.Any]", value))
 
     if isinstance(value, bytes):
-        return _base64(value)
+        return as_base64(value)
 
     raise ValueError(
         f"A map or list without declared types can't hold a {type(value).__name__!r}:"
@@ -217,9 +221,27 @@ def _origin(kind: type[AttributeContainer], name: str) -> str:
 
 def _called(to_simple_dict: cabc.Callable[..., dict[str, t.Any]]) -> dict[str, t.Any]:
     """Call a model's own method. Without ``force``, PynamoDB's refuses bytes and sets."""
-    parameters = inspect.signature(to_simple_dict).parameters.values()
-    takes_force = any(each.name == "force" or each.kind is each.VAR_KEYWORD for each in parameters)
-    return to_simple_dict(force=True) if takes_force else to_simple_dict()
+    return to_simple_dict(force=True) if _takes_force(to_simple_dict) else to_simple_dict()
+
+
+def _takes_force(method: cabc.Callable[..., t.Any]) -> bool:
+    """Whether a method has the parameter ``force``: found out once for each function, not for each
+    item. A class that is patched has another function."""
+    function: t.Any = getattr(method, "__func__", method)
+
+    # Not every callable object can be hashed, or referred to weakly.
+    with contextlib.suppress(TypeError):
+        if function not in _TAKES_FORCE:
+            _TAKES_FORCE[function] = _finds_force(method)
+
+        return _TAKES_FORCE[function]
+
+    return _finds_force(method)
+
+
+def _finds_force(method: cabc.Callable[..., t.Any]) -> bool:
+    parameters = inspect.signature(method).parameters.values()
+    return any(each.name == "force" or each.kind is each.VAR_KEYWORD for each in parameters)
 
 
 def _select(
@@ -279,7 +301,7 @@ def _of_stored(kind: str, stored: t.Any) -> t.Any:
     if kind == NUMBER:
         return json.loads(stored)
     if kind == BINARY:
-        return _base64(stored)
+        return as_base64(stored)
     if kind == NUMBER_SET:
         return sorted(map(json.loads, stored))
     if kind in {BINARY_SET, STRING_SET}:
@@ -313,7 +335,7 @@ def _set(attribute: t.Any, value: t.Any) -> t.Any:
 
 
 def _bytes(attribute: t.Any, value: t.Any) -> str:
-    return _base64(value)
+    return as_base64(value)
 
 
 def _time(attribute: t.Any, value: t.Any) -> str:
@@ -397,11 +419,7 @@ def _instance(attribute: t.Any, value: t.Any) -> t.Any:
 
 
 def _sorted(values: cabc.Iterable[t.Any]) -> list[t.Any]:
-    return sorted(_base64(each) if isinstance(each, bytes) else each for each in values)
-
-
-def _base64(value: t.Any) -> str:
-    return base64.b64encode(value).decode()
+    return sorted(as_base64(each) if isinstance(each, bytes) else each for each in values)
 
 
 _FORMS: dict[t.Any, Form] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import types
 import typing as t
 
 import pynamodb.exceptions
@@ -12,9 +13,22 @@ from ..binding import meta
 from ..call_site import warn
 from ..concurrency.generators import Waits
 from ..errors import ConfigError
+from ..errors import error_code
 from ..printable import escaped
 from . import late_binding
 from .late_binding import AnyModel
+
+STUCK: t.Final[cabc.Mapping[str, str]] = types.MappingProxyType(
+    {
+        "INACCESSIBLE_ENCRYPTION_CREDENTIALS": "DynamoDB can't use the table's KMS key. Let it use"
+        " the key again",
+        "ARCHIVING": "DynamoDB archives the table, because it could not use the table's KMS key for"
+        " a week. Restore it from the backup that DynamoDB makes",
+        "ARCHIVED": "DynamoDB has archived the table, because it could not use the table's KMS key"
+        " for a week. Restore it from the backup that DynamoDB has made",
+    }
+)
+"""Each status of a table that does not become active by waiting, and what to do."""
 
 _LONGEST_WAIT = 2.0
 _MAX_NOT_FOUND = 10
@@ -80,12 +94,14 @@ def create(
     if wait or recovers:
         not_found = 0
 
-        for seconds in _waits():
+        for seconds in waits():
             yield seconds
             status = _status(first)
 
             if status == constants.ACTIVE:
                 break
+
+            check_not_stuck(status)
 
             if not status and status is not None:
                 raise pynamodb.exceptions.TableError("No TableStatus returned for table")
@@ -105,6 +121,16 @@ def create(
         yield from set_point_in_time_recovery(first, enabled=True)
 
     return created
+
+
+def check_not_stuck(status: str | None) -> None:
+    """Check that a table may become active by waiting.
+
+    :param status: What DescribeTable says.
+    :raises pynamodb.exceptions.TableError: if it never does. The message says what to do.
+    """
+    if (remedy := STUCK.get(status or "")) is not None:
+        raise pynamodb.exceptions.TableError(f"Its status is {status}: {remedy}, and try again.")
 
 
 def _status(model: AnyModel) -> str | None:
@@ -132,7 +158,7 @@ def delete(model: AnyModel, *, wait: bool = False) -> Waits[t.Any]:
     result = _connection(model).delete_table()
 
     if wait:
-        for seconds in _waits():
+        for seconds in waits():
             yield seconds
 
             if not model.exists():
@@ -141,27 +167,22 @@ def delete(model: AnyModel, *, wait: bool = False) -> Waits[t.Any]:
     return result
 
 
-def error_code(error: pynamodb.exceptions.VerboseClientError) -> str:
-    """DynamoDB's code of an error.
-
-    :param error: The error of an operation that PynamoDB has no method for.
-    """
-    response: t.Any = error.response
-    return t.cast(str, response["Error"]["Code"])
-
-
 def _connection(model: AnyModel) -> t.Any:
     """The model's own connection, which an app or a test may have replaced."""
     return t.cast(t.Any, model)._get_connection()
 
 
-def _waits() -> cabc.Iterator[float]:
-    """Seconds to wait before each DescribeTable: 0 before the first, then growing."""
+def waits(longest: float | None = None) -> cabc.Iterator[float]:
+    """How long to wait before each look at a table: 0 before the first, then growing.
+
+    :param longest: The longest wait, in seconds. Default: that for a table to be created.
+    """
+    most = _LONGEST_WAIT if longest is None else longest
     seconds = 0.0
 
     while True:
         yield seconds
-        seconds = min(_LONGEST_WAIT, 2 * seconds + 0.1)
+        seconds = min(most, 2 * seconds + 0.1)
 
 
 def _create_missing(model: AnyModel, request: dict[str, t.Any]) -> bool:
@@ -253,7 +274,7 @@ def set_point_in_time_recovery(model: AnyModel, *, enabled: bool) -> Waits[None]
         "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": enabled},
     }
 
-    for count, seconds in enumerate(_waits(), 1):
+    for count, seconds in enumerate(waits(), 1):
         yield seconds
 
         try:

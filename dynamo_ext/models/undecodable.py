@@ -6,8 +6,9 @@ import collections.abc as cabc
 import dataclasses
 import typing as t
 
+from .item_json import Raw
+
 T = t.TypeVar("T")
-Raw = dict[str, t.Any]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,8 @@ from pynamodb import constants
 
 from ..client.connection import TableConnection
 from ..concurrency.generators import Waits
+from ..models.tables import check_not_stuck
+from ..models.tables import waits
 from .described import ACTIVE
 from .described import Reply
 from .described import describe_table
@@ -29,6 +31,8 @@ def take(step: Step, connection: TableConnection, report: Report) -> Waits[None]
     :param step: The step.
     :param connection: The connection to the table.
     :param report: Is told what is waited for, whenever that changes.
+    :raises pynamodb.exceptions.TableError: if the table is deleted meanwhile, or never becomes
+        active.
     :raises pynamodb.exceptions.PynamoDBException: if the server refuses.
     """
     yield 0
@@ -38,7 +42,12 @@ def take(step: Step, connection: TableConnection, report: Report) -> Waits[None]
         params[constants.TABLE_NAME] = connection.table_name
 
     connection.connection.dispatch(step.operation, params)
-    yield from wait_until_ready(connection, report, created=_created(step), deleted=_deleted(step))
+    is_there = yield from wait_until_ready(
+        connection, report, created=_created(step), deleted=_deleted(step)
+    )
+
+    if not is_there:
+        raise pynamodb.exceptions.TableError("The table was deleted meanwhile.")
 
 
 def wait_until_ready(
@@ -47,25 +56,30 @@ def wait_until_ready(
     *,
     created: str | None = None,
     deleted: str | None = None,
-) -> Waits[None]:
+) -> Waits[bool]:
     """Wait until a table and its indexes are active, or the table is gone.
 
     :param connection: The connection to the table.
     :param report: Is told what is waited for, whenever that changes.
     :param created: A global index that must be there.
     :param deleted: A global index that must be gone.
-    :raises pynamodb.exceptions.TableError: if an index does not appear.
+    :return: Whether the table is there.
+    :raises pynamodb.exceptions.TableError: if an index does not appear, or the table never becomes
+        active.
     """
     reported = ""
     looks = itertools.count(1)
 
-    for seconds in _waits():
-        yield seconds
+    pauses = waits(_LONGEST_WAIT)
+
+    while True:
+        yield next(pauses)
         table = describe_table(connection)
 
         if table is None:
-            return
+            return False
 
+        check_not_stuck(table.get(constants.TABLE_STATUS))
         states = _states(table)
 
         if created is not None and created not in states:
@@ -80,7 +94,7 @@ def wait_until_ready(
         pending = _shown(table, states)
 
         if not pending:
-            return
+            return True
 
         if pending != reported:
             report(pending)
@@ -110,11 +124,3 @@ def _created(step: Step) -> str | None:
 
 def _deleted(step: Step) -> str | None:
     return step.index if step.removes else None
-
-
-def _waits() -> cabc.Iterator[float]:
-    seconds = 0.0
-
-    while True:
-        yield seconds
-        seconds = min(_LONGEST_WAIT, 2 * seconds + 0.1)

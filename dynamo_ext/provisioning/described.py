@@ -11,8 +11,8 @@ from pynamodb import constants
 
 from ..client.connection import TableConnection
 from ..config.settings import PROVISIONED
+from ..errors import error_code
 from ..models.tables import UNKNOWN_OPERATION
-from ..models.tables import error_code
 from .definition import Capacity
 from .definition import Definition
 from .definition import Index

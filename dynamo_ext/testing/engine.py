@@ -19,6 +19,7 @@ import urllib.request
 from ..local import starting
 from ..local.controlled import CONTROL_PATH
 from ..local.controlled import SECRET_HEADER
+from ..local.faults import Fault
 from ..printable import escaped
 
 _ANSWER_TIMEOUT = 60.0
@@ -100,10 +101,13 @@ class EngineOfTest:
             if value != "*"
         }
 
-    def end(self) -> None:
-        """Delete the test's tables. Of an engine that has ended there is nothing to delete."""
-        if self._process.is_alive():
-            self.command("end")
+    def end(self) -> list[Fault]:
+        """Delete the test's tables. Of an engine that has ended there is nothing to delete.
+
+        :return: The faults that still wait for requests.
+        """
+        pending: list[dict[str, t.Any]] = self.command("end") if self._process.is_alive() else []
+        return [Fault(**fault) for fault in pending]
 
 
 class _EngineProcess:

@@ -16,6 +16,8 @@ from ..local.faults import ReceivedRequest
 from ..models import late_binding
 from ..models import tables
 from ..models.late_binding import AnyModel
+from ..models.late_binding import has_table
+from ..models.model import Model
 from ..models.model import concrete_models
 from ..printable import escaped
 from . import names
@@ -60,19 +62,20 @@ class DynamoDB:
 
         :param app: A Flask app or a Quart app that has the settings :attr:`config`.
         :param models: Only the tables of these models. Default: of all that are imported.
-        :raises TypeError: if ``app`` is no such app.
+        :raises TypeError: if ``app`` is not such an app, or ``models`` are not dynamo-ext's.
         :raises RuntimeError: if ``init_app`` was not called on it, or no model has a table.
         :raises ValueError: if the app has other settings.
         :raises ConfigError: if models that share a table declare different keys.
         :raises pynamodb.exceptions.TableError: if the engine refuses.
         """
         self._check_app(app)
+        chosen = concrete_models() if models is None else _checked(models)
         self._engine.command("begin_tables")
 
         try:
             # In a thread of its own, no event loop is blocked by these calls: the caller's may be.
             with concurrent.futures.ThreadPoolExecutor(max_workers=1) as executor:
-                executor.submit(_create_tables, app, models).result()
+                executor.submit(_create_tables, app, chosen).result()
         finally:
             self._engine.command("end_tables")
 
@@ -235,17 +238,36 @@ class Calls(list[ReceivedRequest]):
         super().clear()
 
 
-def _create_tables(app: App, models: cabc.Iterable[AnyModel] | None) -> None:
-    chosen = concrete_models() if models is None else list(models)
+def _checked(models: cabc.Iterable[AnyModel]) -> list[AnyModel]:
+    """The models of which tables are to be created.
 
-    if not chosen:
+    A model of PynamoDB alone would send its requests to where its own ``Meta`` says: to AWS.
+    """
+    if isinstance(t.cast(object, models), type):
+        name = t.cast(type, models).__name__
+        raise TypeError(f"'models' must be a list of models: models=[{name}].")
+
+    chosen = list(models)
+
+    for each in t.cast("list[object]", chosen):
+        if not (isinstance(each, type) and issubclass(each, Model) and has_table(each)):
+            raise TypeError(
+                f"'models' must be models of dynamo-ext that have a table, not {each!r}. The tables"
+                " of others are created as without dynamo-ext: Other.create_table(wait=True)."
+            )
+
+    return chosen
+
+
+def _create_tables(app: App, models: cabc.Sequence[AnyModel]) -> None:
+    if not models:
         raise RuntimeError(
             "There is no model. Import the module that defines the models before the tables are"
             " created."
         )
 
     with context.use(app):
-        for sharing in tables.by_table(chosen):
+        for sharing in tables.by_table(models):
             generators.run(tables.create(sharing, wait=True))
 
 
@@ -269,6 +291,15 @@ def _line(call: ReceivedRequest) -> str:
     return escaped(" ".join(str(part) for part in parts if part is not None))
 
 
+def never_happened(pending: cabc.Iterable[Fault]) -> list[str]:
+    """Those of the faults that have not happened to any request, for a person to read.
+
+    :param pending: Faults that wait for requests.
+    """
+    return [_shown(fault) for fault in pending if not fault.happened]
+
+
 def _shown(fault: Fault) -> str:
     where = ", ".join(filter(None, [fault.operation, fault.table_name])) or "any request"
-    return escaped(f"{fault.kind}: {where}, {fault.times} times")
+    times = "once" if fault.times == 1 else f"{fault.times} times"
+    return escaped(f"{fault.kind}: {where}, {times}")

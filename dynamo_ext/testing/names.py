@@ -39,9 +39,11 @@ def check_operation(name: object, allowed: cabc.Iterable[str] | None = None) -> 
     :param allowed: The names that make sense. Default: all of DynamoDB's.
     :raises ValueError: if it is none of them.
     """
-    if name is not None:
-        known = _operations() if allowed is None else allowed
+    if name is not None and allowed is None:
+        known = _operations()
         _check("operation", name, known, "the name of an operation of DynamoDB like 'GetItem'")
+    elif name is not None and allowed is not None:
+        _check("operation", name, allowed, "an operation that can leave items unprocessed")
 
 
 def status_of(error: object) -> int:

@@ -61,8 +61,20 @@ def is_loopback(host: str) -> bool:
     if _is_address(host):
         return _is_own_address(host)
 
+    return is_named_loopback(host) or _resolves_to_loopback(host)
+
+
+def is_named_loopback(host: str) -> bool:
+    """Whether a host is of the loopback interface, by its address or its name alone. DNS is not
+    asked, and an unspecified address is none.
+
+    :param host: A name or an IP address, without brackets.
+    """
+    if _is_address(host):
+        return _plain_address(host).is_loopback
+
     name = host.lower().rstrip(".")
-    return name == _NAME or name.endswith(f".{_NAME}") or _resolves_to_loopback(host)
+    return name == _NAME or name.endswith(f".{_NAME}")
 
 
 def _is_address(host: str) -> bool:
@@ -86,7 +98,13 @@ def _resolves_to_loopback(name: str) -> bool:
 
 
 def _is_own_address(text: str) -> bool:
-    address = ipaddress.ip_address(text.partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None) or address
+    address = _plain_address(text)
     # An unspecified address as a destination is this machine, too.
-    return bool(mapped.is_loopback or mapped.is_unspecified)
+    return address.is_loopback or address.is_unspecified
+
+
+def _plain_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address without its zone, and the IPv4 address that it may stand for."""
+    address = ipaddress.ip_address(text.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address

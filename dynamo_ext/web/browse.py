@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from ..browsing import access
 from ..browsing import views
-from ..browsing.access import Access
+from ..browsing.access import DefaultAccess
 from ..browsing.visit import Answer
 from ..browsing.visit import Visit
 
@@ -31,7 +31,7 @@ def blueprint(
     :return: The blueprint, for ``app.register_blueprint``.
     :raises TypeError: if ``guard`` can't be called.
     """
-    access.checked(guard)
+    access.check_guard(guard)
     pages = flask.Blueprint(views.NAME, __name__, url_prefix=url_prefix)
     pages.record(lambda state: views.registered(state.app))
     _protect(pages, guard)
@@ -48,13 +48,13 @@ def blueprint(
 
 
 def _protect(pages: flask.Blueprint, guard: cabc.Callable[[], t.Any] | None) -> None:
-    usual = Access()
+    default = DefaultAccess()
 
     def check() -> ResponseReturnValue | None:
         if guard is not None:
             return _ask(guard)
 
-        refusal = usual.refusal(flask.current_app, flask.request)
+        refusal = default.refusal(flask.current_app, flask.request)
         return None if refusal is None else _response(refusal)
 
     pages.before_request(check)
@@ -68,12 +68,12 @@ def _ask(guard: cabc.Callable[[], t.Any]) -> ResponseReturnValue | None:
             # Else Python warns that nobody has awaited it.
             given.close()
 
-        raise access.unusable(given)
+        raise access.awaitable_guard_error(given)
 
     if isinstance(given, (werkzeug.wrappers.Response, tuple)):
         return t.cast(ResponseReturnValue, given)
 
-    return None if given else _response(access.by_guard())
+    return None if given else _response(access.refused_by_guard())
 
 
 def _view(name: str) -> cabc.Callable[..., flask.Response]:

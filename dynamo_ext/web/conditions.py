@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import typing as t
 
 from pynamodb.expressions.condition import Condition
 
-TypedValue: t.TypeAlias = dict[str, t.Any]
+from ..models.item_json import TypedValue
+from ..models.item_json import as_base64
+
 Form: t.TypeAlias = list[t.Any]
 
 _AND = "AND"
@@ -65,7 +66,7 @@ def as_text(value: t.Any) -> str:
 
     :param value: The form or the value.
     """
-    return json.dumps(value, sort_keys=True, default=_binary_as_text)
+    return json.dumps(value, sort_keys=True, default=as_base64)
 
 
 def ordered(value: t.Any) -> t.Any:
@@ -114,7 +115,3 @@ def _name_of(operand: t.Any) -> str | None:
 def _value_of(operand: t.Any) -> TypedValue | None:
     expression, _, values = _form_of_operand(operand)
     return values[_VALUE] if expression == _VALUE else None
-
-
-def _binary_as_text(value: t.Any) -> str:
-    return base64.b64encode(value).decode()

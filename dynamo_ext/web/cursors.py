@@ -23,7 +23,7 @@ import itsdangerous.encoding
 from ..errors import ConfigError
 from ..errors import InvalidCursor
 from ..models.decoded_reply import Key
-from ..models.decoded_reply import TypedValue
+from ..models.item_json import TypedValue
 
 _SECRET_KEY = "SECRET_KEY"
 _FALLBACKS = "SECRET_KEY_FALLBACKS"

@@ -13,7 +13,8 @@ from pynamodb.pagination import PageIterator
 from pynamodb.pagination import ResultIterator
 
 from ..models.decoded_reply import Key
-from ..models.decoded_reply import Raw
+from ..models.item_json import Raw
+from ..models.item_json import TypedValue
 from . import conditions
 
 T = t.TypeVar("T")
@@ -125,7 +126,7 @@ class PendingQuery(t.Generic[T]):
         return {name: table.get_attribute_type(name) for name in names}
 
     @functools.cached_property
-    def fixed_values(self) -> dict[str, conditions.TypedValue]:
+    def fixed_values(self) -> dict[str, TypedValue]:
         """The values that all its items have, by the names of their attributes."""
         fixed = conditions.fixed_values(self.kwargs.get("filter_condition"))
         fixed |= conditions.fixed_values(self.kwargs.get("range_key_condition"))
@@ -211,7 +212,7 @@ class PendingQuery(t.Generic[T]):
         return [*given] if isinstance(given, list) else [given]
 
     @property
-    def _hash_key(self) -> dict[str, conditions.TypedValue]:
+    def _hash_key(self) -> dict[str, TypedValue]:
         """The hash key that a query names."""
         table, (value,) = self._table, self.args
         index_name = self.kwargs.get("index_name")

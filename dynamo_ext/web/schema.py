@@ -30,6 +30,7 @@ from pynamodb.attributes import UnicodeSetAttribute
 from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
 
+from ..models import item_json
 from ..models import serializer
 
 Container = type[AttributeContainer]
@@ -269,10 +270,6 @@ def _from_base64(value: t.Any) -> t.Any:
         raise PydanticCustomError("base64", "Input should be standard base64") from None
 
 
-def _to_base64(value: bytes) -> str:
-    return base64.b64encode(value).decode()
-
-
 def _in_utc(value: datetime.datetime) -> datetime.datetime:
     if value.tzinfo is None:
         return value.replace(tzinfo=_UTC)
@@ -342,7 +339,7 @@ _Number = int | t.Annotated[float, pydantic.Field(allow_inf_nan=False)]
 _Bytes = t.Annotated[
     bytes,
     pydantic.BeforeValidator(_from_base64),
-    _as_json(_to_base64, str),
+    _as_json(item_json.as_base64, str),
     pydantic.WithJsonSchema({"type": "string", "format": "byte"}),
 ]
 _IN_JSON = (

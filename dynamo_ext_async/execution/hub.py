@@ -107,6 +107,8 @@ class Job(t.Generic[R]):
         self._slot: Slot | None = None
         # Acquired once, by the side that decides whether the call is made or given up.
         self._claim = threading.Lock()
+        self.never_ran: bool = False
+        """Whether the call was given up before it began."""
 
     async def result(self) -> R:
         """Have the call made, and wait for its result.
@@ -119,9 +121,8 @@ class Job(t.Generic[R]):
         :raises CallTimeout: if the call's deadline came first.
         :raises HubUnavailable: if the hub's thread can't be started, or ended meanwhile.
         """
-        await anyio.lowlevel.checkpoint_if_cancelled()
-
         try:
+            await anyio.lowlevel.checkpoint_if_cancelled()
             self._pool.line.join(self)
 
             if self.is_waiting:
@@ -203,7 +204,7 @@ class Job(t.Generic[R]):
 
         :param error: What the call's task gets, unless there is a result already.
         """
-        self._claim.acquire(blocking=False)
+        self.never_ran = self._claim.acquire(blocking=False) or self.never_ran
 
         try:
             self._leave()
@@ -223,6 +224,7 @@ class Job(t.Generic[R]):
         if not self._claim.acquire(blocking=False):
             return False
 
+        self.never_ran = True
         self._leave()
         return True
 

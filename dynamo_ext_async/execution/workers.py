@@ -23,6 +23,7 @@ import anyio.lowlevel
 import anyio.to_thread
 
 from dynamo_ext.calls import deadline
+from dynamo_ext.calls import observation
 from dynamo_ext.calls import recording
 from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Pool
@@ -37,6 +38,16 @@ if t.TYPE_CHECKING:
 
 P = t.ParamSpec("P")
 R = t.TypeVar("R")
+
+# What PynamoDB's methods send first, as far as their names tell.
+_OPERATIONS = {
+    "delete": "DeleteItem",
+    "exists": "DescribeTable",
+    "get": "GetItem",
+    "refresh": "GetItem",
+    "save": "PutItem",
+    "update": "UpdateItem",
+}
 
 # Without a limit, because the slots are the limit. A limiter belongs to one event loop.
 _limiters: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar(
@@ -69,8 +80,11 @@ async def run(
         recording.at_call_site(policy),
         policy.in_flight.call(),
         deadline.limit(policy.settings.call_timeout_seconds) as limit,
+        _awaiting(connection, function) as awaited,
     ):
+        awaited.never_ran = True
         slot = pool.join_held() or await pool.aacquire(policy.settings.pool_timeout_seconds)
+        awaited.never_ran = False
         work = _Work(pool, slot, policy.in_flight, lambda: function(*args, **kwargs))
 
         try:
@@ -81,7 +95,7 @@ async def run(
                     work.run, abandon_on_cancel=True, limiter=_limiter()
                 )
         finally:
-            work.leave()
+            awaited.never_ran = work.leave()
 
         raise t.cast(deadline.Deadline, limit).exceeded()
 
@@ -117,15 +131,19 @@ async def call(
         recording.at_call_site(policy),
         policy.in_flight.call(),
         deadline.limit(policy.settings.call_timeout_seconds) as limit,
+        _awaiting(connection, function) as awaited,
     ):
         work = functools.partial(function, *args, **kwargs)
         job = make_job(pool, policy.settings.pool_timeout_seconds, policy.in_flight, work)
 
-        if limit is None:
-            return t.cast(R, await job.result())
+        try:
+            if limit is None:
+                return t.cast(R, await job.result())
 
-        with anyio.move_on_after(limit.remaining):
-            return t.cast(R, await job.result())
+            with anyio.move_on_after(limit.remaining):
+                return t.cast(R, await job.result())
+        finally:
+            awaited.never_ran = job.never_ran
 
         if not job.has_slot:
             raise job.refused()
@@ -206,13 +224,30 @@ class _Work(t.Generic[R]):
             if self._task_has_left or not self._slot_is_left:
                 self._slot.release()
 
-    def leave(self) -> None:
+    def leave(self) -> bool:
         """Note that the task does not wait any more. Give the slot back if the worker has left that
-        to the task, or has not begun and so never will."""
+        to the task, or has not begun and so never will.
+
+        :return: Whether the worker never begins.
+        """
         self._task_has_left = True
 
-        if self._slot_is_left or self._claim.acquire(blocking=False):
+        if self._slot_is_left:
             self._slot.release()
+            return False
+
+        if not self._claim.acquire(blocking=False):
+            return False
+
+        self._slot.release()
+        return True
+
+
+def _awaiting(
+    connection: Connection, function: cabc.Callable[..., t.Any]
+) -> contextlib.AbstractContextManager[observation.Awaiting]:
+    operation = _OPERATIONS.get(getattr(function, "__name__", ""))
+    return observation.awaiting(connection.engine, connection.table_name, operation)
 
 
 def _may_share_thread(connection: Connection, model: type[t.Any]) -> bool:

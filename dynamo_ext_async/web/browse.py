@@ -13,7 +13,7 @@ from werkzeug.datastructures import MultiDict
 
 from dynamo_ext.browsing import access
 from dynamo_ext.browsing import views
-from dynamo_ext.browsing.access import Access
+from dynamo_ext.browsing.access import DefaultAccess
 from dynamo_ext.browsing.visit import Answer
 from dynamo_ext.browsing.visit import Visit
 
@@ -32,7 +32,7 @@ def blueprint(
     :return: The blueprint, for ``app.register_blueprint``.
     :raises TypeError: if ``guard`` can't be called.
     """
-    access.checked(guard)
+    access.check_guard(guard)
     pages = quart.Blueprint(views.NAME, __name__, url_prefix=url_prefix)
     pages.record(lambda state: views.registered(state.app))
     _protect(pages, guard)
@@ -49,13 +49,13 @@ def blueprint(
 
 
 def _protect(pages: quart.Blueprint, guard: cabc.Callable[[], t.Any] | None) -> None:
-    usual = Access()
+    default = DefaultAccess()
 
     async def check() -> t.Any:
         if guard is not None:
             return await _ask(guard)
 
-        refusal = usual.refusal(quart.current_app, quart.request)
+        refusal = default.refusal(quart.current_app, quart.request)
         return None if refusal is None else _response(refusal)
 
     pages.before_request(check)
@@ -71,7 +71,7 @@ async def _ask(guard: cabc.Callable[[], t.Any]) -> t.Any:
     if isinstance(given, (werkzeug.sansio.response.Response, tuple)):
         return t.cast(t.Any, given)
 
-    return None if given else _response(access.by_guard())
+    return None if given else _response(access.refused_by_guard())
 
 
 def _view(name: str) -> cabc.Callable[..., cabc.Awaitable[quart.Response]]:

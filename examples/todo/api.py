@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import json
 import typing as t
 import uuid
@@ -43,9 +44,9 @@ TodoChange = pydantic_model(
 bp = Blueprint("todos", __name__)
 
 
-def create_app() -> Quart:
+def create_app(settings: cabc.Mapping[str, t.Any] | None = None) -> Quart:
     app = Quart(__name__)
-    configure(app)
+    configure(app, settings or {})
     db.init_app(app)
     app.register_blueprint(bp)
     app.register_error_handler(HTTPException, show_error)

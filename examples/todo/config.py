@@ -5,6 +5,9 @@ Environment variables can set each of them, too: ``TODO_`` followed by the setti
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import typing as t
+
 from flask.sansio.app import App
 
 EMBEDDED = "local://"
@@ -24,7 +27,12 @@ SESSION_COOKIE_SAMESITE = "Lax"
 MAX_CONTENT_LENGTH = 16 * 1024
 
 
-def configure(app: App) -> None:
-    """Configure an app from this module. Environment variables take precedence."""
+def configure(app: App, settings: cabc.Mapping[str, t.Any]) -> None:
+    """Configure an app from this module. Environment variables take precedence, and then settings.
+
+    :param app: The app.
+    :param settings: Settings of a test.
+    """
     app.config.from_object(__name__)
     app.config.from_prefixed_env("TODO")
+    app.config.update(settings)

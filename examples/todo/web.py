@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import typing as t
 import uuid
 
 from flask import Blueprint
@@ -35,9 +37,9 @@ HEADERS = {
 bp = Blueprint("todos", __name__)
 
 
-def create_app() -> Flask:
+def create_app(settings: cabc.Mapping[str, t.Any] | None = None) -> Flask:
     app = Flask(__name__)
-    configure(app)
+    configure(app, settings or {})
     db.init_app(app)
     csrf.protect(app)
     app.register_blueprint(bp)

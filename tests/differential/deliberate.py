@@ -1,6 +1,6 @@
 """Where this project is meant to differ from PynamoDB.
 
-What is not here is the same.
+What is not here is the same. ``docs/differences.md`` tells users.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import typing as t
 from .description import Body
 
 LEFT_OUT = {
-    "batch_write: an exception in the block": "writes nothing of what is pending (docs/models.md)",
-    "batch_write: unprocessed items": "are sent again after a wait that grows (docs/models.md)",
-    "batch_write: one key twice": "only the last operation is sent (docs/models.md)",
+    "batch_write: an exception in the block": "writes nothing of what is pending",
+    "batch_write: unprocessed items": "are sent again after a wait that grows",
+    "batch_write: one key twice": "only the last operation is sent",
     "batch_write: an item without its key": "is an error with a message of its own",
     "keys: a part that is missing or does not fit": "is an error with a message of its own, before"
-    " anything is sent (docs/models.md)",
-    "indexes: one that does not project the discriminator": "is warned of (docs/models.md)",
-    "batch_get: unprocessed keys": "are sent again after a wait that grows (docs/models.md)",
+    " anything is sent",
+    "indexes: one that does not project the discriminator": "is warned of",
+    "batch_get: unprocessed keys": "are sent again after a wait that grows",
     "batch_get: an invalid key": "is an error of the call, with a message of its own",
-    "create_table: neither a billing mode nor a capacity": "is on demand (docs/models.md); PynamoDB"
+    "create_table: neither a billing mode nor a capacity": "is on demand; PynamoDB"
     " asks for a provisioned table without capacity, which DynamoDB refuses",
     "create_table: PROVISIONED without capacities": "is a ConfigError before anything is sent",
-    "create_table: an index without capacities": "gets the table's (docs/models.md)",
+    "create_table: an index without capacities": "gets the table's",
     "create_table: a table that another process has just created": "is no error",
     "create_table: a table that is being created": "is waited for without PynamoDB's two seconds",
     "update_ttl: a TTL that is enabled": "is left alone",

@@ -40,8 +40,8 @@ def create_web(config: dict[str, t.Any]) -> flask.Flask:
     return app
 
 
-def create_api(config: dict[str, t.Any]) -> quart.Quart:
-    app = quart.Quart("api")
+def create_api(config: dict[str, t.Any], *, kind: type[quart.Quart] = quart.Quart) -> quart.Quart:
+    app = kind("api")
     app.config.update(config)
     db.init_app(app)
 

@@ -8,6 +8,7 @@ import pathlib
 import flask
 import pytest
 import quart
+from quart_trio import QuartTrio
 
 from dynamo_ext.testing import DynamoDB
 
@@ -30,6 +31,13 @@ def web(dynamodb: DynamoDB) -> flask.Flask:
 @pytest.fixture
 def api(dynamodb: DynamoDB) -> quart.Quart:
     app = create_api({"TESTING": True, **dynamodb.config})
+    dynamodb.create_tables(app)
+    return app
+
+
+@pytest.fixture
+def api_on_trio(dynamodb: DynamoDB) -> quart.Quart:
+    app = create_api({"TESTING": True, **dynamodb.config}, kind=QuartTrio)
     dynamodb.create_tables(app)
     return app
 

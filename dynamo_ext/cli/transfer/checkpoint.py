@@ -11,12 +11,11 @@ import sys
 import time
 import typing as t
 
+from ...local import files
 from .failures import TransferError
 
-if sys.platform != "win32":
-    import fcntl
-
 Content = dict[str, t.Any]
+T = t.TypeVar("T")
 
 _VERSION = 1
 _SHARE_OF_TIME = 0.05
@@ -28,38 +27,54 @@ class Checkpoint:
 
     :param path: Where it is.
     :param kind: What kind of transfer it is of.
+    :param unfinished: The unfinished file that it describes, if there is one.
     """
 
-    def __init__(self, path: pathlib.Path, kind: str) -> None:
+    def __init__(
+        self, path: pathlib.Path, kind: str, *, unfinished: pathlib.Path | None = None
+    ) -> None:
         self.path = path
         self._kind = kind
+        self._unfinished = unfinished
 
-    def read(self) -> Content | None:
+    def read(self, parse: cabc.Callable[[Content], T]) -> T | None:
         """Read what was written last.
 
-        :return: ``None`` if there is no such file.
-        :raises TransferError: if the file is of another kind.
+        :param parse: Takes what was written. A ``KeyError``, ``TypeError`` or ``ValueError`` of it
+            says that this is damaged.
+        :return: What it returns; ``None`` if there is no such file.
+        :raises TransferError: if the file can't be read, is damaged, or of another kind or version.
         """
         try:
             text = self.path.read_bytes()
         except FileNotFoundError:
             return None
-
-        content: t.Any = None
+        except OSError as error:
+            raise self._unusable(f"can't be read ({error.strerror})") from error
 
         try:
-            content = json.loads(text)
-            is_known = (content["kind"], content["version"]) == (self._kind, _VERSION)
+            content: t.Any = json.loads(text)
+            written_by = content["kind"], content["version"]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise self._unusable("is damaged, or not a checkpoint") from None
+
+        if written_by != (self._kind, _VERSION):
+            raise self._unusable(f"is not the checkpoint of an {self._kind} of this version")
+
+        try:
+            return parse(content)
         except (ValueError, TypeError, KeyError):
-            is_known = False
+            raise self._unusable("is damaged") from None
 
-        if not is_known:
-            raise TransferError(
-                f"{self.path} is not the checkpoint of an {self._kind} of this version. Move it"
-                " away to begin anew."
-            )
+    def _unusable(self, reason: str) -> TransferError:
+        unfinished = "" if self._orphan is None else f" and {self._orphan}"
+        return TransferError(f"{self.path} {reason}. Move it{unfinished} away to begin anew.")
 
-        return t.cast(Content, content)
+    @property
+    def _orphan(self) -> pathlib.Path | None:
+        """What can't be continued without this checkpoint."""
+        path = self._unfinished
+        return path if path is not None and path.exists() else None
 
     def check_table(self, found: cabc.Mapping[str, t.Any], table: cabc.Mapping[str, t.Any]) -> None:
         """Check that a checkpoint is of the same table.
@@ -89,11 +104,23 @@ class Checkpoint:
             sync(file)
 
         new.replace(self.path)
-        sync_folder(self.path.parent)
+        files.sync_folder(self.path.parent)
 
     def remove(self) -> None:
         """Remove the file, if it is there."""
         self.path.unlink(missing_ok=True)
+
+
+def whole_number(value: t.Any) -> int:
+    """A count or a position in a checkpoint.
+
+    :param value: What the checkpoint holds.
+    :raises ValueError: if it is no such number.
+    """
+    if type(value) is not int or value < 0:
+        raise ValueError
+
+    return value
 
 
 class Pace:
@@ -130,22 +157,6 @@ def sync(file: t.IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def sync_folder(folder: pathlib.Path) -> None:
-    """Write to the disk which files a folder has. Windows has no such thing.
-
-    :param folder: The folder.
-    """
-    if os.name == "nt":
-        return
-
-    descriptor = os.open(folder, os.O_RDONLY)
-
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 if sys.platform == "win32":
 
     def lock(file: t.IO[bytes]) -> bool:
@@ -162,9 +173,4 @@ else:
         :param file: The file.
         :return: Whether no other process has the lock.
         """
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-
-        return True
+        return files.lock(file.fileno())

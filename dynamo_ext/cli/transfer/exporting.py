@@ -15,6 +15,7 @@ import queue
 import threading
 import typing as t
 
+from ...local import files
 from ...models.item_json import Raw
 from ...models.item_json import decode_values
 from ...models.item_json import encode_value
@@ -23,7 +24,7 @@ from .checkpoint import Checkpoint
 from .checkpoint import Pace
 from .checkpoint import lock
 from .checkpoint import sync
-from .checkpoint import sync_folder
+from .checkpoint import whole_number
 from .failures import TransferError
 from .item_lines import encode
 from .places import PART
@@ -56,12 +57,20 @@ class Segment:
         :param index: Which segment.
         :param content: What :meth:`to_json` has returned.
         """
-        start_key = content["start_key"]
+        is_done = content["is_done"]
+        start_key: Raw | None = None
 
-        if start_key is not None:
+        if not isinstance(is_done, bool):
+            raise TypeError
+
+        if content["start_key"] is not None:
+            if not isinstance(content["start_key"], dict):
+                raise TypeError
+
+            start_key = t.cast(Raw, content["start_key"])
             decode_values(start_key)
 
-        return cls(index=index, start_key=start_key, is_done=content["is_done"])
+        return cls(index=index, start_key=start_key, is_done=is_done)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -83,14 +92,20 @@ class State:
         """The state of a checkpoint.
 
         :param content: What the checkpoint holds.
+        :raises ValueError: if it is not what :meth:`to_json` has returned; likewise ``TypeError``
+            and ``KeyError``.
         """
         segments = [Segment.from_json(*each) for each in enumerate(content["segments"])]
+
+        if not segments:
+            raise ValueError
+
         return cls(
-            table=content["table"],
-            began=content["began"],
+            table=dict(content["table"]),
+            began=str(content["began"]),
             segments=segments,
-            offset=content["offset"],
-            items=content["items"],
+            offset=whole_number(content["offset"]),
+            items=whole_number(content["items"]),
         )
 
     @property
@@ -112,7 +127,7 @@ def checkpoint_of(path: pathlib.Path) -> Checkpoint:
 
     :param path: Where the export is when it is complete.
     """
-    return Checkpoint(path.with_name(f"{path.name}.checkpoint"), _KIND)
+    return Checkpoint(path.with_name(f"{path.name}.checkpoint"), _KIND, unfinished=part_of(path))
 
 
 class Export:
@@ -176,7 +191,7 @@ class Export:
                     self._write_checkpoint(file)
 
         part_of(self._path).replace(self._path)
-        sync_folder(self._path.parent)
+        files.sync_folder(self._path.parent)
 
         if not self._keeps_checkpoint:
             self._checkpoint.remove()
@@ -184,9 +199,9 @@ class Export:
         return self._state.items
 
     def _find_state(self) -> State | None:
-        content = self._checkpoint.read()
+        state = self._checkpoint.read(State.from_json)
 
-        if content is None:
+        if state is None:
             if part_of(self._path).exists():
                 raise TransferError(
                     f"{part_of(self._path)} is there, but its checkpoint"
@@ -194,8 +209,6 @@ class Export:
                 )
 
             return None
-
-        state = _state_of(self._checkpoint, content)
 
         if state.is_done and not part_of(self._path).exists():
             # It is of a complete export, which is to be replaced.
@@ -313,27 +326,14 @@ def is_complete(table: Table, path: pathlib.Path) -> bool:
     :param path: The file.
     :raises TransferError: if the checkpoint is damaged.
     """
-    checkpoint = checkpoint_of(path)
-
-    if (content := checkpoint.read()) is None:
-        return False
-
-    state = _state_of(checkpoint, content)
+    state = checkpoint_of(path).read(State.from_json)
     return (
-        state.is_done
+        state is not None
+        and state.is_done
         and not part_of(path).exists()
         and state.offset == path.stat().st_size
         and state.table == table.identity(table.describe())
     )
-
-
-def _state_of(checkpoint: Checkpoint, content: Raw) -> State:
-    try:
-        return State.from_json(content)
-    except (KeyError, TypeError, ValueError):
-        raise TransferError(
-            f"{checkpoint.path} is damaged. Move it away, and the unfinished export, to begin anew."
-        ) from None
 
 
 def _limit_of_next(page: Page, units: float) -> int:

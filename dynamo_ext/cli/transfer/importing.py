@@ -14,11 +14,13 @@ import typing as t
 
 from botocore.exceptions import ClientError
 
+from ...errors import error_code
 from ...models.item_json import KeySchema
 from ...models.item_json import Raw
 from . import workers
 from .checkpoint import Checkpoint
 from .checkpoint import Pace
+from .checkpoint import whole_number
 from .failures import InvalidFile
 from .item_files import Line
 from .item_files import Reader
@@ -27,7 +29,6 @@ from .progress import Meter
 from .stopping import Stopped
 from .stopping import Stopping
 from .table import Table
-from .table import code_of
 
 WRITERS: t.Final = 8
 BATCH: t.Final = 25
@@ -38,9 +39,43 @@ _INVALID = "ValidationException"
 _QUEUED_BATCHES = 2
 _QUEUE_SECONDS = 0.2
 _BYTES_PER_UNIT = 1024
+_LARGEST_BATCH_UNITS = 1024
+"""A megabyte. Larger batches are not written faster, but several of each writer are in memory."""
 
 Position = tuple[int, int]
 """The index of a file, and the number of a line in it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """How far an import has got."""
+
+    table: Raw
+    files: list[t.Any]
+    """What changes if the files do."""
+
+    written: Position
+    """The last line up to which everything is written."""
+
+    def to_json(self) -> Raw:
+        """The state, for a checkpoint."""
+        return vars(self)
+
+    @classmethod
+    def from_json(cls, content: Raw) -> t.Self:
+        """The state of a checkpoint.
+
+        :param content: What the checkpoint holds.
+        :raises ValueError: if it is not what :meth:`to_json` has returned; likewise ``TypeError``
+            and ``KeyError``.
+        """
+        files = list(content["files"])
+        file, line = map(whole_number, content["written"])
+
+        if file >= len(files):
+            raise ValueError
+
+        return cls(table=dict(content["table"]), files=files, written=(file, line))
 
 
 @dataclasses.dataclass
@@ -127,7 +162,15 @@ class Import:
         self._schema = KeySchema.of(description)
         self._table_identity = table.identity(description)
         self._files = [source.identity for source in sources]
-        self._written = self._read_to = self._find_position()
+        found = self._find_state()
+        self.has_changed_files: bool = found is not None and found.files != self._files
+        """Whether it begins anew, because the files are not those with which it was begun."""
+
+        # What was written of them is written again.
+        self._written: Position = (
+            (0, 0) if found is None or self.has_changed_files else found.written
+        )
+        self._read_to = self._written
         self.is_resumed: bool = self._written != (0, 0)
         """Whether it was begun earlier."""
 
@@ -136,7 +179,9 @@ class Import:
 
         self._shards = [Shard() for _ in range(max(1, min(writers, table.slots)))]
         units = table.budget.units_per_second
-        self._units_of_batch = math.inf if units is None else units / len(self._shards)
+        self._units_of_batch = min(
+            _LARGEST_BATCH_UNITS, math.inf if units is None else units / len(self._shards)
+        )
         self._lock = threading.Lock()
         self._checkpoint_lock = threading.Lock()
         self._checking_stops = Stopping()
@@ -173,21 +218,13 @@ class Import:
         self._checkpoint.remove()
         return self.writing.items
 
-    def _find_position(self) -> Position:
-        """The last line up to which everything is written already."""
-        content = self._checkpoint.read()
+    def _find_state(self) -> State | None:
+        state = self._checkpoint.read(State.from_json)
 
-        if content is None:
-            return 0, 0
+        if state is not None:
+            self._checkpoint.check_table(state.table, self._table_identity)
 
-        self._checkpoint.check_table(t.cast(Raw, content["table"]), self._table_identity)
-
-        if content["files"] != self._files:
-            # What was written of them is written again.
-            return 0, 0
-
-        file, line = t.cast("list[int]", content["written"])
-        return file, line
+        return state
 
     def _check(self) -> None:
         for source in self._sources:
@@ -303,11 +340,11 @@ class Import:
             unwritten = [position for position in oldest if position is not None]
             file, line = min(unwritten, default=None) or _next_line(self._read_to)
 
-        content = {"table": self._table_identity, "files": self._files, "written": [file, line - 1]}
+        state = State(self._table_identity, self._files, (file, line - 1))
 
         try:
             with self._pace.measured():
-                self._checkpoint.write(content)
+                self._checkpoint.write(state.to_json())
         except OSError as error:
             self.without_checkpoint = error
 
@@ -318,7 +355,7 @@ def _next_line(position: Position) -> Position:
 
 
 def _is_invalid(error: ClientError) -> bool:
-    return code_of(error) == _INVALID
+    return error_code(error) == _INVALID
 
 
 def _stop_if_told(stopping: Stopping) -> None:

@@ -30,11 +30,12 @@ def targets(path: pathlib.Path, names: cabc.Sequence[str]) -> list[pathlib.Path]
     :param path: What the user named. A table goes into a folder that is there.
     :param names: The tables' names, without prefix.
     :return: A file for each table.
-    :raises TransferError: if there can't be such files.
+    :raises TransferError: if there can't be such files. :class:`WrongUsage` if the user has to
+        name another one.
     """
     if len(names) == 1 and not path.is_dir():
         if not path.parent.is_dir():
-            raise TransferError(f"The folder {path.parent} does not exist. Create it first.")
+            raise WrongUsage(f"The folder {path.parent} does not exist. Create it first.")
 
         return [path]
 
@@ -62,7 +63,7 @@ def sources(
     :raises TransferError: if it is not clear which file belongs to which table.
     """
     if not path.exists():
-        raise TransferError(f"{path} does not exist.")
+        raise WrongUsage(f"{path} does not exist.")
 
     if not path.is_dir():
         return {_only(path, names, every): [Source(path)]}

@@ -8,12 +8,13 @@ import functools
 import random
 import time
 import typing as t
-import urllib.parse
 
 from botocore.exceptions import ClientError
 
 from ...calls.retry import full_jitter
 from ...client.connection import TableConnection
+from ...client.place import Place
+from ...errors import error_code
 from ...models.item_json import Raw
 from .budget import Budget
 from .failures import TransferError
@@ -80,7 +81,7 @@ class Table:
         try:
             reply = self.connection.connection.dispatch("DescribeTable", {"TableName": self.name})
         except ClientError as error:
-            if code_of(error) != _NOT_FOUND:
+            if error_code(error) != _NOT_FOUND:
                 raise
 
             raise TransferError("it does not exist. Create it with 'create-tables'.") from error
@@ -92,12 +93,12 @@ class Table:
 
         :param description: What DescribeTable says of the table.
         """
-        endpoint = self.connection.connection.engine.endpoint
+        place = Place.of(self.connection.connection.engine)
         return {
             "table": self.name,
             "id": description.get("TableId"),
-            "host": _without_login(endpoint.host),
-            "region": endpoint.region,
+            "endpoint": place.url,
+            "region": place.region,
         }
 
     def scan(
@@ -180,7 +181,7 @@ class Table:
             try:
                 return request()
             except ClientError as error:
-                if code_of(error) not in _THROTTLED:
+                if error_code(error) not in _THROTTLED:
                     raise
 
                 rounds += 1
@@ -200,22 +201,3 @@ class Table:
             step = min(seconds, 0.5)
             self.sleep(step)
             seconds -= step
-
-
-def code_of(error: ClientError) -> str | None:
-    """DynamoDB's name of an error.
-
-    :param error: The error.
-    """
-    response: Raw = t.cast(t.Any, error).response
-    return t.cast("str | None", response.get("Error", {}).get("Code"))
-
-
-def _without_login(url: str | None) -> str | None:
-    """A URL may hold a password, which belongs in no other file."""
-    if url is None:
-        return None
-
-    parts = urllib.parse.urlsplit(url)
-    place = parts.netloc.rpartition("@")[2]
-    return urllib.parse.urlunsplit((parts.scheme, place, parts.path, "", ""))
