@@ -54,7 +54,7 @@ def main() -> None:
     is_too_slow = False
 
     with contextlib.ExitStack() as stack:
-        for comparison in [_paginate(stack), _jsonify(stack)]:
+        for comparison in [_paginate(stack), _jsonify(stack), _recorded(stack)]:
             ratio = _ratio(comparison, options.rounds, options.calls)
             is_too_slow |= ratio > comparison.most
             print(f"{comparison.name}: {ratio:.2f} times by hand, at most {comparison.most}")
@@ -159,6 +159,29 @@ def _jsonify(stack: contextlib.ExitStack) -> Comparison:
         return flask.jsonify(items)
 
     return Comparison(f"jsonify, {_ITEMS} items", by_hand, shortcut, most=1.5)
+
+
+def _recorded(stack: contextlib.ExitStack) -> Comparison:
+    """A call in a request, where calls are recorded and where they are not."""
+    server = stack.enter_context(stub.running([], items=1))
+    (model,) = models.define(Model)
+
+    def getting(*, record_calls: bool) -> cabc.Callable[[], object]:
+        app = flask.Flask("bench")
+        app.config.from_mapping(
+            models.settings(server.url(0), 10, "botocore"), DYNAMODB_RECORD_CALLS=record_calls
+        )
+        PynamoDB(app)
+
+        def get() -> object:
+            with app.test_request_context():
+                return list(model.query(HASH_KEY))
+
+        return get
+
+    return Comparison(
+        "a call, recorded", getting(record_calls=False), getting(record_calls=True), most=1.05
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .binds import Bind
 from .binds import Using
+from .call_site import Location
 from .calls.pool import Pool
 from .calls.pool import PoolStats
 from .calls.record import Call
@@ -11,6 +12,7 @@ from .calls.record import call_finished
 from .client.connection import Connection
 from .config.settings import Settings
 from .errors import BlockingCallWarning
+from .errors import CallAdvice
 from .errors import CallTimeout
 from .errors import ConfigError
 from .errors import DamagedReply
@@ -27,23 +29,28 @@ from .models.transaction import TransactGet
 from .models.transaction import TransactWrite
 from .web.json_provider import json_default
 from .web.pages import Page
+from .web.recorder import RecordedCalls
+from .web.recorder import get_recorded_calls
 
 __all__ = [
     "BatchWrite",
     "Bind",
     "BlockingCallWarning",
     "Call",
+    "CallAdvice",
     "CallTimeout",
     "ConfigError",
     "Connection",
     "DamagedReply",
     "InvalidCursor",
+    "Location",
     "Model",
     "Page",
     "Pool",
     "PoolStats",
     "PoolTimeout",
     "PynamoDB",
+    "RecordedCalls",
     "Settings",
     "TransactGet",
     "TransactWrite",
@@ -53,5 +60,6 @@ __all__ = [
     "Using",
     "WriteOutcomeUnknown",
     "call_finished",
+    "get_recorded_calls",
     "json_default",
 ]

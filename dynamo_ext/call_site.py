@@ -2,12 +2,136 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import os
 import types
 import typing as t
 import warnings
 
 _LIBRARIES = ("dynamo_ext", "dynamo_ext_async", "pynamodb", "contextlib")
+# Where these are not installed but checked out beside the app, their folder does not tell.
+_NOT_OF_APPS = frozenset(
+    {
+        *_LIBRARIES,
+        "aiologic",
+        "anyio",
+        "asgiref",
+        "blinker",
+        "botocore",
+        "click",
+        "flask",
+        "greenlet",
+        "jinja2",
+        "quart",
+        "quart_trio",
+        "trio",
+        "urllib3",
+        "werkzeug",
+    }
+)
+_INSTALLED = {"site-packages", "dist-packages"}
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
+_AWAITED = inspect.CO_COROUTINE | inspect.CO_ITERABLE_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_ENTERED_BY_HAND = {"<stdin>", "<string>"}
+# By a frame's file. A process has as many entries as files whose code has made calls.
+_known_files: dict[str, bool] = {}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Location:
+    """A place in the app's code: of Python, or of a template of Jinja."""
+
+    file: str
+    """The path of the file."""
+
+    line: int
+    """The number of the line."""
+
+    function: str
+    """The name of the function that has the line; of a template, ``template``."""
+
+    module: str = dataclasses.field(default="", repr=False)
+    """The name of the module, which filters of warnings can match."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} in {self.function}"
+
+
+def find() -> Location | None:
+    """The innermost place in the app's own code that leads to the caller.
+
+    Neither the standard library nor what is installed counts, nor the frameworks, wherever they
+    are.
+
+    :return: The place; ``None`` if there is none in this thread or task.
+    """
+    # For each call in debug mode: no traceback is made, and no file is read.
+    frame, is_in_task = inspect.currentframe(), False
+
+    while frame is not None:
+        flags = frame.f_code.co_flags
+
+        if flags & _AWAITED:
+            is_in_task = True
+        elif is_in_task and not flags & inspect.CO_GENERATOR:
+            # Behind a task's own frames are those of whoever runs the event loop.
+            return None
+
+        if (location := location_of(frame)) is not None:
+            return location
+
+        # Behind it are the server and the app's middlewares, which make no call of the app's views.
+        if frame.f_code.co_name == "wsgi_app" and frame.f_globals.get("__name__") == "flask.app":
+            return None
+
+        frame = frame.f_back
+
+    return None
+
+
+def location_of(frame: types.FrameType) -> Location | None:
+    """The place at which a frame is; ``None`` if it is not in the app's own code.
+
+    :param frame: The frame.
+    """
+    code = frame.f_code
+    is_of_app = _known_files.get(code.co_filename)
+
+    if is_of_app is None:
+        module = frame.f_globals.get("__name__", "")
+        is_of_app = _known_files[code.co_filename] = _is_of_app(code.co_filename, module)
+
+    if not is_of_app:
+        return None
+
+    template: t.Any = frame.f_globals.get("__jinja_template__")
+
+    if template is not None:
+        line = template.get_corresponding_lineno(frame.f_lineno)
+        return Location(code.co_filename, line, "template")
+
+    module = frame.f_globals.get("__name__", "")
+    return Location(code.co_filename, frame.f_lineno, _function(code), module)
+
+
+def _is_of_app(file: str, module: str) -> bool:
+    if module.partition(".")[0] in _NOT_OF_APPS:
+        return False
+
+    # What dataclasses and the like have made has such a name, too, but not in the main module.
+    if file.startswith("<"):
+        return module == "__main__" and file in _ENTERED_BY_HAND
+
+    return not file.startswith(_STANDARD_LIBRARY) and _INSTALLED.isdisjoint(
+        file.replace("\\", "/").split("/")
+    )
+
+
+def _function(code: types.CodeType) -> str:
+    """The name of a function; for a comprehension or a lambda, of the one around it."""
+    names = [name for name in code.co_qualname.split(".") if not name.startswith("<")]
+    return names[-1] if names else code.co_name
 
 
 def warn(message: str, category: type[Warning]) -> None:

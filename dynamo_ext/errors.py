@@ -167,6 +167,15 @@ class BlockingCallWarning(RuntimeWarning):
     """A blocking call was made on the thread of an event loop, whose tasks wait meanwhile."""
 
 
+class CallAdvice(UserWarning):
+    """A call, or many of them, could be made in a better way. The message says how.
+
+    It points to the place in the app's code, and is issued once per place and app, where calls are
+    recorded. It is issued before the call is sent: where a filter makes an error of it, nothing has
+    been sent.
+    """
+
+
 def error_code(error: botocore.exceptions.ClientError) -> str | None:
     """DynamoDB's code of an error, such as ``"ResourceNotFoundException"``.
 

@@ -15,6 +15,7 @@ from .binding import context
 from .extension import Extension
 from .extension import prepare_json
 from .web import current_request
+from .web import recorder
 
 
 class PynamoDB(Extension):
@@ -39,6 +40,16 @@ def _context_pushed(app: flask.Flask, **signal: t.Any) -> None:
 def _request_started(app: flask.Flask, **signal: t.Any) -> None:
     # For a request inside an app context that was pushed before: Flask pushes no other one.
     prepare_json(app)
+    recorder.started(app)
+
+
+def _request_finished(app: flask.Flask, response: flask.Response, **signal: t.Any) -> None:
+    # Behind all functions of the app that change the response.
+    recorder.answered(app, response)
+
+
+def _request_tearing_down(app: flask.Flask, **signal: t.Any) -> None:
+    recorder.ended(app)
 
 
 def _find_request(app: App) -> Request | None:
@@ -50,7 +61,17 @@ def _find_request(app: App) -> Request | None:
     return request
 
 
+def _find_request_of(app: App) -> Request | None:
+    """The current request, if it is this app that answers it, and not one further out."""
+    request = _find_request(app)
+    is_other = request is not None and flask.globals.request_ctx.app is not app
+    return None if is_other else request
+
+
 context.add_framework(functools.partial(_context.get, None))
 current_request.add_framework(_find_request)
+recorder.add_framework(_find_request_of)
 flask.appcontext_pushed.connect(_context_pushed)
 flask.request_started.connect(_request_started)
+flask.request_finished.connect(_request_finished)
+flask.request_tearing_down.connect(_request_tearing_down)

@@ -13,15 +13,18 @@ except ModuleNotFoundError as _error:
 
 from dynamo_ext import BlockingCallWarning
 from dynamo_ext import Call
+from dynamo_ext import CallAdvice
 from dynamo_ext import CallTimeout
 from dynamo_ext import ConfigError
 from dynamo_ext import Connection
 from dynamo_ext import DamagedReply
 from dynamo_ext import InvalidCursor
+from dynamo_ext import Location
 from dynamo_ext import Page
 from dynamo_ext import Pool
 from dynamo_ext import PoolStats
 from dynamo_ext import PoolTimeout
+from dynamo_ext import RecordedCalls
 from dynamo_ext import Settings
 from dynamo_ext import Unavailable
 from dynamo_ext import UnprocessedItems
@@ -29,6 +32,7 @@ from dynamo_ext import UnprocessedKeys
 from dynamo_ext import Using
 from dynamo_ext import WriteOutcomeUnknown
 from dynamo_ext import call_finished
+from dynamo_ext import get_recorded_calls
 from dynamo_ext import json_default
 
 from .binds import Bind
@@ -52,6 +56,7 @@ __all__ = [
     "Bind",
     "BlockingCallWarning",
     "Call",
+    "CallAdvice",
     "CallTimeout",
     "ConfigError",
     "Connection",
@@ -59,6 +64,7 @@ __all__ = [
     "GlobalSecondaryIndex",
     "InvalidCursor",
     "LocalSecondaryIndex",
+    "Location",
     "Model",
     "Page",
     "PageIterator",
@@ -67,6 +73,7 @@ __all__ = [
     "PoolStats",
     "PoolTimeout",
     "PynamoDB",
+    "RecordedCalls",
     "ResultIterator",
     "Settings",
     "TransactGet",
@@ -77,5 +84,6 @@ __all__ = [
     "Using",
     "WriteOutcomeUnknown",
     "call_finished",
+    "get_recorded_calls",
     "json_default",
 ]

@@ -19,6 +19,7 @@ from dynamo_ext.binding import context
 from dynamo_ext.binding.app_state import AppState
 from dynamo_ext.extension import prepare_json
 from dynamo_ext.web import current_request
+from dynamo_ext.web import recorder
 from dynamo_ext.web.pages import Options
 from dynamo_ext.web.pages import Page
 
@@ -28,6 +29,7 @@ from .execution import workers
 from .models import model
 from .models.iteration import ResultIterator
 from .web import pages
+from .web import waiting_place
 
 P = t.ParamSpec("P")
 R = t.TypeVar("R")
@@ -155,6 +157,20 @@ async def _context_pushed(app: quart.Quart, **signal: t.Any) -> None:
 
 async def _request_started(app: quart.Quart, **signal: t.Any) -> None:
     prepare_json(app)
+    recorder.started(app, waiting_place.of_current_task)
+
+
+async def _websocket_started(app: quart.Quart, **signal: t.Any) -> None:
+    recorder.started(app, waiting_place.of_current_task)
+
+
+async def _request_finished(app: quart.Quart, response: quart.Response, **signal: t.Any) -> None:
+    # Behind all functions of the app that change the response.
+    recorder.answered(app, response)
+
+
+async def _tearing_down(app: quart.Quart, **signal: t.Any) -> None:
+    recorder.ended(app)
 
 
 def _find_request(app: App) -> Request | None:
@@ -166,7 +182,29 @@ def _find_request(app: App) -> Request | None:
     return request
 
 
+def _find_request_or_websocket_of(app: App) -> Request | None:
+    """The current request or websocket, if it is this app that answers it, and not one further
+    out."""
+    if not isinstance(app, quart.Quart):
+        return None
+
+    if quart.has_request_context():
+        request, answering = t.cast(t.Any, quart.request), quart.globals.request_ctx.app
+    elif quart.has_websocket_context():
+        request, answering = t.cast(t.Any, quart.websocket), quart.globals.websocket_ctx.app
+    else:
+        return None
+
+    found: Request = request._get_current_object()
+    return found if answering is app else None
+
+
 context.add_framework(functools.partial(_context.get, None))
 current_request.add_framework(_find_request)
+recorder.add_framework(_find_request_or_websocket_of)
 quart.appcontext_pushed.connect(_context_pushed)
 quart.request_started.connect(_request_started)
+quart.request_finished.connect(_request_finished)
+quart.request_tearing_down.connect(_tearing_down)
+quart.websocket_started.connect(_websocket_started)
+quart.websocket_tearing_down.connect(_tearing_down)

@@ -13,8 +13,10 @@ import socket
 import threading
 import typing as t
 import urllib.parse
+import warnings
 
 import flask
+import flask_debugtoolbar
 import hypercorn.asyncio
 import hypercorn.config
 import pytest
@@ -123,12 +125,19 @@ def flask_url(config: dict[str, t.Any]) -> cabc.Iterator[str]:
     app.debug = True
     PynamoDB(app)
     app.register_blueprint(dynamo_ext.web.browse.blueprint())
+
+    with serving_flask(app) as url:
+        yield f"{url}/dynamodb/"
+
+
+@contextlib.contextmanager
+def serving_flask(app: flask.Flask) -> cabc.Generator[str]:
     server = werkzeug.serving.make_server(engines.HOST, 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
 
     try:
-        yield f"http://{engines.HOST}:{server.port}/dynamodb/"
+        yield f"http://{engines.HOST}:{server.port}"
     finally:
         server.shutdown()
         thread.join()
@@ -351,6 +360,59 @@ def test_screenshots_of_the_docs(
     on.page.screenshot(path=file)
     assert file.stat().st_size < MOST_BYTES
     assert on.wrong == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_requests_are_shown_with_their_calls(
+    visit: Open, config: dict[str, t.Any], scheme: str, tmp_path: pathlib.Path
+) -> None:
+    """In the panel of the toolbar, and on the page, of which there are screenshots in the docs."""
+    app = flask.Flask("tests")
+    app.config.from_mapping(config, DEBUG_TB_PANELS=["dynamo_ext.debug.DynamoDBPanel"])
+    app.debug = True
+    PynamoDB(app)
+    app.register_blueprint(dynamo_ext.web.browse.blueprint())
+    flask_debugtoolbar.DebugToolbarExtension(app)
+
+    @app.get("/sheds/<name>")
+    def shed(name: str) -> str:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dynamo_ext.CallAdvice)
+
+            for number in range(10):
+                Task.get("shed", number % 5 + 1)
+
+        list(Task.by_status.query("open"))
+        return "<!doctype html><html lang=en><title>Sheds</title><body></body></html>"
+
+    with serving_flask(app) as url:
+        on = visit(
+            f"{url}/sheds/{urllib.parse.quote(HOSTILE[:9])}",
+            color_scheme=scheme,
+            viewport={"width": 1240, "height": 640},
+        )
+        on.page.evaluate("document.querySelector('#flDebug').style.display = 'block'")
+        on.page.evaluate("document.querySelector('#flDebugToolbar').style.display = 'block'")
+        on.page.get_by_role("link", name=re.compile("DynamoDB")).click()
+        panel = on.page.locator("#flDebugDynamoDBPanel-content")
+        sync_api.expect(panel.get_by_text("10 single reads of 'Task'")).to_be_visible()
+        sync_api.expect(panel.locator("tbody tr")).to_have_count(11)
+        # The toolbar's own scripts warn of themselves.
+        on.wrong.clear()
+
+        app.config["DEBUG_TB_HOSTS"] = ("nobody",)
+        on.page.goto(f"{url}/dynamodb/requests/")
+        press_until(on, on.page.get_by_role("link", name=re.compile("GET .sheds")))
+        on.page.keyboard.press("Enter")
+        press_until(on, on.page.get_by_role("region", name="Timeline of the calls"))
+        sync_api.expect(on.page.locator("tbody tr")).to_have_count(11)
+        assert on.page.evaluate("document.documentElement.scrollWidth") == 1240
+        on.page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+        directory = pathlib.Path(os.environ.get(SCREENSHOTS) or tmp_path)
+        file = directory / f"requests-{scheme}.png"
+        on.page.screenshot(path=file)
+        assert file.stat().st_size < 2 * MOST_BYTES
+        assert on.wrong == []
 
 
 def item_url(url: str, number: int) -> str:

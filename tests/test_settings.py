@@ -52,6 +52,7 @@ ALL: dict[str, t.Any] = {
     "DYNAMODB_CALL_TIMEOUT_SECONDS": 21.5,
     "DYNAMODB_SLOW_CALL_MS": 125.5,
     "DYNAMODB_BLOCKING_CALLS": "raise",
+    "DYNAMODB_RECORD_CALLS": True,
     "DYNAMODB_UNCERTAIN_WRITES": "raise",
     "DYNAMODB_TABLE_NAME_PREFIX": "stage-",
     "DYNAMODB_BILLING_MODE": "PROVISIONED",
@@ -86,6 +87,7 @@ DEFAULTS: dict[str, t.Any] = {
     "call_timeout_seconds": None,
     "slow_call_ms": None,
     "blocking_calls": None,
+    "record_calls": None,
     "uncertain_writes": "retry",
     "table_name_prefix": "",
     "billing_mode": None,
@@ -709,7 +711,7 @@ def test_endpoint_can_be_a_key_and_shows_no_secret() -> None:
 
 def test_only_the_rule_for_event_loops_is_the_same_in_every_bind() -> None:
     not_in_binds = [name for name, setting in SETTINGS.items() if not setting.bind]
-    assert not_in_binds == ["blocking_calls", "binds"]
+    assert not_in_binds == ["blocking_calls", "record_calls", "binds"]
 
 
 def test_defaults_pass_their_own_checks() -> None:
@@ -742,6 +744,7 @@ def type_in_table(setting: Setting) -> str:
 
     names: dict[t.Any, str] = {
         str: "text",
+        bool: "`True` or `False`",
         int: "whole number",
         float: "number",
         cabc.Mapping[str, str]: "mapping of text to text",

@@ -106,6 +106,14 @@ def state_of(app: App) -> AppState:
         ) from None
 
 
+def known_state_of(app: App) -> AppState | None:
+    """Like :func:`state_of`, but ``None`` where that would raise.
+
+    :param app: The app.
+    """
+    return _states.get(app)
+
+
 def app() -> App:
     """The app that a call made now is for: the one of the innermost app context, else the only one.
 

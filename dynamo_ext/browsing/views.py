@@ -11,6 +11,7 @@ import importlib.resources
 import typing as t
 
 import jinja2
+from flask.sansio.app import App
 
 from ..binding import context
 from ..binding.app_state import AppState
@@ -19,6 +20,10 @@ from ..errors import ConfigError
 from ..models.item_json import InvalidItem
 from ..models.item_json import Raw
 from ..printable import escaped
+from ..web import advice
+from ..web import recorder
+from ..web import timeline
+from ..web.recorder import Recording
 from . import catalogue
 from . import editing
 from . import search
@@ -43,13 +48,17 @@ _TABLE = "table"
 _ITEM = "item"
 _NEW = "new"
 _DELETE = "delete"
+_REQUESTS = "requests"
 _STYLE = "style"
+_TIMELINE = "timeline"
 _ICON = "icon"
 
 MAX_FORM_BYTES: t.Final = 16 * 1024 * 1024
 """The largest item's JSON is several times as long as the item, and longer still in a form."""
 
+_CSS = "text/css; charset=utf-8"
 _MOST_COLUMNS = 6
+_PATH_OF_REQUESTS = "requests/"
 _NOTICES = {
     "saved": "The item is saved.",
     "unchanged": "Nothing was different, so nothing was written.",
@@ -70,7 +79,9 @@ class Route:
 ROUTES: t.Final = (
     Route(INDEX, "/"),
     Route(_STYLE, "/style.css"),
+    Route(_TIMELINE, "/timeline.css"),
     Route(_ICON, "/icon.svg"),
+    Route(_REQUESTS, "/requests/"),
     Route(_TABLE, "/<model>/"),
     Route(_ITEM, "/<model>/item", ("GET", "POST")),
     Route(_NEW, "/<model>/new", ("GET", "POST")),
@@ -78,11 +89,21 @@ ROUTES: t.Final = (
 )
 
 
+def registered(app: App) -> None:
+    """Note that an app has the page: it shows the app's last requests.
+
+    :param app: The app.
+    """
+    recorder.keep_last(app)
+
+
 def answer(visit: Visit) -> Answer:
     """Answer a request. It may make calls to DynamoDB, so it may take a while.
 
     :param visit: The request.
     """
+    recorder.leave_out(visit.app)
+
     if visit.route in _FILES:
         return _FILES[visit.route]()
 
@@ -168,7 +189,8 @@ def _index(view: _View) -> Answer:
         }
         for table in tables
     ]
-    return view.show("index.html", rows=rows, binds=_binds(visit))
+    url = visit.url(_PATH_OF_REQUESTS)
+    return view.show("index.html", rows=rows, binds=_binds(visit), requests_url=url)
 
 
 def _problem(table: Table) -> str | None:
@@ -202,6 +224,37 @@ def _binds(visit: Visit) -> list[dict[str, t.Any]]:
         if binds
         else []
     )
+
+
+def _requests(view: _View) -> Answer:
+    """The app's last requests, or one of them."""
+    visit, last = view.visit, recorder.last(view.visit.app)
+    number = visit.request.args.get("number")
+    shown = None
+
+    if number is not None:
+        shown = next((each for each in last if str(each.number) == number), None)
+
+        if shown is None:
+            raise Problem(404, "This request is not among the last ones any more.")
+
+    return view.show(
+        "requests.html",
+        requests_url=visit.url(_PATH_OF_REQUESTS),
+        shown=shown,
+        timeline=None if shown is None else timeline.render(shown),
+        rows=[_row_of_request(visit, each) for each in last] if shown is None else [],
+        is_recording=recorder.records_calls(visit.app),
+        most=recorder.MOST_REQUESTS,
+    )
+
+
+def _row_of_request(visit: Visit, recording: Recording) -> dict[str, t.Any]:
+    return {
+        "recording": recording,
+        "url": visit.url(_PATH_OF_REQUESTS, number=str(recording.number)),
+        "advice": list(dict.fromkeys(each.kind for each in advice.on(recording.calls))),
+    }
 
 
 def _items(view: _View) -> Answer:
@@ -479,6 +532,7 @@ def _outline(table: Table) -> str:
 
 _VIEWS: t.Final[cabc.Mapping[str, cabc.Callable[[_View], Answer]]] = {
     INDEX: _index,
+    _REQUESTS: _requests,
     _TABLE: _items,
     _ITEM: _item,
     _NEW: _new,
@@ -492,7 +546,8 @@ def _file(name: str, content_type: str) -> Answer:
 
 
 _FILES: t.Final[cabc.Mapping[str, cabc.Callable[[], Answer]]] = {
-    _STYLE: functools.partial(_file, "style.css", "text/css; charset=utf-8"),
+    _STYLE: functools.partial(_file, "style.css", _CSS),
+    _TIMELINE: lambda: Answer(body=timeline.style().encode(), content_type=_CSS),
     _ICON: functools.partial(_file, "icon.svg", "image/svg+xml"),
 }
 

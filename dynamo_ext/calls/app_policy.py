@@ -82,3 +82,12 @@ class AppPolicy:
 
         app = self.app()
         return "warn" if app is not None and (app.debug or app.testing) else "allow"
+
+    @property
+    def records_calls(self) -> bool:
+        """Whether each request of the app keeps a record of its calls."""
+        if self.settings.record_calls is not None:
+            return self.settings.record_calls
+
+        app = self.app()
+        return app is not None and app.debug

@@ -16,6 +16,7 @@ from flask.sansio.app import App
 from pynamodb import constants
 from pynamodb.exceptions import VerboseClientError
 
+from ..call_site import Location
 from ..concurrency import waiting
 from ..errors import error_code
 from ..printable import escaped
@@ -75,6 +76,16 @@ class Call:
     bind_key: str | None = None
     """The key of the bind whose settings held; ``None`` for the app's own."""
 
+    index_name: str | None = None
+    """The index that was queried or scanned; ``None`` for the table itself."""
+
+    items: int | None = None
+    """How many items the answer has; ``None`` where the operation gives none."""
+
+    location: Location | None = None
+    """The place in the app's code that made the call. It is looked for where calls are recorded,
+    which is in a request; ``None`` otherwise, and where no code of the app is found."""
+
 
 @dataclasses.dataclass(kw_only=True)
 class Progress:
@@ -86,6 +97,8 @@ class Progress:
     table_name: str | None = None
     attempts: int = 0
     transport: Sender | None = None
+    index_name: str | None = None
+    location: Location | None = None
     has_slot: bool = False
     queue_seconds: float = 0
     start: float = dataclasses.field(default_factory=time.monotonic)
@@ -104,7 +117,7 @@ class Progress:
 
         :param reply: The parsed reply.
         """
-        return self._ended(_consumed_capacity(reply), None)
+        return self._ended(_consumed_capacity(reply), None, _number_of_items(self.operation, reply))
 
     def failed(self, error: BaseException) -> Call:
         """The record of a call that failed.
@@ -113,7 +126,9 @@ class Progress:
         """
         return self._ended(None, error_name(error))
 
-    def _ended(self, consumed_capacity: float | None, error: str | None) -> Call:
+    def _ended(
+        self, consumed_capacity: float | None, error: str | None, items: int | None = None
+    ) -> Call:
         return Call(
             operation=self.operation,
             model=self.model,
@@ -125,6 +140,9 @@ class Progress:
             error=error,
             transport=self.transport,
             bind_key=self.bind_key,
+            index_name=self.index_name,
+            items=items,
+            location=self.location,
         )
 
 
@@ -199,6 +217,28 @@ def _consumed_capacity(reply: dict[str, t.Any] | None) -> float | None:
         parts = [parts]
 
     return t.cast(float, sum(part.get(constants.CAPACITY_UNITS, 0) for part in parts))
+
+
+def _number_of_items(operation: str, reply: dict[str, t.Any] | None) -> int | None:
+    """How many items a reply has. A test's mock may reply with anything that PynamoDB accepts."""
+    if not isinstance(reply, dict):
+        return None
+
+    if operation == constants.GET_ITEM:
+        return int(constants.ITEM in reply)
+
+    if isinstance(count := reply.get(constants.CAMEL_COUNT), int):
+        return count
+
+    found: t.Any = reply.get(constants.RESPONSES)
+
+    if isinstance(found, dict):
+        return sum(len(items) for items in t.cast("dict[str, list[t.Any]]", found).values())
+
+    if isinstance(found, list):
+        return sum(constants.ITEM in each for each in t.cast("list[dict[str, t.Any]]", found))
+
+    return None
 
 
 def attempted(number: int) -> None:

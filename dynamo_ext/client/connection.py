@@ -24,6 +24,7 @@ from ..calls import blocking
 from ..calls import deadline
 from ..calls import observation
 from ..calls import record
+from ..calls import recording
 from ..calls import retry
 from ..calls import uncertain
 from ..calls.app_policy import AppPolicy
@@ -179,9 +180,15 @@ class Connection(pynamodb.connection.Connection):
     def _make_api_call(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
         pool = self.engine.pool
         operation_kwargs = _completed(operation_name, operation_kwargs)
+        recorder = recording.find(self.policy)
 
         with record.InProgress(operation_name, self._model_name, self.policy.bind_key) as progress:
             progress.table_name = operation_kwargs.get(constants.TABLE_NAME)
+
+            if recorder is not None:
+                index_name = operation_kwargs.get(constants.INDEX_NAME)
+                # Before there is a slot: advice may be an error.
+                recording.begin(recorder, progress, index_name)
 
             try:
                 reply = observation.follow(
@@ -194,10 +201,10 @@ class Connection(pynamodb.connection.Connection):
                     operation_kwargs,
                 )
             except BaseException as error:
-                self._record(pool, progress.failed(error))
+                self._record(pool, progress.failed(error), recorder)
                 raise
 
-        self._record(pool, progress.answered(reply))
+        self._record(pool, progress.answered(reply), recorder)
         return reply
 
     def _call(self, pool: Pool, progress: record.Progress, params: Kwargs) -> Kwargs:
@@ -247,9 +254,13 @@ class Connection(pynamodb.connection.Connection):
 
             return reply
 
-    def _record(self, pool: Pool, call: record.Call) -> None:
+    def _record(self, pool: Pool, call: record.Call, recorder: recording.Recorder | None) -> None:
         """Count, log and announce a call. Its slot is free: a receiver may make calls."""
         pool.record(call)
+
+        if recorder is not None:
+            recorder.end(call)
+
         record.log(call, self.policy.settings.slow_call_ms)
 
         if record.call_finished.receivers:

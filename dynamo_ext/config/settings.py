@@ -225,6 +225,9 @@ class Settings:
     """What a blocking call on an event loop's thread does. ``None``: ``"warn"`` in debug and
     testing, else ``"allow"``."""
 
+    record_calls: bool | None = _setting(validators.switch, scope="app", bind=False)
+    """Whether each request keeps a record of its calls. ``None``: in debug mode."""
+
     uncertain_writes: UncertainWrites = _setting(
         validators.choice(*t.get_args(UncertainWrites)), RETRY, scope="app"
     )

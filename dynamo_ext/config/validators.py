@@ -56,6 +56,11 @@ _HEADERS_OF_EACH_REQUEST = frozenset(
         "x-amz-target",
     }
 )
+# As Flask reads FLASK_DEBUG, but that other words are refused.
+_SWITCHES = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("0", "false", "no", "off"), False),
+}
 _NO_MODULES: cabc.Mapping[str, cabc.Sequence[str]] = types.MappingProxyType({})
 
 
@@ -166,6 +171,18 @@ def true_or_false(key: str, value: t.Any) -> bool:
         raise ConfigError(f"{key} must be True or False; it is {_shown(value)}.")
 
     return value
+
+
+def switch(key: str, value: t.Any) -> bool:
+    """Check a switch that an environment variable may set. Text is converted.
+
+    :param key: Where the value was set.
+    :param value: ``True`` or ``False``, or text that says so.
+    :return: The value.
+    :raises ConfigError: if it is anything else.
+    """
+    word = value.strip().lower() if isinstance(value, str) else ""
+    return true_or_false(key, _SWITCHES.get(word, value))
 
 
 def credential(key: str, value: t.Any) -> str:

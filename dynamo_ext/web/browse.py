@@ -33,6 +33,7 @@ def blueprint(
     """
     access.check_guard(guard)
     pages = flask.Blueprint(views.NAME, __name__, url_prefix=url_prefix)
+    pages.record(lambda state: views.registered(state.app))
     _protect(pages, guard)
 
     for route in views.ROUTES:

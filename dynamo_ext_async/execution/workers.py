@@ -24,6 +24,7 @@ import anyio.to_thread
 
 from dynamo_ext.calls import deadline
 from dynamo_ext.calls import observation
+from dynamo_ext.calls import recording
 from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Pool
 from dynamo_ext.calls.slot import Slot
@@ -76,6 +77,7 @@ async def run(
     pool, policy = connection.engine.pool, connection.policy
 
     with (
+        recording.at_call_site(policy),
         policy.in_flight.call(),
         deadline.limit(policy.settings.call_timeout_seconds) as limit,
         _awaiting(connection, function) as awaited,
@@ -126,6 +128,7 @@ async def call(
     pool, policy = connection.engine.pool, connection.policy
 
     with (
+        recording.at_call_site(policy),
         policy.in_flight.call(),
         deadline.limit(policy.settings.call_timeout_seconds) as limit,
         _awaiting(connection, function) as awaited,

@@ -14,6 +14,7 @@ import typing as t
 import aiologic
 import anyio
 
+from dynamo_ext.calls import recording
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.models.undecodable import Undecodable
 from dynamo_ext.models.undecodable import unwrap
@@ -112,7 +113,10 @@ class ParallelScan(cabc.AsyncIterator[T]):
 
     def _start_idle(self) -> None:
         while self._idle and self._fetching < self._connection.engine.pool.size:
-            background.start(functools.partial(self._fetch, self._idle.popleft()))
+            # The task has no frame of the app's.
+            with recording.at_call_site(self._connection.policy):
+                background.start(functools.partial(self._fetch, self._idle.popleft()))
+
             self._fetching += 1
 
     async def _fetch(self, segment: Source[T]) -> None:
