@@ -585,12 +585,13 @@ def test_an_interrupted_export_says_so_and_goes_on(
 def test_a_terminal_has_a_bar_with_rate_and_time_left_and_ctrl_c_ends_it(
     line: str, commands: Commands, stub_config: Config, stub: Stub, tmp_path: pathlib.Path
 ) -> None:
-    describe(stub, count=16)
-    scanned(stub, pages=2, units=10)
+    describe(stub, count=48)
+    scanned(stub, pages=6, units=10)
     path = tmp_path / "things.json"
     name = f"{stub_config['DYNAMODB_TABLE_NAME_PREFIX']}thing"
-    # It takes a second for each page. Click tells the time left from the second one on.
-    left = r"thing +\[#+-+\] +\d+/16 +\d\d:\d\d:\d\d +\d+ items/s"
+    # It takes a second for each page, or eight for one of each segment. Click tells the time
+    # left from the second time on.
+    left = r"thing +\[#+-+\] +\d+/48 +\d\d:\d\d:\d\d +\d+ items/s"
     arguments = ("export", path, "thing", "--max-rcu", "10")
     ended = commands.run_on_terminal(stub_config, *arguments, line=line, ctrl_c_at=left)
     assert ended.code == 1, ended.stdout
@@ -602,8 +603,8 @@ def test_a_terminal_has_a_bar_with_rate_and_time_left_and_ctrl_c_ends_it(
 
     done = commands.run_on_terminal(stub_config, "export", path, "thing", line=line)
     assert done.code == 0, done.stdout
-    assert re.search(rf"{name} +\[#+\] +16/16 +", done.stdout), done.stdout
-    assert f"{name}: 16 items exported to " in done.stdout.splitlines()[-1]
+    assert re.search(rf"{name} +\[#+\] +48/48 +", done.stdout), done.stdout
+    assert f"{name}: 48 items exported to " in done.stdout.splitlines()[-1]
 
     # Elsewhere there is none.
     plain = commands.run(stub_config, "export", path, "thing", "--overwrite", line=line)
