@@ -1077,8 +1077,18 @@ def test_commands_go_by_a_bind(line: str, name: str, dynoxide: str, embedded: st
         0,
         f"eu-{european}: ok in bind 'eu'\n",
     )
+    planned = run(config, "sync", "--dry-run", "--bind", "eu", own, line=line)
+    assert planned.lines == [f"eu-{own}: plan: create the table"]
+    assert run(config, "sync", "--bind", "eu", own, line=line).code == 0
     # A model of another bind.
     assert run(config, "status", "--bind", "eu", f"{name}-us", line=line).code == 2
+    dropped = run(config, "drop-tables", "--yes", "--bind", "eu", own, european, line=line)
+    assert dropped.code == 0, dropped.output
+
+    for client in a_client(dynoxide):
+        assert not table_names(client) & {own, f"eu-{own}", f"eu-{european}"}
+
+    assert run(config, "check", own, line=line) == (0, f"{own}: ok\n")
     del kept
 
 
