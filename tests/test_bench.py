@@ -105,6 +105,7 @@ def test_shortcuts_for_views_are_compared_with_the_same_by_hand(tree: pathlib.Pa
     lines = (
         r"paginate, 20 items: \d+\.\d\d times by hand, at most 1\.3\n"
         r"jsonify, 100 items: \d+\.\d\d times by hand, at most 1\.5\n"
+        r"a call, recorded: \d+\.\d\d times by hand, at most 1\.05\n"
     )
     assert re.fullmatch(lines, done.stdout), done.stdout
     assert not done.stderr
