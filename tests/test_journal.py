@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import contextlib
 import os
 import pathlib
-import resource
 import tempfile
 import zlib
 
@@ -14,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import interpreter
 from dynamo_ext.local import journal
 from dynamo_ext.local.journal import Journal
 from dynamo_ext.local.journal import RefusedFile
@@ -207,53 +206,49 @@ def test_file_that_cannot_be_written_anew_stays_as_it_is(file: pathlib.Path) -> 
     assert read(file) == (["one", "two"], None)
 
 
-@contextlib.contextmanager
-def free_descriptors(count: int) -> cabc.Iterator[None]:
-    """Let this process open so many more files, and no more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken = [os.open(os.devnull, os.O_RDONLY)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (taken[0] + 64, hard))
+# In a process of its own: threads of other tests open files, too.
+OF_FEW_FILES = """
+import os, pathlib, resource, sys
 
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                taken.append(os.dup(taken[0]))
+from dynamo_ext.local.journal import Journal
 
-        for descriptor in taken[len(taken) - count :]:
-            os.close(descriptor)
+file, count = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+opened = Journal(file)
+list(opened.read())
+taken = [os.open(os.devnull, os.O_RDONLY)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
-        del taken[len(taken) - count :]
-        yield
-    finally:
-        for descriptor in taken:
-            os.close(descriptor)
+try:
+    while True:
+        taken.append(os.dup(taken[0]))
+except OSError:
+    pass
 
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+for _ in range(count):
+    os.close(taken.pop())
+
+try:
+    opened.rewrite(["one", "two"])
+    print("rewritten")
+except OSError as error:
+    print(error.strerror)
+
+# What is opened now may get the number of a file that was closed.
+others = [os.open(file.with_name("other"), os.O_RDWR | os.O_CREAT) for _ in range(count)]
+opened.append("three")
+# A reload, as after a write that failed, needs no further descriptor.
+assert list(opened.read())[-1] == b"three"
+opened.close()
+"""
 
 
 @pytest.mark.parametrize("count", range(3))
 def test_file_takes_records_however_few_files_may_be_open(file: pathlib.Path, count: int) -> None:
     write(file, "one")
-    opened = Journal(file)
-    list(opened.read())
 
-    with free_descriptors(count):
-        if count == 0:
-            with pytest.raises(OSError, match="Too many open files"):
-                opened.rewrite(["one", "two"])
-        else:
-            opened.rewrite(["one", "two"])
+    with interpreter.running(OF_FEW_FILES, str(file), str(count)) as process:
+        assert process.end() == ("rewritten\n" if count else "Too many open files\n")
 
-        # What is opened now may get the number of a file that was closed.
-        others = [os.open(file.with_name("other"), os.O_RDWR | os.O_CREAT) for _ in range(count)]
-        opened.append("three")
-        # A reload, as after a write that failed, needs no further descriptor.
-        assert list(opened.read())[-1] == b"three"
-
-        for other in others:
-            os.close(other)
-
-    opened.close()
     assert read(file) == (["one", *(["two"] if count else []), "three"], None)
     assert count == 0 or file.with_name("other").read_bytes() == b""
 
