@@ -63,9 +63,12 @@ def _find_request(app: App) -> Request | None:
 
 def _find_request_of(app: App) -> Request | None:
     """The current request, if it is this app that answers it, and not one further out."""
-    request = _find_request(app)
-    is_other = request is not None and flask.globals.request_ctx.app is not app
-    return None if is_other else request
+    if (request := _find_request(app)) is None:
+        return None
+
+    # From Flask 3.2 on, the context of the app holds the request, and this name warns.
+    answering: t.Any = vars(flask.globals).get("request_ctx", flask.globals.app_ctx)
+    return request if answering.app is app else None
 
 
 context.add_framework(functools.partial(_context.get, None))

@@ -189,14 +189,16 @@ def _find_request_or_websocket_of(app: App) -> Request | None:
         return None
 
     if quart.has_request_context():
-        request, answering = t.cast(t.Any, quart.request), quart.globals.request_ctx.app
+        request, name = t.cast(t.Any, quart.request), "request_ctx"
     elif quart.has_websocket_context():
-        request, answering = t.cast(t.Any, quart.websocket), quart.globals.websocket_ctx.app
+        request, name = t.cast(t.Any, quart.websocket), "websocket_ctx"
     else:
         return None
 
+    # Since Quart 0.23, the context of the app holds the request.
+    answering: t.Any = vars(quart.globals).get(name, quart.globals.app_ctx)
     found: Request = request._get_current_object()
-    return found if answering is app else None
+    return found if answering.app is app else None
 
 
 context.add_framework(functools.partial(_context.get, None))
