@@ -273,7 +273,9 @@ class TestList:
 
     @pytest.mark.anyio
     async def test_a_background_task_adds_to_it_after_the_answer(self, api: quart.Quart) -> None:
+        """Where it has the request in its context, which it has not from Quart 0.23 on."""
         seen: list[list[str]] = []
+        expected: list[list[str]] = []
         answered, ended = anyio.Event(), anyio.Event()
 
         async def work() -> None:
@@ -284,6 +286,7 @@ class TestList:
                 pass
 
             seen.append(operations())
+            expected.append(["GetItem", "Scan"] if quart.has_request_context() else [])
             ended.set()
 
         @api.get("/")
@@ -300,7 +303,7 @@ class TestList:
             with anyio.fail_after(20):
                 await ended.wait()
 
-        assert seen == [["GetItem", "Scan"]]
+        assert seen == expected
 
     @pytest.mark.anyio
     async def test_a_websocket_has_its_own(self, api: quart.Quart) -> None:
