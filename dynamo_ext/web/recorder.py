@@ -223,8 +223,8 @@ def get_recorded_calls() -> RecordedCalls:
     """The calls that the current request has made, in the order in which they ended.
 
     They are recorded in debug mode, unless ``DYNAMODB_RECORD_CALLS`` says otherwise. In a websocket
-    they are those of the websocket. A task that has the request in its context adds to the request's
-    list, also after its answer.
+    they are those of the websocket. A task that has the request in its context adds to that list,
+    also after the answer.
 
     :return: The last 1000 calls; :attr:`~RecordedCalls.left_out` tells how many were made before
         these. Outside a request, and where calls are not recorded: none.
