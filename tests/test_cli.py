@@ -20,7 +20,10 @@ from stub import Request
 from stub import Stub
 from stub import error
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.once(reason="what the commands print and send does not depend on the transport"),
+]
 
 SECRETS = ("AKIDOFTHETESTS", "secret-of-the-tests")
 

@@ -45,6 +45,7 @@ SCENARIOS = int(os.environ.get("DYNAMO_EXT_TEST_DIFFERENTIAL", "0")) or examples
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.once(reason="each scenario runs on both transports"),
     pytest.mark.xdist_group("differential"),
     pytest.mark.timeout(300 + SCENARIOS),
 ]
