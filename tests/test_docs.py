@@ -10,7 +10,6 @@ import os
 import pathlib
 import re
 import shlex
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -32,10 +31,10 @@ import dynamo_ext
 import dynamo_ext_async
 import engines
 import pages
+import terminal
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-DEADLINE = 200.0
 
 # Some pages start several servers, one after the other.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.repo]
@@ -76,7 +75,7 @@ def environment(tmp_path: pathlib.Path) -> cabc.Iterator[dict[str, str]]:
 
 
 def _wait_for(condition: cabc.Callable[[], object], complaint: str) -> None:
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + terminal.DEADLINE
 
     while not condition():
         assert time.monotonic() < deadline, complaint
@@ -177,36 +176,18 @@ class _Shell:
             self._execute(commands, block)
 
     def _execute(self, commands: str, block: pages.Block) -> None:
-        done = subprocess.run(
-            ["bash", "-euc", commands],
-            cwd=self._directory,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=DEADLINE,
-        )
-        code = int(block.value) if block.mark == "exits" else 0
-        assert done.returncode == code, f"line {block.line}: {done.stdout}"
-        assert block.output is None or pages.same(done.stdout, block.output), done.stdout
+        where = f"line {block.line}"
+        terminal.run(commands, block, self._directory, self._environment, where)
 
     def _serve(self, commands: str, url: str, status: str = "200") -> None:
         address = urllib.parse.urlsplit(url).netloc
-        self._stop(self._servers.pop(address, None))
+
+        if (before := self._servers.pop(address, None)) is not None:
+            terminal.stop(before)
+
         log = self._directory / "server.log"
-
-        with log.open("wb") as output:
-            server = self._servers[address] = subprocess.Popen(
-                ["bash", "-euc", commands],
-                cwd=self._directory,
-                env=self._environment,
-                stdout=output,
-                stderr=output,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-
+        server = terminal.serve(commands, self._directory, self._environment, log)
+        self._servers[address] = server
         _wait_for(
             lambda: _status(url) == int(status) or server.poll() is not None,
             f"{commands!r} does not answer {url}: {log.read_text()}",
@@ -215,26 +196,12 @@ class _Shell:
 
     def close(self) -> None:
         for server in self._servers.values():
-            self._stop(server)
-
-    def _stop(self, server: subprocess.Popen[bytes] | None) -> None:
-        if server is None or server.poll() is not None:
-            return
-
-        # As Ctrl-C in a terminal does.
-        os.killpg(server.pid, signal.SIGINT)
-
-        try:
-            server.wait(DEADLINE)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-            raise
+            terminal.stop(server)
 
 
 def _status(url: str) -> int | None:
     try:
-        with urllib.request.urlopen(url, timeout=DEADLINE) as response:
+        with urllib.request.urlopen(url, timeout=terminal.DEADLINE) as response:
             return t.cast(int, response.status)
     except urllib.error.HTTPError as error:
         with error:

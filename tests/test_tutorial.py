@@ -18,7 +18,6 @@ import pathlib
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -32,9 +31,9 @@ import pytest
 import clean_environment
 import engines
 import pages
+import terminal
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "tutorial.md"
-DEADLINE = 200.0
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.repo, pytest.mark.slow]
 
@@ -119,22 +118,12 @@ class Reader:
         state = self._home / "state"
         script = "".join(map(self._command, block.code.splitlines(keepends=True)))
         after = f"\nexec >{shlex.quote(str(state))}; pwd; env -0"
-        done = subprocess.run(
-            ["bash", "-euc", f"{script}{after}"],
-            cwd=self.directory,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=DEADLINE,
+        self._output = terminal.run(
+            f"{script}{after}", block, self.directory, self._environment, where
         )
-        code = int(block.value) if block.mark == "exits" else 0
-        assert done.returncode == code, f"{where}: {done.stdout}"
-        assert block.output is None or pages.same(done.stdout, block.output), done.stdout
-        self._output = done.stdout
 
-        if code == 0:
+        # Commands that fail end before they have told their state.
+        if block.mark != "exits":
             directory, _, variables = state.read_text().partition("\n")
             self.directory = pathlib.Path(directory)
             self._environment = dict(
@@ -151,13 +140,14 @@ class Reader:
 
     def _serve(self, block: pages.Block, where: str) -> None:
         self.stop_server()
-        self._server = serve(block.code, self.directory, self._environment)
+        log = self.directory.parent / "server.log"
+        self._server = terminal.serve(block.code, self.directory, self._environment, log)
         wait_for(block.value, self._server, where)
         assert block.output is None or pages.same(get(block.value), block.output), where
 
     def stop_server(self) -> None:
         if self._server is not None:
-            stop(self._server)
+            terminal.stop(self._server)
             self._server = None
 
     def _check(self, block: pages.Block) -> None:
@@ -222,7 +212,7 @@ class Container:
         subprocess.run(
             [sys.executable, "-m", "venv", "--without-pip", self._venv],
             check=True,
-            timeout=DEADLINE,
+            timeout=terminal.DEADLINE,
         )
 
     def _copy(self, paths: str) -> None:
@@ -269,8 +259,9 @@ class Container:
                 (local, self._context, self._reader.environment, engine),
                 (shlex.join(command), self._directory, environment, url),
             ):
-                server = serve(commands, directory, variables)
-                stack.callback(stop, server)
+                log = directory.parent / "server.log"
+                server = terminal.serve(commands, directory, variables, log)
+                stack.callback(terminal.stop, server)
                 wait_for(answer, server, commands)
 
             return get(url)
@@ -296,38 +287,8 @@ def _empty_environment(home: pathlib.Path, port: str) -> dict[str, str]:
     }
 
 
-def serve(
-    commands: str, directory: pathlib.Path, environment: dict[str, str]
-) -> subprocess.Popen[bytes]:
-    with (directory.parent / "server.log").open("wb") as log:
-        return subprocess.Popen(
-            ["bash", "-euc", commands],
-            cwd=directory,
-            env=environment,
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-
-def stop(server: subprocess.Popen[bytes]) -> None:
-    if server.poll() is not None:
-        return
-
-    # As Ctrl-C in a terminal does.
-    os.killpg(server.pid, signal.SIGINT)
-
-    try:
-        server.wait(DEADLINE)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-        raise
-
-
 def wait_for(url: str, server: subprocess.Popen[bytes], where: str) -> None:
-    deadline = time.monotonic() + DEADLINE
+    deadline = time.monotonic() + terminal.DEADLINE
 
     while True:
         try:
@@ -348,5 +309,5 @@ def wait_for(url: str, server: subprocess.Popen[bytes], where: str) -> None:
 
 
 def get(url: str, content: bytes | None = None) -> str:
-    with urllib.request.urlopen(url, content, timeout=DEADLINE) as response:
+    with urllib.request.urlopen(url, content, timeout=terminal.DEADLINE) as response:
         return t.cast(str, response.read().decode())

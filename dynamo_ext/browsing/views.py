@@ -22,6 +22,7 @@ from ..models.item_json import Raw
 from ..printable import escaped
 from ..web import advice
 from ..web import recorder
+from ..web import templating
 from ..web import timeline
 from ..web.recorder import Recording
 from . import catalogue
@@ -613,14 +614,6 @@ def _show(
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    """Templates of our own, which no option and no template of the app changes."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(str(__package__)),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["escaped"] = escaped
+    environment = templating.environment(str(__package__))
     environment.filters["thousands"] = "{:,}".format
     return environment

@@ -18,8 +18,8 @@ import markupsafe
 
 from ..call_site import Location
 from ..calls.record import Call
-from ..printable import escaped
 from . import advice
+from . import templating
 from .recorder import Recording
 from .recorder import TimedCall
 
@@ -153,15 +153,7 @@ def _rendered(template: str, **values: t.Any) -> markupsafe.Markup:
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    """Templates of our own, which no option and no template of the app changes."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(str(__package__)),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["escaped"] = escaped
+    environment = templating.environment(str(__package__))
     environment.filters["place"] = _short
     environment.filters["number"] = "{:,g}".format
     environment.filters["ms"] = "{:,.1f}".format
