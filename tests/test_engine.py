@@ -9,7 +9,6 @@ import json
 import os
 import typing as t
 
-import botocore.loaders
 import pytest
 from pynamodb.attributes import UnicodeAttribute
 
@@ -386,25 +385,3 @@ with app.app_context():
     assert done.returncode == 0, done.stderr
     assert len({request.peer for request in by_key(stub, "parent")}) == 1
     assert len(by_key(stub, "parent")) == 2
-
-
-def test_engines_share_what_botocore_has_loaded(
-    in_app: InApp, stub_config: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first client reads botocore's data files, and no other client does."""
-    loaded: list[str] = []
-    load = botocore.loaders.JSONFileLoader.load_file
-
-    def recorded(self: t.Any, path: str) -> t.Any:
-        loaded.append(path)
-        return load(self, path)
-
-    with in_app(stub_config) as db:
-        assert db.connection.client
-
-    monkeypatch.setattr(botocore.loaders.JSONFileLoader, "load_file", recorded)
-
-    with in_app(stub_config, DYNAMODB_REGION="eu-west-1") as db:
-        assert db.connection.client
-
-    assert loaded == []

@@ -10,11 +10,13 @@ import collections.abc as cabc
 import dataclasses
 import pathlib
 import re
+import subprocess
 import sys
 
 import pytest
 
 import dynamo_ext
+import engines
 
 pytestmark = pytest.mark.once(reason="source files are read")
 
@@ -357,6 +359,31 @@ def test_the_plugin_imports_nothing_but_pytest_before_a_test_uses_it() -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom))
     }
     assert {name.partition(".")[0] for name in first} - sys.stdlib_module_names == {"pytest"}
+
+
+def test_an_app_imports_only_what_serves_requests() -> None:
+    """Commands, engines and the plugin for tests are imported when somebody uses them."""
+    code = """
+import sys
+import flask
+import dynamo_ext
+app = flask.Flask("app")
+dynamo_ext.PynamoDB(app)
+print(*(name for name in sys.modules if name.startswith("dynamo_ext.")))
+"""
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        env=engines.python_environment(),
+        check=True,
+    )
+    imported = {name.split(".")[1] for name in done.stdout.split()}
+    on_demand = {"browsing", "debug", "local", "opentelemetry", "provisioning", "schema", "testing"}
+    assert "calls" in imported
+    assert not imported & on_demand
+    commands = {name for name in done.stdout.split() if name.startswith("dynamo_ext.cli.")}
+    assert commands == {"dynamo_ext.cli.group"}
 
 
 def test_no_module_hides_one_of_the_standard_library_or_of_a_dependency() -> None:

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+import importlib
+import typing as t
+
 import click
 
-from .check import check
-from .create_tables import create_tables
-from .drop_tables import drop_tables
-from .export import export
-from .iam_policy import iam_policy
-from .import_items import import_items
-from .local import local
-from .ping import ping
-from .settings import settings
-from .status import status
-from .sync import sync
-from .template import template
+# The name of each command, and where it is. An app that serves requests imports none of them.
+_COMMANDS = {
+    "check": "check",
+    "create-tables": "create_tables",
+    "drop-tables": "drop_tables",
+    "export": "export",
+    "iam-policy": "iam_policy",
+    "import": "import_items",
+    "local": "local",
+    "ping": "ping",
+    "settings": "settings",
+    "status": "status",
+    "sync": "sync",
+    "template": "template",
+}
 
 
-@click.group()
+class _Commands(click.Group):
+    """A group that imports a command when it is asked for it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*_COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if (name := _COMMANDS.get(cmd_name)) is None:
+            return super().get_command(ctx, cmd_name)
+
+        module = importlib.import_module(f".{name}", __package__)
+        return t.cast(click.Command, getattr(module, name))
+
+
+@click.group(cls=_Commands)
 def dynamodb() -> None:
     """Manage DynamoDB tables."""
-
-
-for _command in (
-    check,
-    create_tables,
-    drop_tables,
-    export,
-    import_items,
-    local,
-    iam_policy,
-    ping,
-    settings,
-    status,
-    sync,
-    template,
-):
-    dynamodb.add_command(_command)

@@ -12,7 +12,6 @@ import weakref
 
 import botocore.client
 import botocore.config
-import botocore.loaders
 import botocore.session
 
 from ..calls import deadline
@@ -33,6 +32,7 @@ from ..transport.hooks import Hooks
 from ..transport.protocol import Transport
 from ..transport.user_agent import UserAgent
 from .endpoint import Endpoint
+from .loader import shared_loader
 
 if t.TYPE_CHECKING:
     from ..transport.direct.client import DirectTransport
@@ -226,7 +226,7 @@ class _InProcess:
 
     def _make_session(self) -> botocore.session.Session:
         endpoint, session = self.endpoint, botocore.session.get_session()
-        loader = _shared_loader(session.get_config_variable("data_path"))
+        loader = shared_loader(session.get_config_variable("data_path"))
         session.register_component("data_loader", loader)
         session.register_component("response_parser_factory", parser.ParserFactory())
         session.register_component("user_agent_creator", UserAgent.from_environment())
@@ -296,18 +296,6 @@ class _AddHeaders:
 
     def __call__(self, request: t.Any, **event: t.Any) -> None:
         request.headers.update(self._headers)
-
-
-@functools.lru_cache(maxsize=4)
-def _shared_loader(data_path: str | None) -> botocore.loaders.Loader:
-    """The loader of botocore's data files, shared by all engines.
-
-    To read and parse these files is most of the work of creating a client, and botocore's sessions
-    share nothing. Clients only read what a loader returns: those of one session share it, too.
-
-    :param data_path: Where else to look for data files; the setting of that name of botocore.
-    """
-    return botocore.loaders.create_loader(data_path)
 
 
 def _embedded(host: str | None) -> Embedded | None:

@@ -1,0 +1,140 @@
+"""botocore's data files: read once, no more of them than needed, and with the same content."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import typing as t
+
+import botocore.exceptions
+import botocore.loaders
+import botocore.session
+import pytest
+
+from conftest import InApp
+from dynamo_ext.client.loader import shared_loader
+
+pytestmark = pytest.mark.once(reason="both transports have botocore's client")
+
+
+@pytest.fixture
+def loader() -> botocore.loaders.Loader:
+    """A loader that has read nothing yet."""
+    return shared_loader.__wrapped__(None)
+
+
+@pytest.fixture
+def session(in_app: InApp, stub_config: dict[str, t.Any]) -> t.Iterator[botocore.session.Session]:
+    """The session of an engine, which the app may use for other services."""
+    with in_app(stub_config) as db:
+        yield db.connection.session
+
+
+def test_engines_share_what_was_read(
+    in_app: InApp, stub_config: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first client reads botocore's data files, and no other client does."""
+    read: list[str] = []
+    load = json.loads
+
+    def recorded(text: t.Any, **options: t.Any) -> t.Any:
+        read.append(text)
+        return load(text, **options)
+
+    with in_app(stub_config) as db:
+        assert db.connection.client
+
+    monkeypatch.setattr(json, "loads", recorded)
+    shared_loader.__wrapped__(None).load_data("endpoints")
+    assert read
+    read.clear()
+
+    with in_app(stub_config, DYNAMODB_REGION="eu-west-1") as db:
+        assert db.connection.client
+
+    assert read == []
+
+
+@pytest.mark.parametrize("name", ["endpoints", "partitions", "sdk-default-configuration"])
+def test_file_has_the_same_content(loader: botocore.loaders.Loader, name: str) -> None:
+    expected = botocore.loaders.create_loader().load_data(name)
+    assert _in_order(loader.load_data(name)) == _in_order(expected)
+
+
+@pytest.mark.parametrize("service", ["dynamodb", "sts"])
+@pytest.mark.parametrize("kind", ["service-2", "endpoint-rule-set-1", "waiters-2"])
+def test_service_has_the_same_content(
+    loader: botocore.loaders.Loader, service: str, kind: str
+) -> None:
+    stock = botocore.loaders.create_loader()
+
+    if service not in stock.list_available_services(kind):
+        with pytest.raises(botocore.exceptions.UnknownServiceError):
+            loader.load_service_model(service, kind)
+
+        return
+
+    expected = stock.load_service_model(service, kind)
+    assert _in_order(loader.load_service_model(service, kind)) == _in_order(expected)
+
+
+def _in_order(value: t.Any) -> t.Any:
+    """A value in which the order of dictionaries counts."""
+    if isinstance(value, dict):
+        return [(key, _in_order(each)) for key, each in value.items()]
+
+    return [_in_order(each) for each in value] if isinstance(value, list) else value
+
+
+def test_file_that_is_missing_is_named(loader: botocore.loaders.Loader) -> None:
+    with pytest.raises(botocore.exceptions.DataNotFoundError, match="no-such-file"):
+        loader.load_data("no-such-file")
+
+
+def test_no_other_service_is_looked_for(
+    loader: botocore.loaders.Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    list_versions = botocore.loaders.Loader.list_api_versions
+
+    def recorded(self: t.Any, service: str, kind: str) -> t.Any:
+        looked.append(service)
+        return list_versions(self, service, kind)
+
+    monkeypatch.setattr(botocore.loaders.Loader, "list_api_versions", recorded)
+    listed = f"{botocore.loaders.__name__}.os.listdir"
+    list_directory = botocore.loaders.os.listdir
+
+    def few(path: str) -> list[str]:
+        looked.append(pathlib.Path(path).name)
+        return list_directory(path)
+
+    monkeypatch.setattr(listed, few)
+    loader.load_service_model("dynamodb", "service-2")
+    assert set(looked) == {"dynamodb"}
+
+
+def test_session_lists_all_services(session: botocore.session.Session) -> None:
+    stock = botocore.session.get_session().get_available_services()
+    services = session.get_available_services()
+    assert list(services) == stock
+    assert (len(services), services[0], services[-2:]) == (len(stock), stock[0], stock[-2:])
+    assert "dynamodb" in services
+    assert "nonsense" not in services
+
+
+def test_session_makes_clients_of_other_services(session: botocore.session.Session) -> None:
+    client = session.create_client("sts", region_name="eu-west-1")
+    assert client.meta.endpoint_url == "https://sts.eu-west-1.amazonaws.com"
+
+    with pytest.raises(botocore.exceptions.UnknownServiceError, match=r"Unknown.*'nonsense'.*sqs"):
+        session.create_client("nonsense", region_name="eu-west-1")
+
+
+def test_files_of_the_user_come_first(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "dynamodb" / "2099-01-01"
+    folder.mkdir(parents=True)
+    (folder / "service-2.json").write_text('{"metadata": {"of": "the user"}}')
+    loader = shared_loader(f"{tmp_path / 'none'}:{tmp_path}")
+    assert loader.load_service_model("dynamodb", "service-2") == {"metadata": {"of": "the user"}}
+    assert loader.load_service_model("sts", "service-2")["metadata"]["serviceId"] == "STS"
