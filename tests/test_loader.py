@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import typing as t
 
@@ -102,14 +103,13 @@ def test_no_other_service_is_looked_for(
         return list_versions(self, service, kind)
 
     monkeypatch.setattr(botocore.loaders.Loader, "list_api_versions", recorded)
-    listed = f"{botocore.loaders.__name__}.os.listdir"
-    list_directory = botocore.loaders.os.listdir
+    list_directory = os.listdir
 
-    def few(path: str) -> list[str]:
+    def list_recorded(path: str) -> list[str]:
         looked.append(pathlib.Path(path).name)
         return list_directory(path)
 
-    monkeypatch.setattr(listed, few)
+    monkeypatch.setattr(os, "listdir", list_recorded)
     loader.load_service_model("dynamodb", "service-2")
     assert set(looked) == {"dynamodb"}
 

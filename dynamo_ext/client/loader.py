@@ -87,7 +87,7 @@ class _Files(botocore.loaders.JSONFileLoader):
         for suffix, open_file in ((".json", open), (".json.gz", gzip.open)):
             try:
                 with open_file(file_path + suffix, "rb") as file:
-                    return json.loads(t.cast(bytes, file.read()))
+                    return json.loads(file.read())
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 pass
 
