@@ -32,6 +32,31 @@ from stub import Answer
 from stub import Stub
 from waiting import until
 
+AWAITS = """
+import asyncio, os, sys, warnings
+from pynamodb.attributes import UnicodeAttribute
+from quart import Quart
+from dynamo_ext_async import Model, PynamoDB
+
+warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
+
+class Item(Model):
+    class Meta:
+        table_name = "item"
+    id = UnicodeAttribute(hash_key=True)
+
+app = Quart("app")
+app.config.update(DYNAMODB_HOST=sys.argv[1], DYNAMODB_AWS_ACCESS_KEY_ID="id",
+                  DYNAMODB_AWS_SECRET_ACCESS_KEY="key", DYNAMODB_TRANSPORT="direct")
+PynamoDB(app)
+
+async def main():
+    async with app.app_context():
+        for _ in range(3):
+            items = await asyncio.gather(*(Item.aget(str(n)) for n in range(20)))
+        return len(items)
+"""
+
 pytestmark = [pytest.mark.anyio, pytest.mark.once(reason="each test names its transport")]
 
 #: The thread in which the hub has code of the app called: it never calls any itself.
@@ -412,30 +437,8 @@ async def test_the_hub_keeps_no_app_alive(make_app: MakeApp) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system can't fork")
 def test_a_forked_child_has_a_hub_of_its_own(stub: Stub, run_python: RunPython) -> None:
     done = run_python(
-        """
-import asyncio, os, sys, warnings
-from pynamodb.attributes import UnicodeAttribute
-from quart import Quart
-from dynamo_ext_async import Model, PynamoDB
-
-warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
-
-class Item(Model):
-    class Meta:
-        table_name = "item"
-    id = UnicodeAttribute(hash_key=True)
-
-app = Quart("app")
-app.config.update(DYNAMODB_HOST=sys.argv[1], DYNAMODB_AWS_ACCESS_KEY_ID="id",
-                  DYNAMODB_AWS_SECRET_ACCESS_KEY="key", DYNAMODB_TRANSPORT="direct")
-PynamoDB(app)
-
-async def main():
-    async with app.app_context():
-        for _ in range(3):
-            items = await asyncio.gather(*(Item.aget(str(n)) for n in range(20)))
-        return len(items)
-
+        AWAITS
+        + """
 assert asyncio.run(main()) == 20
 pid = os.fork()
 assert asyncio.run(main()) == 20
@@ -449,3 +452,40 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     )
     assert (done.stdout.strip(), done.stderr) == ("0", "")
     assert len(stub.requests) == 180
+
+
+def test_the_hub_ends_before_the_interpreter_does(stub: Stub, run_python: RunPython) -> None:
+    """Greenlets that outlive their thread crash the process when it ends."""
+    first = """
+import atexit, gc, threading
+
+@atexit.register
+def look():
+    names = [thread.name for thread in threading.enumerate()]
+    print("dynamo-ext hub" in names, len([each for each in gc.get_objects() if is_left(each)]))
+
+def is_left(value):
+    return type(value).__name__ == "greenlet" and not value.dead and value.parent is not None
+"""
+    then = """
+async def leave_one_on_the_wire():
+    async with app.app_context():
+        task = asyncio.ensure_future(Item.aget("held"))
+        await asyncio.sleep(0.2)
+        task.cancel()
+
+assert asyncio.run(main()) == 20
+print([thread.name for thread in threading.enumerate()].count("dynamo-ext hub"))
+asyncio.run(leave_one_on_the_wire())
+"""
+    hold = stubs.held(stub._usual)
+    stub.always(
+        "GetItem",
+        lambda request: (hold if request.body["Key"]["id"]["S"] == "held" else stub._usual)(
+            request
+        ),
+    )
+    done = run_python(first + AWAITS + then, stub.url)
+    assert (done.returncode, done.stdout.split()) == (0, ["1", "False", "0"]), done.stderr
+    [line] = done.stderr.splitlines()
+    assert line.startswith("failed call: GetItem") and line.endswith("error=HubUnavailable")

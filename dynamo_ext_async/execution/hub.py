@@ -15,6 +15,7 @@ the next call starts another hub.
 
 from __future__ import annotations
 
+import atexit
 import collections
 import collections.abc as cabc
 import contextlib
@@ -58,6 +59,7 @@ _LONGEST_DELIVERY_SECONDS = 0.001
 _LONGEST_POLL_SECONDS = 3600.0
 
 _TRIES_TO_END = 100
+_LONGEST_STOP_SECONDS = 1.0
 
 IS_SUPPORTED: bool = hasattr(select, "epoll") and hasattr(os, "eventfd")
 """Whether the system has edge-triggered polling and event descriptors (Linux)."""
@@ -322,15 +324,16 @@ class Hub(waiting.Waiting):
 
         self._last_delivery = 0.0
         self._is_polling = False
+        self._is_stopping = False
         self._has_ended = False
         self._process = os.getpid()
         # Reentrant, because a signal handler may interrupt its holder and end a call.
         self._wakeup_lock = threading.RLock()
         self._open()
-        thread = threading.Thread(target=self._run, name="dynamo-ext hub", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="dynamo-ext hub", daemon=True)
 
         try:
-            thread.start()
+            self._thread.start()
         except BaseException as error:
             self._close()
 
@@ -434,6 +437,16 @@ class Hub(waiting.Waiting):
 
         return t.cast(R, result)
 
+    def stop(self) -> None:
+        """End the thread, and fail the calls that it has, because the interpreter is about to end.
+
+        A greenlet that is destroyed by another thread than its own, after the end of that one,
+        crashes the process.
+        """
+        self._is_stopping = True
+        self._wake()
+        self._thread.join(_LONGEST_STOP_SECONDS)
+
     def abandon(self) -> None:
         """Close the descriptors that a forked child has inherited of its parent's hub."""
         # Without the lock, which a thread of the parent may have held.
@@ -485,7 +498,7 @@ class Hub(waiting.Waiting):
         try:
             self._greenlet = greenlet.getcurrent()
 
-            while True:
+            while not self._is_stopping:
                 self._take_turn()
         except BaseException as error:
             cause = error
@@ -540,7 +553,9 @@ class Hub(waiting.Waiting):
         self._parked.clear()
         self._watched.clear()
         self._call(self._close)
-        _report("The hub has ended. The next call starts another one.", cause)
+
+        if not self._is_stopping:
+            _report("The hub has ended. The next call starts another one.", cause)
 
     def _fail_calls(self, cause: BaseException | None) -> None:
         with self._wakeup_lock:
@@ -776,3 +791,9 @@ def _create() -> Hub:
 
         _shared = hub = Hub()
         return hub
+
+
+@atexit.register
+def _stop() -> None:
+    if (hub := _shared) is not None and hub.is_usable:
+        hub.stop()
