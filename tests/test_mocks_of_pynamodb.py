@@ -138,3 +138,27 @@ def test_an_overridden_exists_tells_whether_a_table_is_created() -> None:
         Elsewhere.create_table()
 
     assert not api.called
+
+
+@pytest.mark.anyio
+async def test_a_patched_dispatch_makes_the_calls() -> None:
+    reply = {"Item": {"id": {"S": "1"}, "title": {"S": "patched"}}}
+
+    with unittest.mock.patch("pynamodb.connection.Connection.dispatch", return_value=reply) as send:
+        assert Todo.get("1").title == "patched"
+        assert (await Todo.aget("1")).title == "patched"
+
+    assert [call.args[0] for call in send.call_args_list] == ["GetItem", "GetItem"]
+
+
+def test_a_patch_of_the_capacity_that_is_asked_for_takes_effect() -> None:
+    name = "pynamodb.connection.Connection.get_consumed_capacity_map"
+
+    with (
+        unittest.mock.patch(name, return_value={"ReturnConsumedCapacity": "INDEXES"}),
+        unittest.mock.patch(API, return_value={}) as api,
+    ):
+        Todo("1").save()
+
+    [call] = api.call_args_list
+    assert call.args[1]["ReturnConsumedCapacity"] == "INDEXES"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import logging
 import threading
 import typing as t
 import uuid
@@ -169,3 +170,35 @@ def test_a_receiver_that_fails_does_not_fail_the_call(
         after_call.connected_to(fail),
     ):
         assert Todo.get("1").id == "1"
+
+
+def test_pynamodb_s_own_records_are_logged_where_somebody_wants_them(
+    in_app: InApp, stub_config: dict[str, t.Any], caplog: pytest.LogCaptureFixture, stub: Stub
+) -> None:
+    capacity = {"TableName": "todo", "CapacityUnits": 0.5}
+    stub.always("GetItem", Answer(body={"Item": {"id": {"S": "1"}}, "ConsumedCapacity": capacity}))
+
+    with in_app(stub_config), caplog.at_level(logging.DEBUG, "pynamodb.connection.base"):
+        Todo.get("1")
+        table = Todo.Meta.table_name
+
+    assert [record.getMessage() for record in caplog.records if "pynamodb" in record.name] == [
+        f"Calling GetItem with arguments {{'TableName': '{table}', 'Key': {{'id': {{'S': '1'}}}},"
+        " 'ConsistentRead': False, 'ReturnConsumedCapacity': 'TOTAL'}",
+        " GetItem consumed 0.5 units",
+    ]
+
+
+@pytest.mark.parametrize("signal", [before_call, after_call], ids=["before", "after"])
+def test_one_signal_is_sent_also_where_nobody_listens_to_the_other(
+    in_app: InApp, stub_config: dict[str, t.Any], signal: t.Any
+) -> None:
+    operations: list[str] = []
+
+    def note(sender: t.Any, operation_name: str, **more: t.Any) -> None:
+        operations.append(operation_name)
+
+    with in_app(stub_config), signal.connected_to(note):
+        Todo.get("1")
+
+    assert operations == ["GetItem"]

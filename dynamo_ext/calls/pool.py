@@ -11,7 +11,7 @@ from ..concurrency import waiting
 from . import slot as slots
 from .line import Line
 from .line import Place
-from .record import Call
+from .record import Progress
 from .slot import Slot
 
 
@@ -102,16 +102,20 @@ class Pool:
             call_seconds=self._call_seconds,
         )
 
-    def record(self, call: Call) -> None:
+    def record(self, call: Progress) -> None:
         """Count a call that has ended.
 
         :param call: The call.
         """
         with self._lock:
             self._calls += 1
-            self._errors += call.error is not None
-            self._retries += max(0, call.attempts - 1)
             self._call_seconds += call.seconds
+
+            if call.error is not None:
+                self._errors += 1
+
+            if call.attempts > 1:
+                self._retries += call.attempts - 1
 
     def acquire(self, timeout: float) -> Slot:
         """Wait in this thread for a slot.

@@ -87,21 +87,53 @@ class Call:
     which is in a request; ``None`` otherwise, and where no code of the app is found."""
 
 
-@dataclasses.dataclass(kw_only=True)
 class Progress:
-    """A call that has not ended."""
+    """A call that has not ended, or just has.
 
-    operation: str
-    model: str | None
-    bind_key: str | None = None
-    table_name: str | None = None
-    attempts: int = 0
-    transport: Sender | None = None
-    index_name: str | None = None
-    location: Location | None = None
-    has_slot: bool = False
-    queue_seconds: float = 0
-    start: float = dataclasses.field(default_factory=time.monotonic)
+    :param operation: DynamoDB's name of the operation.
+    :param model: The name of the model, if the call is for one.
+    :param table_name: The table, if it is for one.
+    :param bind_key: The key of the bind whose settings hold; ``None`` for the app's own.
+    """
+
+    # Not a dataclass: each call makes one, and an initialiser of so many parameters costs more than
+    # all that a call is counted with.
+    __slots__ = (
+        "_call",
+        "_reply",
+        "attempts",
+        "bind_key",
+        "error",
+        "has_slot",
+        "index_name",
+        "location",
+        "model",
+        "operation",
+        "queue_seconds",
+        "seconds",
+        "start",
+        "table_name",
+        "transport",
+    )
+
+    def __init__(
+        self, operation: str, model: str | None, table_name: str | None, bind_key: str | None
+    ) -> None:
+        self.operation: str = operation
+        self.model: str | None = model
+        self.table_name: str | None = table_name
+        self.bind_key: str | None = bind_key
+        self.attempts: int = 0
+        self.transport: Sender | None = None
+        self.index_name: str | None = None
+        self.location: Location | None = None
+        self.has_slot: bool = False
+        self.queue_seconds: float = 0.0
+        self.seconds: float = 0.0
+        self.error: str | None = None
+        self.start: float = time.monotonic()
+        self._reply: dict[str, t.Any] | None = None
+        self._call: Call | None = None
 
     def begin(self, queue_seconds: float) -> None:
         """Note that the call has a slot.
@@ -112,38 +144,44 @@ class Progress:
         self.queue_seconds = queue_seconds
         self.start = time.monotonic()
 
-    def answered(self, reply: dict[str, t.Any]) -> Call:
-        """The record of a call that was answered.
+    def end(self, reply: dict[str, t.Any] | None) -> None:
+        """Note that the call was answered.
 
-        :param reply: The parsed reply.
+        :param reply: The parsed reply. A test's mock may reply with ``None``, or with anything else
+            that PynamoDB accepts where it does not look at the reply.
         """
-        return self._ended(_consumed_capacity(reply), None, _number_of_items(self.operation, reply))
+        self.seconds = time.monotonic() - self.start
+        self._reply = reply
 
-    def failed(self, error: BaseException) -> Call:
-        """The record of a call that failed.
+    def fail(self, error: BaseException) -> None:
+        """Note that the call failed.
 
-        :param error: What the call raised.
+        :param error: What it raised.
         """
-        return self._ended(None, error_name(error))
+        self.seconds = time.monotonic() - self.start
+        self.error = error_name(error)
 
-    def _ended(
-        self, consumed_capacity: float | None, error: str | None, items: int | None = None
-    ) -> Call:
-        return Call(
-            operation=self.operation,
-            model=self.model,
-            table_name=self.table_name,
-            attempts=self.attempts,
-            queue_seconds=self.queue_seconds,
-            seconds=time.monotonic() - self.start,
-            consumed_capacity=consumed_capacity,
-            error=error,
-            transport=self.transport,
-            bind_key=self.bind_key,
-            index_name=self.index_name,
-            items=items,
-            location=self.location,
-        )
+    @property
+    def call(self) -> Call:
+        """The record of the call, which has ended. Most calls need none: nobody asks for it."""
+        if self._call is None:
+            self._call = Call(
+                operation=self.operation,
+                model=self.model,
+                table_name=self.table_name,
+                attempts=self.attempts,
+                queue_seconds=self.queue_seconds,
+                seconds=self.seconds,
+                consumed_capacity=_consumed_capacity(self._reply),
+                error=self.error,
+                transport=self.transport,
+                bind_key=self.bind_key,
+                index_name=self.index_name,
+                items=_number_of_items(self.operation, self._reply),
+                location=self.location,
+            )
+
+        return self._call
 
 
 _in_progress: contextvars.ContextVar[Progress | None] = contextvars.ContextVar(
@@ -170,21 +208,22 @@ def _announce(app: App | None, call: Call) -> None:
         _logger.exception("A receiver of 'call_finished' raised an exception.")
 
 
-def log(call: Call, slow_call_ms: float | None) -> None:
+def log(ended: Progress, slow_call_ms: float | None) -> None:
     """Log a call that failed or was slow.
 
-    :param call: The record.
+    :param ended: The call.
     :param slow_call_ms: From how many milliseconds on a call is slow; ``None`` for never.
     """
-    if call.error is not None:
-        level = logging.INFO if call.error in _CALLER_S_OWN else logging.WARNING
-        _write(level, "failed", call)
-    elif slow_call_ms is not None and call.seconds * 1000 >= slow_call_ms:
-        _write(logging.WARNING, "slow", call)
+    if ended.error is not None:
+        level = logging.INFO if ended.error in _CALLER_S_OWN else logging.WARNING
+        _write(level, "failed", ended)
+    elif slow_call_ms is not None and ended.seconds * 1000 >= slow_call_ms:
+        _write(logging.WARNING, "slow", ended)
 
 
-def _write(level: int, what: str, call: Call) -> None:
+def _write(level: int, what: str, ended: Progress) -> None:
     if _logger.isEnabledFor(level):
+        call = ended.call
         waiting.current.get().in_other_thread(lambda: _write_here(level, what, call))
 
 
@@ -206,8 +245,7 @@ def _write_here(level: int, what: str, call: Call) -> None:
 
 
 def _consumed_capacity(reply: dict[str, t.Any] | None) -> float | None:
-    """The capacity units in a reply, of all tables together. A test's mock may reply with ``None``,
-    which PynamoDB accepts where it does not look at the reply."""
+    """The capacity units in a reply, of all tables together."""
     parts: t.Any = (reply or {}).get(constants.CONSUMED_CAPACITY)
 
     if parts is None:
@@ -220,7 +258,7 @@ def _consumed_capacity(reply: dict[str, t.Any] | None) -> float | None:
 
 
 def _number_of_items(operation: str, reply: dict[str, t.Any] | None) -> int | None:
-    """How many items a reply has. A test's mock may reply with anything that PynamoDB accepts."""
+    """How many items a reply has."""
     if not isinstance(reply, dict):
         return None
 
@@ -264,14 +302,21 @@ class InProgress:
 
     :param operation: DynamoDB's name of the operation.
     :param model: The name of the model, if the call is for one.
+    :param table_name: The table, if it is for one.
     :param bind_key: The key of the bind whose settings hold; ``None`` for the app's own.
     """
 
     # A class and not a generator: each call passes here, and this is several times as fast.
     __slots__ = ("_progress", "_token")
 
-    def __init__(self, operation: str, model: str | None, bind_key: str | None = None) -> None:
-        self._progress = Progress(operation=operation, model=model, bind_key=bind_key)
+    def __init__(
+        self,
+        operation: str,
+        model: str | None,
+        table_name: str | None = None,
+        bind_key: str | None = None,
+    ) -> None:
+        self._progress = Progress(operation, model, table_name, bind_key)
 
     def __enter__(self) -> Progress:
         self._token = _in_progress.set(self._progress)

@@ -33,6 +33,7 @@ from ..config.settings import PROVISIONED
 from ..config.settings import RETRY
 from ..errors import OUTCOME_UNKNOWN
 from ..errors import ConfigError
+from . import ceremony
 from .engine import Engine
 
 if t.TYPE_CHECKING:
@@ -41,6 +42,16 @@ if t.TYPE_CHECKING:
 Kwargs = dict[str, t.Any]
 
 _signals: t.Any = pynamodb.signals
+_OF_TABLES = frozenset(
+    {
+        constants.CREATE_TABLE,
+        constants.DELETE_TABLE,
+        constants.DESCRIBE_TABLE,
+        constants.LIST_TABLES,
+        constants.UPDATE_TABLE,
+        constants.UPDATE_TIME_TO_LIVE,
+    }
+)
 # PynamoDB asks every operation that it does not know for the consumed capacity.
 _WITHOUT_CONSUMED_CAPACITY = frozenset(
     {
@@ -145,6 +156,11 @@ class Connection(pynamodb.connection.Connection):
         if blocking.on_event_loop():
             blocking.check(self.policy.blocking_calls, operation_name)
 
+        if not ceremony.is_noticed():
+            return self._make_api_call(
+                operation_name, _with_capacity(operation_name, operation_kwargs)
+            )
+
         token = _announced.set(None)
 
         try:
@@ -181,10 +197,11 @@ class Connection(pynamodb.connection.Connection):
         pool = self.engine.pool
         operation_kwargs = _completed(operation_name, operation_kwargs)
         recorder = recording.find(self.policy)
+        table_name = operation_kwargs.get(constants.TABLE_NAME)
 
-        with record.InProgress(operation_name, self._model_name, self.policy.bind_key) as progress:
-            progress.table_name = operation_kwargs.get(constants.TABLE_NAME)
-
+        with record.InProgress(
+            operation_name, self._model_name, table_name, self.policy.bind_key
+        ) as progress:
             if recorder is not None:
                 index_name = operation_kwargs.get(constants.INDEX_NAME)
                 # Before there is a slot: advice may be an error.
@@ -201,10 +218,12 @@ class Connection(pynamodb.connection.Connection):
                     operation_kwargs,
                 )
             except BaseException as error:
-                self._record(pool, progress.failed(error), recorder)
+                progress.fail(error)
+                self._record(pool, progress, recorder)
                 raise
 
-        self._record(pool, progress.answered(reply), recorder)
+        progress.end(reply)
+        self._record(pool, progress, recorder)
         return reply
 
     def _call(self, pool: Pool, progress: record.Progress, params: Kwargs) -> Kwargs:
@@ -254,17 +273,19 @@ class Connection(pynamodb.connection.Connection):
 
             return reply
 
-    def _record(self, pool: Pool, call: record.Call, recorder: recording.Recorder | None) -> None:
+    def _record(
+        self, pool: Pool, progress: record.Progress, recorder: recording.Recorder | None
+    ) -> None:
         """Count, log and announce a call. Its slot is free: a receiver may make calls."""
-        pool.record(call)
+        pool.record(progress)
 
         if recorder is not None:
-            recorder.end(call)
+            recorder.end(progress.call)
 
-        record.log(call, self.policy.settings.slow_call_ms)
+        record.log(progress, self.policy.settings.slow_call_ms)
 
         if record.call_finished.receivers:
-            record.announce(self.policy.app(), call)
+            record.announce(self.policy.app(), progress.call)
 
 
 class TableConnection(pynamodb.connection.table.TableConnection):
@@ -344,6 +365,15 @@ def _with_options(deletion_protection_enabled: bool | None) -> cabc.Generator[No
         yield
     finally:
         _options_of_new_table.reset(token)
+
+
+def _with_capacity(operation_name: str, params: Kwargs) -> Kwargs:
+    """The parameters of a call, which ask for the consumed capacity as PynamoDB's ``dispatch``
+    does."""
+    if operation_name not in _OF_TABLES and constants.RETURN_CONSUMED_CAPACITY not in params:
+        params[constants.RETURN_CONSUMED_CAPACITY] = constants.TOTAL
+
+    return params
 
 
 def _completed(operation_name: str, params: Kwargs) -> Kwargs:
