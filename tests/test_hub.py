@@ -488,4 +488,5 @@ asyncio.run(leave_one_on_the_wire())
     done = run_python(first + AWAITS + then, stub.url)
     assert (done.returncode, done.stdout.split()) == (0, ["1", "False", "0"]), done.stderr
     [line] = done.stderr.splitlines()
-    assert line.startswith("failed call: GetItem") and line.endswith("error=HubUnavailable")
+    assert line.startswith("failed call: GetItem")
+    assert line.endswith("error=HubUnavailable")

@@ -361,6 +361,10 @@ class _Unobserved:
         pass
 
 
+UNOBSERVED: t.Final[contextlib.AbstractContextManager[Awaiting]] = _Unobserved()
+"""What :func:`awaiting` returns where nobody observes."""
+
+
 def awaiting(
     server: Server, table_name: str | None, operation: str | None
 ) -> contextlib.AbstractContextManager[Awaiting]:
@@ -371,7 +375,7 @@ def awaiting(
     :param operation: What the first of them is, if that is known.
     """
     if observer is None:
-        return _Unobserved()
+        return UNOBSERVED
 
     return Awaited(observer, server, table_name, operation)
 

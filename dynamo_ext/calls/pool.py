@@ -166,7 +166,7 @@ class Pool:
     @property
     def is_held(self) -> bool:
         """Whether the current context holds a slot of any pool."""
-        return any(True for _ in slots.held())
+        return slots.is_any_held()
 
     def join_held(self, timeout: float = 0) -> Slot | None:
         """A share of the slot that the current context holds.

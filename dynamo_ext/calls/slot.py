@@ -44,6 +44,11 @@ def held() -> cabc.Iterator[Slot]:
         holding = holding.outer
 
 
+def is_any_held() -> bool:
+    """Whether the current context holds a slot."""
+    return _held.get() is not None and next(held(), None) is not None
+
+
 class Slot:
     """The right to have one call in flight. Calls in its ``with`` block use it, and the end of the
     block gives it back.

@@ -14,6 +14,7 @@ import datetime
 import decimal
 import functools
 import inspect
+import itertools
 import logging
 import types
 import typing as t
@@ -181,11 +182,13 @@ class _Decision:
     def __init__(self) -> None:
         self.is_plain: bool = False
         self._owners: set[int] = set()
-        self._values: list[cabc.Iterable[t.Any]] = []
+        self._values: list[cabc.Collection[t.Any]] = []
         """What namespaces hold, as it is at any time."""
 
-        self._values_then: list[list[t.Any]] = []
-        """What they held when they were read."""
+        self._values_then: list[t.Any] = []
+        """What they held when they were read, one after the other."""
+
+        self._sizes_then: list[int] = []
 
     def note(self, owner: object, names: cabc.Mapping[t.Any, t.Any]) -> None:
         """Note what a namespace holds now.
@@ -196,14 +199,17 @@ class _Decision:
         if id(owner) not in self._owners:
             self._owners.add(id(owner))
             self._values.append(names.values())
-            self._values_then.append([*names.values()])
+            self._values_then += names.values()
+            self._sizes_then.append(len(names))
 
     def holds(self) -> bool:
         """Whether everything is still as it was."""
         # Each call asks this of some two hundred values. They are hardly ever compared, because
         # Python first looks whether they are identical.
         try:
-            return [[*values] for values in self._values] == self._values_then
+            return [*itertools.chain.from_iterable(self._values)] == self._values_then and [
+                *map(len, self._values)
+            ] == self._sizes_then
         except Exception:
             # A value that can't be compared: one of the app, or an attribute with something else.
             return False

@@ -120,12 +120,40 @@ async def call(
     :raises PoolTimeout: if no slot became free in time.
     :raises CallTimeout: if the app limits how long a call may take, and the function took longer.
     """
-    make_job = _job_class() if _may_share_thread(connection, model) else None
+    make_call = run_in_hub if may_share_thread(connection, model) else run
+    return await make_call(connection, function, *args, **kwargs)
 
-    if make_job is None:
-        return await run(connection, function, *args, **kwargs)
 
+def may_share_thread(connection: Connection, model: type[t.Any]) -> bool:
+    """Whether the hub may make a call of a model that is given nothing but plain values: it is a
+    call on the transport ``direct`` that runs no code of the app.
+
+    :param connection: The model's connection.
+    :param model: The model.
+    """
+    engine = connection.engine
+    return (
+        engine.waits_cooperatively
+        and _job_class() is not None
+        and not engine.pool.is_held
+        and is_stock(model)
+    )
+
+
+async def run_in_hub(
+    connection: Connection,
+    function: cabc.Callable[P, R],
+    /,
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> R:
+    """Run a function in the thread of the hub, which makes other calls while this one waits.
+
+    The parameters, the result and the errors are those of :func:`run`. The function must run no
+    code of the app.
+    """
     pool, policy = connection.engine.pool, connection.policy
+    make_job = t.cast("type[hub.Job[R]]", _job_class())
 
     with (
         recording.at_call_site(policy),
@@ -138,10 +166,10 @@ async def call(
 
         try:
             if limit is None:
-                return t.cast(R, await job.result())
+                return await job.result()
 
             with anyio.move_on_after(limit.remaining):
-                return t.cast(R, await job.result())
+                return await job.result()
         finally:
             awaited.never_ran = job.never_ran
 
@@ -246,13 +274,11 @@ class _Work(t.Generic[R]):
 def _awaiting(
     connection: Connection, function: cabc.Callable[..., t.Any]
 ) -> contextlib.AbstractContextManager[observation.Awaiting]:
+    if observation.observer is None:
+        return observation.UNOBSERVED
+
     operation = _OPERATIONS.get(getattr(function, "__name__", ""))
     return observation.awaiting(connection.engine, connection.table_name, operation)
-
-
-def _may_share_thread(connection: Connection, model: type[t.Any]) -> bool:
-    engine = connection.engine
-    return engine.waits_cooperatively and not engine.pool.is_held and is_stock(model)
 
 
 @functools.cache

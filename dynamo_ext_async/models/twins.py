@@ -17,7 +17,6 @@ import pynamodb.models
 from pynamodb import constants
 
 import dynamo_ext.models.model
-from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency.generators import Waits
 from dynamo_ext.models import batch
 from dynamo_ext.models import late_binding
@@ -59,10 +58,12 @@ def calls(name: str) -> Twin:
             model, method = _model_of(owner), getattr(owner, name)
             connection = late_binding.connection(model).connection
 
-            if not _may_share_thread(connection, method, args, kwargs):
-                return await workers.run(connection, method, *args, **kwargs)
+            if workers.may_share_thread(connection, model) and eligibility.are_plain(
+                method, *args, *kwargs.values()
+            ):
+                return await workers.run_in_hub(connection, method, *args, **kwargs)
 
-            return await workers.call(connection, model, method, *args, **kwargs)
+            return await workers.run(connection, method, *args, **kwargs)
 
         return t.cast(F, twin)
 
@@ -311,18 +312,6 @@ def _by_name(
         raise TypeError(f"{function}() missing 1 required argument: {names[0]!r}")
 
     return given
-
-
-def _may_share_thread(
-    connection: Connection,
-    method: cabc.Callable[..., t.Any],
-    args: tuple[t.Any, ...],
-    kwargs: dict[str, t.Any],
-) -> bool:
-    """Whether what is stored or asked for is no code of the app, as far as that matters."""
-    return not connection.engine.waits_cooperatively or eligibility.are_plain(
-        method, *args, *kwargs.values()
-    )
 
 
 def _model_of(owner: t.Any) -> type[pynamodb.models.Model]:

@@ -130,10 +130,6 @@ class ReplyParser:
         headers = t.cast("dict[str, str]", self._reply_headers)
         return Reply(self._status_code, headers, b"".join(self._body))
 
-    def _add_to_head(self, *parts: bytes) -> None:
-        self._head_size += sum(map(len, parts))
-        _check_size(self._head_size, MAX_HEAD_BYTES, "the head of the reply")
-
     def on_message_begin(self) -> None:
         """Called by httptools."""
         if self._is_complete:
@@ -143,13 +139,17 @@ class ReplyParser:
         self._body = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Called by httptools."""
+        """Called by httptools, several times for each reply."""
         self._header_count += 1
-        _check_size(self._header_count, MAX_HEADERS, "the number of headers")
-        self._add_to_head(name, value)
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        before = self._headers.get(key)
-        self._headers[key] = text if before is None else f"{before}, {text}"
+        self._head_size += len(name) + len(value)
+
+        if self._header_count > MAX_HEADERS or self._head_size > MAX_HEAD_BYTES:
+            _check_size(self._header_count, MAX_HEADERS, "the number of headers")
+            _check_size(self._head_size, MAX_HEAD_BYTES, "the head of the reply")
+
+        key, text = str(name, "latin-1").lower(), str(value, "latin-1")
+        headers = self._headers
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
     def on_headers_complete(self) -> None:
         """Called by httptools."""
@@ -160,7 +160,8 @@ class ReplyParser:
 
     def on_status(self, reason: bytes) -> None:
         """Called by httptools."""
-        self._add_to_head(reason)
+        self._head_size += len(reason)
+        _check_size(self._head_size, MAX_HEAD_BYTES, "the head of the reply")
 
     def on_chunk_header(self) -> None:
         """Called by httptools."""
