@@ -60,5 +60,5 @@ def configure(app: Quart, settings: cabc.Mapping[str, t.Any]) -> None:
 
 def is_embedded(app: Quart) -> bool:
     """Whether an app uses an engine that comes with it, and not a server."""
-    host: t.Any = app.config["DYNAMODB_HOST"]
+    host = t.cast(object, app.config["DYNAMODB_HOST"])
     return isinstance(host, str) and host.startswith("local:")

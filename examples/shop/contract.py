@@ -43,10 +43,10 @@ def contract(
         for each in (401, *errors):
             quart_schema.document_response(Error, each)(view)
 
-        validate = quart_schema.validate(
+        validate = t.cast(t.Any, quart_schema.validate)(
             responses={status: (answer, None)}, request=body, querystring=query, headers=headers
         )
-        return t.cast(View, t.cast(t.Any, validate)(view))
+        return t.cast(View, validate(view))
 
     return decorate
 

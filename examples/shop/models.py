@@ -129,8 +129,7 @@ class OrderLine(MapAttribute[str, t.Any]):
 
     @classmethod
     def of(cls, product: Product, quantity: int) -> OrderLine:
-        # PynamoDB's maps have no annotations.
-        return cls(  # type: ignore[no-untyped-call]
+        return cls(
             sku=product.sku, name=product.name, price_cents=product.price_cents, quantity=quantity
         )
 
