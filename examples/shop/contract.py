@@ -11,6 +11,7 @@ from quart_schema import HttpSecurityScheme
 from quart_schema import Info
 from quart_schema import OpenAPIProvider
 from quart_schema import QuartSchema
+from quart_schema import Tag
 from werkzeug.routing import Rule
 
 from .schemas import Error
@@ -66,6 +67,7 @@ def init_app(app: Quart) -> None:
     QuartSchema(
         app,
         info=Info(title="Shop", version="1.0", description="One shop for each tenant."),
+        tags=[Tag("Products"), Tag("Customers"), Tag("Orders")],
         security_schemes={"token": HttpSecurityScheme(scheme="bearer")},
         security=[{"token": []}],
         openapi_provider_class=ApiDocument,

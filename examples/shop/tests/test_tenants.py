@@ -9,7 +9,6 @@ import pytest
 import quart
 
 from dynamo_ext.testing import DynamoDB
-from examples.shop import demo_data
 from examples.shop.app import create_app
 from examples.shop.tests.clients import SETTINGS
 from examples.shop.tests.clients import TENANTS
@@ -106,17 +105,6 @@ async def test_each_tenant_has_its_data_where_its_bind_says(
     assert len(here) == len(there) == 4
     assert {pk.partition("#")[0] for pk, _ in here} == {"acme"}
     assert {pk.partition("#")[0] for pk, _ in there} == {"brot"}
-
-
-async def test_demo_data_are_saved_once(app: quart.Quart, brot: Client) -> None:
-    async with app.app_context():
-        await demo_data.save()
-        first = await rows(app), await rows(app, "eu")
-        await demo_data.save()
-
-    assert (await rows(app), await rows(app, "eu")) == first
-    assert await brot.stock("beans") == 39
-    assert len((await brot.get("/orders?state=paid"))["items"]) == 2
 
 
 @pytest.mark.parametrize(
