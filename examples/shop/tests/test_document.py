@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+import quart
 from quart.typing import TestClientProtocol as QuartClient
 
 from examples.shop.app import create_app
@@ -23,8 +24,9 @@ ERRORS: tuple[tuple[str, str, t.Any, int], ...] = (
 
 
 @pytest.fixture
-def client() -> QuartClient:
-    """A client without a token, of an app that sends nothing."""
+def client(monkeypatch: pytest.MonkeyPatch) -> QuartClient:
+    """A client without a token, of an app in debug mode that sends nothing."""
+    monkeypatch.setenv("QUART_DEBUG", "1")
     return create_app({**SETTINGS, "DYNAMODB_HOST": "http://127.0.0.1:1"}).test_client()
 
 
@@ -76,8 +78,12 @@ async def test_page_that_shows_the_document_needs_no_token(client: QuartClient) 
     assert "/openapi.json" in await response.get_data(as_text=True)
 
 
-async def test_page_to_look_at_data_is_there_in_debug_mode_only(client: QuartClient) -> None:
-    assert (await client.get("/dynamodb/")).status_code == 404
+async def test_page_to_look_at_data_is_there_in_debug_mode_only(
+    app: quart.Quart, client: QuartClient
+) -> None:
+    # It refuses this client, because the app's own 'debug' is not set.
+    assert (await client.get("/dynamodb/")).status_code == 403
+    assert (await app.test_client().get("/dynamodb/")).status_code == 404
 
 
 async def test_every_error_is_json(acme: Client) -> None:
