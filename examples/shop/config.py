@@ -23,7 +23,7 @@ DYNAMODB_BINDS = {"eu": {"REGION": "eu-central-1"}}
 # twice: the client is told.
 DYNAMODB_UNCERTAIN_WRITES = "raise"
 
-# In bytes: an order with the most lines takes a tenth of it.
+# In bytes: more than an order with the most lines needs.
 MAX_CONTENT_LENGTH = 64 * 1024
 
 # quart-schema dumps responses for JSON itself. Otherwise the JSON provider would write their times

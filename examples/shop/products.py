@@ -49,14 +49,14 @@ async def add_product(data: pydantic.BaseModel) -> tuple[Product, int, dict[str,
     return product, 201, {"Location": url_for(".show_product", sku=product.sku)}
 
 
-@bp.get("/<sku>")
+@bp.get("/<string(maxlength=40):sku>")
 @contract(ProductItem, errors=(404,))
 async def show_product(sku: str) -> Product:
     """A product"""
     return await Product.aget_or_404(catalogue_key(), sku, message=unknown(sku))
 
 
-@bp.post("/<sku>/deliveries")
+@bp.post("/<string(maxlength=40):sku>/deliveries")
 @contract(ProductItem, body=Delivery, errors=(400, 404, 503))
 async def deliver(sku: str, data: pydantic.BaseModel) -> Product:
     """Add to a product's stock"""

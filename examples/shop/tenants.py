@@ -97,7 +97,12 @@ async def end_request(error: BaseException | None) -> None:
 
 
 def _tenant(app: Quart, name: str, **values: t.Any) -> Tenant:
-    tenant = Tenant(name, **values)
+    try:
+        tenant = Tenant(name, **values)
+    except TypeError:
+        raise ValueError(
+            f"The tenant {name!r} must have a 'token', and may have a 'bind'."
+        ) from None
 
     if not _NAME.fullmatch(name):
         raise ValueError(

@@ -16,6 +16,8 @@ pytestmark = pytest.mark.anyio
 ERRORS: tuple[tuple[str, str, t.Any, int], ...] = (
     ("GET", "/nowhere", None, 404),
     ("GET", "/customers/not-a-uuid", None, 404),
+    # Longer than a key of DynamoDB can be.
+    ("GET", f"/products/{'x' * 2000}", None, 404),
     ("PUT", "/products", {}, 405),
     ("POST", "/products", None, 400),
     ("POST", "/products", [], 400),

@@ -23,6 +23,7 @@ WITHOUT_TOKEN: tuple[dict[str, str], ...] = (
     {"Authorization": "Bearer wrong"},
     {"Authorization": "Bearer \xe9"},
     {"Authorization": f"Basic {TENANTS['acme']['token']}"},
+    {"Authorization": f"Token {TENANTS['acme']['token']}"},
     {"X-Tenant": "acme"},
 )
 
@@ -113,6 +114,8 @@ async def test_each_tenant_has_its_data_where_its_bind_says(
         ({"a#b": {"token": "x" * 16}}, "'a#b' is not a tenant's name"),
         ({"": {"token": "x" * 16}}, "'' is not a tenant's name"),
         ({"a\n": {"token": "x" * 16}}, "is not a tenant's name"),
+        ({"a": {"bind": "eu"}}, "The tenant 'a' must have a 'token'"),
+        ({"a": {"tokn": "x" * 16}}, "The tenant 'a' must have a 'token'"),
         ({"a": {"token": "x" * 15}}, "The token of 'a' has less than 16 characters"),
         ({"a": {"token": "x" * 16, "bind": "us"}}, "The bind of 'a' is not in DYNAMODB_BINDS"),
         ({"a": {"token": "x" * 16}, "b": {"token": "x" * 16}}, "Two tenants have the same token"),
