@@ -26,10 +26,6 @@ DYNAMODB_UNCERTAIN_WRITES = "raise"
 # In bytes: more than an order with the most lines needs.
 MAX_CONTENT_LENGTH = 64 * 1024
 
-# quart-schema dumps responses for JSON itself. Otherwise the JSON provider would write their times
-# as in HTTP headers, and not as the document says.
-QUART_SCHEMA_PYDANTIC_DUMP_OPTIONS = {"mode": "json"}
-
 # What everybody can read here protects nothing, so it is used on an embedded engine only.
 _DEVELOPMENT = {
     "SECRET_KEY": "development only",

@@ -28,5 +28,6 @@ async def all_rows(app: quart.Quart) -> tuple[t.Any, t.Any]:
 
 def run(app: quart.Quart, *arguments: str) -> str:
     result = app.test_cli_runner().invoke(args=arguments)
-    assert result.exit_code == 0, result.output
-    return result.output
+    output: str = result.output
+    assert result.exit_code == 0, output
+    return output
