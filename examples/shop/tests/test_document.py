@@ -13,11 +13,18 @@ from examples.shop.tests.clients import SETTINGS
 from examples.shop.tests.clients import Client
 
 pytestmark = pytest.mark.anyio
+NOBODY = "00000000-0000-0000-0000-000000000000"
+UNKNOWN = f"/customers/{NOBODY}"
 ERRORS: tuple[tuple[str, str, t.Any, int], ...] = (
     ("GET", "/nowhere", None, 404),
     ("GET", "/customers/not-a-uuid", None, 404),
     # Longer than a key of DynamoDB can be.
     ("GET", f"/products/{'x' * 2000}", None, 404),
+    ("GET", UNKNOWN, None, 404),
+    ("GET", f"{UNKNOWN}/orders/{NOBODY}", None, 404),
+    ("PATCH", f"{UNKNOWN}/orders/{NOBODY}", {"state": "paid"}, 404),
+    ("PATCH", f"{UNKNOWN}/orders/{NOBODY}", {"state": "lost"}, 400),
+    ("GET", "/orders?state=lost", None, 400),
     ("PUT", "/products", {}, 405),
     ("POST", "/products", None, 400),
     ("POST", "/products", [], 400),
