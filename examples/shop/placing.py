@@ -34,10 +34,9 @@ async def place(
 ) -> Order:
     """Place an order, once for each key.
 
-    One transaction writes the order, takes it from the stock, counts it, and notes the request. The
-    note makes it safe to send the request again, also for this app: an engine or a proxy that
-    applies a transaction whose answer is lost, and again when it is repeated, does not apply it
-    twice.
+    One transaction writes the order, takes it from the stock, counts it, and notes the request. So
+    the same request, or the same transaction after its answer was lost, places no second order:
+    DynamoDB itself knows a repeated transaction for ten minutes only, and the embedded engine never.
 
     :param customer_id: Who orders.
     :param wanted: The ``sku`` and ``quantity`` of each line.

@@ -163,6 +163,10 @@ async def test_order_moves_from_state_to_state(acme: Client, ann: str) -> None:
         assert moved == {**first, "state": state}
         assert await ids(acme, state) == [first["id"]]
 
+    for id, state in ((first["id"], "paid"), (second["id"], "shipped"), (second["id"], "open")):
+        error = await acme.patch(f"{ann}/orders/{id}", {"state": state}, 409)
+        assert error["error"].endswith(f"can't become {state}.")
+
     assert await ids(acme, "paid") == []
     assert await ids(acme, "open") == [second["id"]]
 
