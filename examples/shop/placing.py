@@ -36,7 +36,7 @@ async def place(
 
     One transaction writes the order, takes it from the stock, counts it, and notes the request. So
     the same request, or the same transaction after its answer was lost, places no second order:
-    DynamoDB itself knows a repeated transaction for ten minutes only, and the embedded engine never.
+    DynamoDB knows a repeated transaction for ten minutes only, and the embedded engine never.
 
     :param customer_id: Who orders.
     :param wanted: The ``sku`` and ``quantity`` of each line.
