@@ -26,4 +26,4 @@ async def answer(
     page = await db.apaginate(
         result, per_page=query.per_page, cursor=query.cursor, scope=tenants.current().name
     )
-    return page, 200, {"Link": page.link_header}
+    return page, 200, {"Link": page.link_header} if page.link_header else {}
