@@ -22,6 +22,7 @@ import urllib.request
 import warnings
 
 import botocore.exceptions
+import click
 import flask
 import pytest
 import werkzeug.exceptions
@@ -32,6 +33,7 @@ import dynamo_ext_async
 import engines
 import pages
 import terminal
+from dynamo_ext.cli.group import dynamodb as command_group
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -328,6 +330,35 @@ def test_quart_page_names_every_awaitable_method() -> None:
     names = set(vars(dynamo_ext_async.Model)) | set(dir(dynamo_ext_async.PynamoDB))
     awaitable = {name for name in names if re.match("a[a-z]", name) and name != "add_version"}
     assert not {name for name in awaitable if f"`{name}`" not in page}
+
+
+def _documented_commands() -> dict[str, str]:
+    """By the name of each command in the table of them: the page that its link leads to."""
+    rows = re.findall(
+        r"^\| \[(.*?)\]\((.*?)(?:#.*?)?\) \|", (DOCS / "cli.md").read_text(), re.MULTILINE
+    )
+    return {name: page or "cli.md" for names, page in rows for name in re.findall("`(.+?)`", names)}
+
+
+def test_commands_page_has_every_command_and_no_other() -> None:
+    assert sorted(_documented_commands()) == sorted(command_group.commands)
+    rows = _rows("cli.md", "command | permissions, each with `dynamodb:` before it")
+    assert sorted(re.findall("`(.+?)`", " ".join(row[0] for row in rows))) == sorted(
+        command_group.commands
+    )
+
+
+@pytest.mark.parametrize("name", sorted(command_group.commands))
+def test_each_option_of_a_command_is_on_its_page(name: str) -> None:
+    pages_of_it = {"cli.md", _documented_commands()[name]}
+    text = "".join((DOCS / page).read_text() for page in sorted(pages_of_it))
+    options = [
+        option
+        for parameter in command_group.commands[name].params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+    ]
+    assert not [option for option in options if not re.search(rf"{option}\b", text)]
 
 
 def test_api_page_has_every_public_name() -> None:

@@ -6,6 +6,8 @@ import collections.abc as cabc
 import concurrent.futures
 import html
 import json
+import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -142,6 +144,33 @@ def test_api_on_its_own_embedded_engine_needs_no_command(command: tuple[str, ...
     with todo.serving(*command, environment={}) as url, todo.api_client(url) as api:
         todo.create(api, "Milk")
         assert [item["title"] for item in todo.items(api)] == ["Milk"]
+
+
+@pytest.mark.repo
+def test_screenshots_of_its_readme(web_url: str, api: httpx.Client, tmp_path: pathlib.Path) -> None:
+    """They are of this page as it is. With the environment variable, they are written."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    import chromium
+
+    for title in ("Order the wood", "Paint the shed", "Draw the plan"):
+        todo.create(api, title)
+
+    done, *_ = todo.items(api)
+    assert api.patch(f"/todos/{done['id']}", json={"done": True}).status_code == 200
+    directory = pathlib.Path(os.environ.get("DYNAMO_EXT_TEST_SCREENSHOTS") or tmp_path)
+
+    with chromium.launched() as browser:
+        for scheme in ("light", "dark"):
+            context = browser.new_context(
+                color_scheme=scheme, viewport={"width": 760, "height": 300}
+            )
+            on = chromium.Visit(context, web_url)
+            on.says("Draw the plan")
+            file = directory / f"todos-{scheme}.png"
+            on.page.screenshot(path=file, full_page=True)
+            assert file.stat().st_size < 60_000
+            assert on.wrong == []
+            context.close()
 
 
 # Both apps on the same data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import concurrent.futures
 import gc
 import importlib.util
 import os
@@ -11,10 +12,13 @@ import time
 import typing as t
 
 import anyio
+import httpx
 import pytest
+import quart
 from flask import Flask
 from opentelemetry import context as otel_context
 from opentelemetry import trace
+from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
 from opentelemetry.instrumentation.botocore import BotocoreInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -30,8 +34,10 @@ from pynamodb.exceptions import PutError
 from pynamodb.exceptions import TransactWriteError
 from pynamodb.indexes import AllProjection
 from quart import Quart
+from quart_trio import QuartTrio
 
 import dynamo_ext.opentelemetry
+import servers
 import stub as stubs
 import waiting
 from conftest import RunPython
@@ -305,6 +311,81 @@ async def test_each_awaited_call_has_a_span_in_that_of_its_task(
     assert len({span.parent.span_id for span in telemetry.spans}) == 8
     assert len({span.context.trace_id for span in telemetry.spans}) == 8
     assert SENTINEL not in str(telemetry)
+
+
+@pytest.mark.anyio
+@on_each_transport
+async def test_a_call_under_a_websocket_has_a_span_in_that_of_the_websocket(
+    make_app: MakeApp, telemetry: Telemetry, transport: str, anyio_backend_name: str
+) -> None:
+    app: Quart = make_app(QuartTrio if anyio_backend_name == "trio" else Quart, transport)
+    t.cast(t.Any, app).asgi_app = OpenTelemetryMiddleware(
+        app.asgi_app,
+        tracer_provider=telemetry.tracer_provider,
+        meter_provider=telemetry.meter_provider,
+        exclude_spans=["receive", "send"],
+    )
+
+    @app.websocket("/<name>")
+    async def socket(name: str) -> None:
+        while True:
+            await quart.websocket.receive()
+            await Item.aget(SENTINEL)
+            await quart.websocket.send(name)
+
+    async with (
+        app.test_client().websocket("/a") as first,
+        app.test_client().websocket("/b") as second,
+    ):
+        for connection in (first, second, second, first):
+            await connection.send(SENTINEL)
+            await connection.receive()
+
+    finished: list[t.Any] = [*telemetry.exporter.get_finished_spans()]
+    of_sockets = {
+        span.context.span_id: span.attributes["http.target"]
+        for span in finished
+        if span.kind is trace.SpanKind.SERVER
+    }
+    assert telemetry.names == [f"GetItem {TABLE}"] * 4
+    parents = [of_sockets[span.parent.span_id] for span in telemetry.spans]
+    assert parents == ["/a", "/b", "/b", "/a"]
+    assert SENTINEL not in str(telemetry)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_each_page_of_a_forking_server_has_its_own_spans_and_calls(stub: Stub) -> None:
+    """uWSGI forks the process that has loaded the app, instrumented it and made calls."""
+    app, transport = "apps.observed:create_app()", "direct" if HAS_DIRECT else "botocore"
+    environment = {"HOST": stub.url, "RECORD_CALLS": "1", "DYNAMO_EXT_TEST_TRANSPORT": transport}
+    # As far away as DynamoDB: a near server has answered before another process calls.
+    stub.always("GetItem", stubs.delayed(0.03, stub._usual))
+    ways = ["observed", "observed-awaited"]
+    paths = [f"/{ways[number % 2]}/{number}" for number in range(40)]
+
+    with (
+        servers.uwsgi(
+            app, "--processes", "2", "--threads", "4", "--enable-threads", environment=environment
+        ) as server,
+        concurrent.futures.ThreadPoolExecutor(8) as threads,
+    ):
+        answers = list(threads.map(lambda path: _get(server.url, path), paths))
+        assert "Traceback" not in server.stop()
+
+    for answer in answers:
+        assert answer.headers["Server-Timing"].endswith(';desc="2 calls"')
+        seen = answer.json()
+        assert seen["calls"] == ["GetItem", "Query"]
+        assert seen["spans"] == ["GetItem todo", "Query todo"]
+        assert seen["parents"] == [True, True]
+
+    assert len({answer.json()["process"] for answer in answers}) == 2
+
+
+def _get(url: str, path: str) -> httpx.Response:
+    # A connection for each request: any worker may get it.
+    return httpx.get(url + path, timeout=100, trust_env=False, headers={"Connection": "close"})
 
 
 class Threads(SpanProcessor):

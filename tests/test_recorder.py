@@ -318,6 +318,35 @@ class TestList:
                 await socket_.send("x")
                 assert await socket_.receive() == " ".join(["GetItem"] * number)
 
+    @pytest.mark.anyio
+    async def test_websockets_and_requests_that_alternate_share_nothing(
+        self, api: quart.Quart
+    ) -> None:
+        @api.websocket("/<name>")
+        async def socket(name: str) -> None:
+            while True:
+                await quart.websocket.receive()
+                await (Note.aget("x") if name == "get" else Note("x").asave())
+                await quart.websocket.send(" ".join(operations()))
+
+        @api.get("/")
+        async def view() -> list[str]:
+            await Note.acount("x")
+            return operations()
+
+        client = api.test_client()
+
+        async with (
+            api.test_app(),
+            client.websocket("/get") as getting,
+            client.websocket("/put") as putting,
+        ):
+            for number in range(1, 3):
+                for connection, operation in ((getting, "GetItem"), (putting, "PutItem")):
+                    await connection.send("x")
+                    assert await (await client.get("/")).get_json() == ["Query"]
+                    assert await connection.receive() == " ".join([operation] * number)
+
 
 @hypothesis.given(
     steps=st.lists(st.integers(0, 3), max_size=12), counts=st.lists(st.integers(0, 3), min_size=4)

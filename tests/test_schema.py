@@ -636,6 +636,16 @@ def test_from_a_schema_to_the_engine_and_back(
         there_and_back()
 
 
+def test_what_a_map_does_not_declare_is_the_same_in_each_form_of_json() -> None:
+    notes: t.Any = EverythingSchema.model_fields["notes"].annotation
+    schema = notes.model_validate({"photo": b"\x80", "texts": {"b", "a"}})
+    assert schema.model_dump(mode="json", exclude_none=True) == {
+        "photo": "gA==",
+        "texts": ["a", "b"],
+    }
+    assert json.loads(schema.model_dump_json()) == schema.model_dump(mode="json")
+
+
 def test_pydantic_is_imported_only_by_those_who_ask_for_it(run_python: RunPython) -> None:
     done = run_python(
         "import sys, dynamo_ext, dynamo_ext_async\n"

@@ -64,7 +64,7 @@ async def create_missing_table() -> None:
 async def list_todos() -> ResponseReturnValue:
     todos = Todo.aquery(LIST, consistent_read=True, scan_index_forward=False)
     page = await db.apaginate(todos)
-    return jsonify(page), {"Link": page.link_header}
+    return jsonify(page), {"Link": page.link_header} if page.link_header else {}
 
 
 @bp.get("/todos/stream")
