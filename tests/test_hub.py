@@ -478,11 +478,12 @@ assert asyncio.run(main()) == 20
 print([thread.name for thread in threading.enumerate()].count("dynamo-ext hub"))
 asyncio.run(leave_one_on_the_wire())
 """
-    hold = stubs.held(stub._usual)
+    usual = stub._usual
+    hold = stubs.held(usual)
     stub.always(
         "GetItem",
-        lambda request: (hold if request.body["Key"]["id"]["S"] == "held" else stub._usual)(
-            request
+        lambda request: stubs._answer(
+            hold if request.body["Key"]["id"]["S"] == "held" else usual, request
         ),
     )
     done = run_python(first + AWAITS + then, stub.url)
