@@ -14,6 +14,7 @@ from quart import Response
 from quart import current_app
 from quart import jsonify
 from quart import make_response
+from quart.typing import Event
 from quart.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -75,7 +76,7 @@ class LatestPolls:
         # A visitor who leaves must not cancel the read for the others.
         return await asyncio.shield(self._reads[id])
 
-    async def next_interval(self, stop: asyncio.Event) -> None:
+    async def next_interval(self, stop: Event) -> None:
         """Sleep until the next interval begins, or the event is set."""
         rest = self._seconds - asyncio.get_running_loop().time() % self._seconds
 
@@ -115,9 +116,7 @@ async def show(id: uuid.UUID) -> ResponseReturnValue:
     return jsonify(await latest_polls().get(id))
 
 
-async def send_events(
-    latest: LatestPolls, id: uuid.UUID, stop: asyncio.Event
-) -> cabc.AsyncIterator[str]:
+async def send_events(latest: LatestPolls, id: uuid.UUID, stop: Event) -> cabc.AsyncIterator[str]:
     """The events of one stream.
 
     :param latest: Reads the poll.

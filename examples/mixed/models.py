@@ -34,8 +34,7 @@ def now() -> datetime.datetime:
 
 def new_id() -> str:
     """A UUID that begins with the time, so that ids sort in the order of creation."""
-    milliseconds = time.time_ns() // 1_000_000
-    return str(uuid.UUID(bytes=milliseconds.to_bytes(6, "big") + secrets.token_bytes(10)))
+    return str(uuid.UUID(bytes=time.time_ns().to_bytes(8, "big") + secrets.token_bytes(8)))
 
 
 class Poll(Model):

@@ -6,13 +6,12 @@ import asyncio
 import collections.abc as cabc
 import contextlib
 import json
-import typing as t
 import uuid
 
 import anyio
 import pytest
 import quart
-from quart.typing import TestHTTPConnectionProtocol
+import quart.typing
 
 from dynamo_ext.testing import DynamoDB
 from examples.mixed import live
@@ -46,7 +45,7 @@ async def watching(app: quart.Quart, poll: Poll) -> cabc.AsyncIterator[Stream]:
 class Stream:
     """What a browser has received of the live results."""
 
-    def __init__(self, connection: TestHTTPConnectionProtocol) -> None:
+    def __init__(self, connection: quart.typing.TestHTTPConnectionProtocol) -> None:
         self._connection = connection
 
     async def votes(self) -> list[int]:
@@ -61,7 +60,7 @@ class Stream:
     async def end(self) -> quart.Response:
         """Wait until the app ends the stream."""
         with anyio.fail_after(DEADLINE):
-            return t.cast(quart.Response, await self._connection.as_response())
+            return await self._connection.as_response()
 
 
 async def test_stream_sends_the_votes_and_each_change(live_app: quart.Quart) -> None:
@@ -139,5 +138,6 @@ async def test_unknown_poll_is_not_found(live_app: quart.Quart, suffix: str) -> 
 async def test_ready_means_that_dynamodb_answers(live_app: quart.Quart, dynamodb: DynamoDB) -> None:
     client = live_app.test_client()
     assert await (await client.get("/ready")).get_data(as_text=True) == "ready"
-    dynamodb.delay(5, "ListTables")
-    assert (await client.get("/ready")).status_code == 503
+    # As often as it is tried.
+    dynamodb.fail("ListTables", error="InternalServerError", times=100)
+    assert (await client.get("/ready")).status_code == 500
