@@ -20,6 +20,7 @@ import pytest
 
 import chromium
 import engines
+from examples import serving
 
 if t.TYPE_CHECKING:
     from playwright import sync_api
@@ -111,12 +112,7 @@ class Deployment:
         :return: The exit code; what else it has said, and what it has complained about.
         """
         said, complaints = self._process.communicate(timeout=DEADLINE)
-        deadline = time.monotonic() + DEADLINE
-
-        while left := self.processes():
-            assert time.monotonic() < deadline, left
-            time.sleep(0.02)
-
+        wait_until(lambda: not self.processes())
         self.close()
         return self._process.returncode, said, complaints
 
@@ -157,6 +153,14 @@ def read(pid: int, name: str) -> bytes:
         return pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
         return b""
+
+
+def wait_until(condition: cabc.Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE
+
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @contextlib.contextmanager
@@ -246,3 +250,22 @@ def test_it_ends_with_its_streams_and_keeps_the_votes(tmp_path: pathlib.Path) ->
         code, said, complaints = deployment.end()
         assert (code, said) == (1, "")
         assert complaints.endswith("the page's server has ended, with exit code 137\n")
+
+
+@pytest.mark.parametrize("guard_dies", [False, True], ids=["ignores SIGTERM", "guard killed"])
+def test_server_does_not_outlive_its_block(tmp_path: pathlib.Path, guard_dies: bool) -> None:
+    file = tmp_path / "pid"
+    command = serving.guarded("sh", "-c", f"trap '' TERM; echo $$ > {file}; exec sleep 300")
+    listener = serving.listen("--port", 0)
+
+    with serving.serving(
+        "sleeper", command, listener, environment=environment(), stop_deadline=0.1
+    ) as server:
+        wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
+        pid = int(file.read_text())
+        assert read(pid, "cmdline")
+
+        if guard_dies:
+            server.process.kill()
+
+    wait_until(lambda: not read(pid, "cmdline"))
