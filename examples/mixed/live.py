@@ -14,7 +14,6 @@ from quart import Response
 from quart import current_app
 from quart import jsonify
 from quart import make_response
-from quart.typing import Event
 from quart.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -76,7 +75,7 @@ class LatestPolls:
         # A visitor who leaves must not cancel the read for the others.
         return await asyncio.shield(self._reads[id])
 
-    async def next_interval(self, stop: Event) -> None:
+    async def next_interval(self, stop: asyncio.Event) -> None:
         """Sleep until the next interval begins, or the event is set."""
         rest = self._seconds - asyncio.get_running_loop().time() % self._seconds
 
@@ -104,7 +103,8 @@ async def stream(id: uuid.UUID) -> ResponseReturnValue:
     latest = latest_polls()
     # Before the answer begins, so that an unknown poll is a 404.
     await latest.get(id)
-    events = send_events(latest, id, current_app.shutdown_event)
+    stop = t.cast(asyncio.Event, current_app.shutdown_event)
+    events = send_events(latest, id, stop)
     response = t.cast(Response, await make_response(events, STREAM_HEADERS))
     # Otherwise Quart ends the response after RESPONSE_TIMEOUT.
     response.timeout = None
@@ -116,7 +116,9 @@ async def show(id: uuid.UUID) -> ResponseReturnValue:
     return jsonify(await latest_polls().get(id))
 
 
-async def send_events(latest: LatestPolls, id: uuid.UUID, stop: Event) -> cabc.AsyncIterator[str]:
+async def send_events(
+    latest: LatestPolls, id: uuid.UUID, stop: asyncio.Event
+) -> cabc.AsyncIterator[str]:
     """The events of one stream.
 
     :param latest: Reads the poll.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import html
+import itertools
 import re
 
 import flask
@@ -127,7 +128,7 @@ def test_two_quick_clicks_are_one_vote(web_app: flask.Flask, poll: Poll) -> None
     clients = [visitor(web_app, "jane") for _ in range(2)]
 
     with concurrent.futures.ThreadPoolExecutor(2) as threads:
-        answers = list(threads.map(lambda client: choose(client, poll, 0), clients))
+        answers = list(threads.map(choose, clients, itertools.repeat(poll), itertools.repeat(0)))
 
     assert [answer.status_code for answer in answers] == [303, 303]
     assert votes(web_app, poll) == ([1, 0], 1)
@@ -137,7 +138,7 @@ def test_votes_of_many_are_all_counted(web_app: flask.Flask, poll: Poll) -> None
     clients = [visitor(web_app, f"visitor {number}") for number in range(12)]
 
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda client: choose(client, poll, 0), clients))
+        list(threads.map(choose, clients, itertools.repeat(poll), itertools.repeat(0)))
 
     assert votes(web_app, poll) == ([12, 0], 12)
 
