@@ -30,7 +30,7 @@ else:
 pytestmark = [
     pytest.mark.repo,
     pytest.mark.slow,
-    # One deployment for several tests.
+    # Its servers take both processors: not several of them at once.
     pytest.mark.xdist_group("mixed"),
     pytest.mark.skipif(
         not pathlib.Path("/proc/self/environ").exists(), reason="finds processes through /proc"
@@ -42,8 +42,11 @@ DEADLINE = 100.0
 SCREENSHOTS = "DYNAMO_EXT_TEST_SCREENSHOTS"
 """The directory that gets the screenshot of the example's README, if this is set."""
 
+MOST_BYTES = 120_000
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 POLL = re.compile(r'<a href="/polls/([0-9a-f-]+)">')
+SLEEP = "echo $$ > pid; exec sleep 300"
+STARTED = "Ctrl-C stops both.\n"
 STOPPED = "Stopped.\n"
 
 
@@ -76,8 +79,7 @@ class Deployment:
         assert self._process.stdout is not None
         found: list[str] = []
 
-        while len(found) < 2:
-            line = self._process.stdout.readline()
+        while (line := self._process.stdout.readline()) != STARTED:
             assert line, self._process.communicate()
             found += ADDRESS.findall(line)
 
@@ -173,16 +175,6 @@ def deployed(file: pathlib.Path) -> cabc.Iterator[Deployment]:
         deployment.close()
 
 
-@pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> cabc.Iterator[Deployment]:
-    """One that is killed in the end. Nothing must be left of it."""
-    with deployed(tmp_path_factory.mktemp("mixed") / "polls.db") as deployment:
-        yield deployment
-        deployment.send(signal.SIGKILL)
-        code, _, complaints = deployment.end()
-        assert (code, complaints) == (-signal.SIGKILL, "")
-
-
 def test_its_own_tests() -> None:
     """The tests of the example's own, as its README says to run them."""
     done = subprocess.run(
@@ -196,18 +188,39 @@ def test_its_own_tests() -> None:
     assert " passed in " in done.stdout
 
 
-def test_vote_on_the_page_is_seen_in_the_stream(deployment: Deployment) -> None:
-    with deployment.watching() as votes:
-        first = next(votes)
-        deployment.vote(1)
-        assert next(votes) == [first[0], first[1] + 1, *first[2:]]
+def test_one_command_serves_both_apps_until_it_is_stopped(tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "polls.db"
+
+    with deployed(file) as deployment, deployment.watching() as votes:
+        # What is written on the page is seen in the stream.
+        assert next(votes) == [0, 0, 0, 0]
+        deployment.vote(3)
+        assert next(votes) == [0, 0, 0, 1]
+
+        for choice, count in enumerate([14, 8, 5, 1]):
+            for _ in range(count):
+                deployment.vote(choice)
+
+        see_live_votes(deployment, tmp_path)
+        deployment.send(signal.SIGTERM)
+        # A stream that was cut would be an error here.
+        assert list(votes)[-1] == [15, 9, 5, 2]
+        assert deployment.end() == (0, STOPPED, "")
+
+    with deployed(file) as deployment, deployment.watching() as votes:
+        assert next(votes) == [15, 9, 5, 2]
+        # If one server dies, the other one ends, too.
+        deployment.send(signal.SIGKILL, "gunicorn")
+        complaint = "python -m examples.mixed: the page's server has ended, with exit code 137\n"
+        assert deployment.end() == (1, "", complaint)
 
 
-def test_browser_shows_the_votes_of_others(deployment: Deployment, tmp_path: pathlib.Path) -> None:
-    for choice, count in enumerate([14, 8, 5, 2]):
-        for _ in range(count):
-            deployment.vote(choice)
+def see_live_votes(deployment: Deployment, directory: pathlib.Path) -> None:
+    """Vote in a browser, and see there how others vote.
 
+    :param deployment: It has 29 votes so far.
+    :param directory: Where the screenshot goes, unless the environment says it.
+    """
     with chromium.launched() as browser:
         context = browser.new_context(color_scheme="light", viewport={"width": 1000, "height": 640})
         context.set_default_timeout(chromium.DEADLINE_MS)
@@ -216,56 +229,59 @@ def test_browser_shows_the_votes_of_others(deployment: Deployment, tmp_path: pat
         page.on("console", lambda message: wrong.append(message.text))
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(str(deployment.page.base_url.join(f"/polls/{deployment.poll}")))
-        total = sum(deployment.live.get(f"/live/{deployment.poll}.json").json()["votes"])
         page.get_by_role("button", name="Vote for Serverless").click()
         sync_api.expect(page.get_by_text("Your vote")).to_be_visible()
         sync_api.expect(page.get_by_text("Live", exact=True)).to_be_visible()
-        sync_api.expect(page.locator("[data-total]")).to_have_text(f"{total + 1} votes")
+        sync_api.expect(page.locator("[data-total]")).to_have_text("30 votes")
         deployment.vote(0)
-        sync_api.expect(page.locator("[data-total]")).to_have_text(f"{total + 2} votes")
-        screenshot = pathlib.Path(os.environ.get(SCREENSHOTS) or tmp_path) / "poll.png"
+        sync_api.expect(page.locator("[data-total]")).to_have_text("31 votes")
         # The bars have come to rest then.
         page.wait_for_function("document.getAnimations().every(a => a.animationName === 'pulse')")
+        screenshot = pathlib.Path(os.environ.get(SCREENSHOTS) or directory) / "poll.png"
         page.screenshot(path=screenshot, animations="disabled")
-        assert screenshot.stat().st_size < 120_000
+        assert screenshot.stat().st_size < MOST_BYTES
         assert wrong == []
-
-
-def test_it_ends_with_its_streams_and_keeps_the_votes(tmp_path: pathlib.Path) -> None:
-    file = tmp_path / "polls.db"
-
-    with deployed(file) as deployment, deployment.watching() as votes:
-        next(votes)
-        deployment.vote(1)
-        after = next(votes)
-        deployment.send(signal.SIGTERM)
-        # A stream that was cut would be an error here.
-        assert list(votes) == []
-        assert deployment.end() == (0, STOPPED, "")
-
-    with deployed(file) as deployment:
-        assert deployment.live.get(f"/live/{deployment.poll}.json").json()["votes"] == after
-        # If a server dies, the other one ends, too.
-        deployment.send(signal.SIGKILL, "gunicorn")
-        code, said, complaints = deployment.end()
-        assert (code, said) == (1, "")
-        assert complaints.endswith("the page's server has ended, with exit code 137\n")
 
 
 @pytest.mark.parametrize("guard_dies", [False, True], ids=["ignores SIGTERM", "guard killed"])
 def test_server_does_not_outlive_its_block(tmp_path: pathlib.Path, guard_dies: bool) -> None:
-    file = tmp_path / "pid"
-    command = serving.guarded("sh", "-c", f"trap '' TERM; echo $$ > {file}; exec sleep 300")
-    listener = serving.listen("--port", 0)
+    command = f"trap '' TERM; {SLEEP}"
 
-    with serving.serving(
-        "sleeper", command, listener, environment=environment(), stop_deadline=0.1
-    ) as server:
-        wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
-        pid = int(file.read_text())
+    with started(command, tmp_path, stop_deadline=0.1) as (server, pid):
         assert read(pid, "cmdline")
 
         if guard_dies:
             server.process.kill()
 
     wait_until(lambda: not read(pid, "cmdline"))
+
+
+def test_server_does_not_outlive_a_killed_parent(tmp_path: pathlib.Path) -> None:
+    with started(SLEEP, tmp_path, stop_deadline=DEADLINE) as (server, pid):
+        # What the kernel does when the parent is gone, however it has ended.
+        assert server.process.stdin is not None
+        server.process.stdin.close()
+        assert server.process.wait(DEADLINE) == 128 + signal.SIGTERM
+        wait_until(lambda: not read(pid, "cmdline"))
+
+
+@contextlib.contextmanager
+def started(
+    command: str, directory: pathlib.Path, *, stop_deadline: float
+) -> cabc.Iterator[tuple[serving.Server, int]]:
+    """Run a command as a guarded server until the end of the block.
+
+    :param command: A command of the shell, which writes its process id to the file ``pid``.
+    :return: The server, and the command's process id.
+    """
+    file = directory / "pid"
+
+    with serving.serving(
+        "sleeper",
+        serving.guarded("sh", "-c", f"cd {directory}; {command}"),
+        serving.listen("--port", 0),
+        environment=environment(),
+        stop_deadline=stop_deadline,
+    ) as server:
+        wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
+        yield server, int(file.read_text())

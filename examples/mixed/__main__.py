@@ -9,6 +9,7 @@ import os
 import pathlib
 import socket
 import sys
+import typing as t
 import urllib.request
 
 from .. import serving
@@ -137,7 +138,8 @@ def prepare_tables(settings: cabc.Mapping[str, str]) -> None:
 
     try:
         app = web.create_app(settings)
-        is_local = str(app.config["DYNAMODB_HOST"]).startswith("local://")
+        host = t.cast("str | None", app.config["DYNAMODB_HOST"])
+        is_local = host is not None and host.startswith("local://")
 
         with app.app_context():
             if is_local and not models.Poll.exists():

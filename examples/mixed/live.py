@@ -154,7 +154,7 @@ async def show_error(error: HTTPException) -> ResponseReturnValue:
 
 
 async def add_headers(response: Response) -> Response:
-    if origin := current_app.config["PAGE_ORIGIN"]:
+    if origin := t.cast(str, current_app.config["PAGE_ORIGIN"]):
         response.headers["Access-Control-Allow-Origin"] = origin
 
     return response

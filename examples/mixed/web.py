@@ -106,7 +106,7 @@ def show_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def add_headers(response: Response) -> Response:
-    live_origin: str = current_app.config["LIVE_ORIGIN"]
+    live_origin = t.cast(str, current_app.config["LIVE_ORIGIN"])
     policy = CONTENT_SECURITY_POLICY.format(live_origin=live_origin)
     response.headers["Content-Security-Policy"] = policy
     response.headers["Referrer-Policy"] = "same-origin"
