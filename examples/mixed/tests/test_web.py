@@ -105,13 +105,12 @@ def test_vote_is_counted_and_shown(
     assert "<button" not in page
 
 
-@pytest.mark.parametrize("choice", [-1, 2, "x", ""])
-def test_vote_for_nothing_is_refused(
-    client: FlaskClient, web_app: flask.Flask, poll: Poll, choice: object
-) -> None:
-    response = choose(client, poll, choice)
-    assert response.status_code == 400
-    assert "Choose an answer." in response.text
+def test_vote_for_nothing_is_refused(client: FlaskClient, web_app: flask.Flask, poll: Poll) -> None:
+    for choice in (-1, 2, "x", ""):
+        response = choose(client, poll, choice)
+        assert response.status_code == 400
+        assert "Choose an answer." in response.text
+
     assert votes(web_app, poll) == ([0, 0], 0)
 
 
@@ -171,19 +170,20 @@ def test_failed_vote_is_shown_as_an_error(
     assert votes(web_app, poll) == ([0, 0], 0)
 
 
-@pytest.mark.parametrize("header", FOREIGN)
 def test_form_of_another_site_is_refused(
-    client: FlaskClient, dynamodb: DynamoDB, poll: Poll, header: tuple[str, str]
+    client: FlaskClient, dynamodb: DynamoDB, poll: Poll
 ) -> None:
-    response = client.post(f"/polls/{poll.id}", data={"choice": "0"}, headers=[header])
-    assert response.status_code == 403
+    for header in FOREIGN:
+        response = client.post(f"/polls/{poll.id}", data={"choice": "0"}, headers=[header])
+        assert response.status_code == 403, header
+
     assert dynamodb.calls == []
 
 
-@pytest.mark.parametrize("header", OWN)
-def test_own_form_is_accepted(client: FlaskClient, poll: Poll, header: tuple[str, str]) -> None:
-    response = client.post(f"/polls/{poll.id}", data={"choice": "0"}, headers=[header])
-    assert response.status_code == 303
+def test_own_form_is_accepted(client: FlaskClient, poll: Poll) -> None:
+    for header in OWN:
+        response = client.post(f"/polls/{poll.id}", data={"choice": "0"}, headers=[header])
+        assert response.status_code == 303, header
 
 
 def test_voter_is_known_before_the_first_form(web_app: flask.Flask) -> None:
