@@ -257,7 +257,7 @@ def test_server_does_not_outlive_its_block(tmp_path: pathlib.Path, guard_dies: b
 
 
 def test_server_does_not_outlive_a_killed_parent(tmp_path: pathlib.Path) -> None:
-    with started(SLEEP, tmp_path, stop_deadline=DEADLINE) as (server, pid):
+    with started(SLEEP, tmp_path, stop_deadline=0.1) as (server, pid):
         # What the kernel does when the parent is gone, however it has ended.
         assert server.process.stdin is not None
         server.process.stdin.close()
