@@ -5,28 +5,31 @@ from __future__ import annotations
 import argparse
 import collections.abc as cabc
 import contextlib
-import errno
 import http.client
 import json
 import os
 import pathlib
 import re
 import secrets
-import signal
-import socket
 import subprocess
 import sys
-import time
 import types
 import typing as t
 import urllib.error
 import urllib.parse
 import urllib.request
 
-HOST = "127.0.0.1"
+from ..serving import Failure
+from ..serving import Server
+from ..serving import Stop
+from ..serving import listen
+from ..serving import port
+from ..serving import say
+from ..serving import serving
+from ..serving import watch
+
 INTERRUPTED = 130
 DEADLINE = 30.0
-STOP_DEADLINE = 5.0
 
 # Variables of the developer's own setup, which the demo must ignore. Proxies are among them,
 # because no proxy leads to this machine.
@@ -37,35 +40,6 @@ SAMPLES = (
     ("Tick this off", False),
     ("Add a to-do here, and look for it in the API", False),
 )
-
-
-class Failure(Exception):
-    """The demo can't continue. The message says why."""
-
-
-class Stop:
-    """Records whether Ctrl-C was pressed or an equivalent signal has arrived.
-
-    The flag is checked between two steps. An exception could be raised after a process was started
-    and before its id was stored, and would leave the process running.
-    """
-
-    def __init__(self) -> None:
-        self.requested = False
-
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._request)
-
-    def _request(self, *signal_and_frame: object) -> None:
-        self.requested = True
-
-
-class Server(t.NamedTuple):
-    """One app in a process of its own."""
-
-    name: str
-    url: str
-    process: subprocess.Popen[bytes]
 
 
 class Engine(t.NamedTuple):
@@ -117,23 +91,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a valid port: give a number from 0 to 65535"
-        )
-
-    return int(text)
-
-
 def run(options: argparse.Namespace, stop: Stop) -> int:
     with contextlib.ExitStack() as stack:
         # Open both ports before anything starts, so that a port in use is reported first.
         web_socket, api_socket = (
-            stack.enter_context(listen(option, chosen, 0 if options.check else default))
+            stack.enter_context(listen(option, default if chosen is None else chosen))
             for option, chosen, default in [
-                ("--web-port", options.web_port, 5000),
-                ("--api-port", options.api_port, 5001),
+                ("--web-port", options.web_port, 0 if options.check else 5000),
+                ("--api-port", options.api_port, 0 if options.check else 5001),
             ]
         )
         engine = start_engine(options.keep)
@@ -142,8 +107,17 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
         if stop.requested:
             return INTERRUPTED
 
-        web = stack.enter_context(serving("web", web_socket, engine))
-        api = stack.enter_context(serving("api", api_socket, engine))
+        web, api = (
+            stack.enter_context(
+                serving(
+                    f"{name} app",
+                    [sys.executable, "-m", "examples.todo.serve", name, str(listener.fileno())],
+                    listener,
+                    environment={**environment(), **engine.settings},
+                )
+            )
+            for name, listener in [("web", web_socket), ("api", api_socket)]
+        )
 
         if options.check:
             return check(web, api, stop)
@@ -160,24 +134,6 @@ def run(options: argparse.Namespace, stop: Stop) -> int:
 
     say("Stopped.")
     return 0
-
-
-def listen(option: str, chosen: int | None, default: int) -> socket.socket:
-    """Open a port of the loopback interface.
-
-    :param option: The option that chooses the port, for the message.
-    :param chosen: The port that the user chose; ``None`` for the default.
-    :param default: The default.
-    :raises Failure: if the port can't be opened.
-    """
-    number = default if chosen is None else chosen
-
-    try:
-        return socket.create_server((HOST, number))
-    except OSError as error:
-        in_use = error.errno == errno.EADDRINUSE
-        reason = "is in use" if in_use else f"can't be opened ({error.strerror})"
-        raise Failure(f"port {number} {reason}; choose another with {option} N") from None
 
 
 def start_engine(file: str | None) -> Engine:
@@ -229,62 +185,9 @@ def create_tables(engine: Engine) -> None:
         raise Failure("the table could not be created")
 
 
-@contextlib.contextmanager
-def serving(name: str, listener: socket.socket, engine: Engine) -> cabc.Iterator[Server]:
-    """Serve an app in a process of its own, on a port that is open already.
-
-    :param name: The app's name in :mod:`examples.todo.serve`.
-    :param listener: The open port. It is passed to the new process and closed in this one.
-    :param engine: The engine.
-    :return: A context manager that gives the server, and ends it after the block.
-    """
-    descriptor = listener.fileno()
-    url = f"http://{HOST}:{listener.getsockname()[1]}"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "examples.todo.serve", name, str(descriptor)],
-        stdin=subprocess.PIPE,
-        env={**environment(), **engine.settings},
-        pass_fds=[descriptor],
-        # Ctrl-C in the terminal must reach only this process, which then ends the others.
-        start_new_session=True,
-    )
-    listener.close()
-
-    try:
-        yield Server(name, url, process)
-    finally:
-        end(process)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End a server by closing its input, and kill it if it does not end in time."""
-    t.cast("t.IO[bytes]", process.stdin).close()
-
-    try:
-        process.wait(STOP_DEADLINE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 def environment() -> dict[str, str]:
     """The environment variables for the demo's processes."""
     return {name: value for name, value in os.environ.items() if not FOREIGN.match(name)}
-
-
-def watch(servers: cabc.Sequence[Server], stop: Stop) -> None:
-    """Wait for Ctrl-C.
-
-    :param servers: The running servers.
-    :param stop: Records Ctrl-C.
-    :raises Failure: if one of the servers ends first.
-    """
-    while not stop.requested:
-        time.sleep(0.1)
-
-        for server in servers:
-            if (code := server.process.poll()) is not None:
-                raise Failure(f"the {server.name} app has ended, with exit code {code}")
 
 
 def add_samples(server: Server) -> None:
@@ -416,10 +319,6 @@ class Client:
 
         with answer:
             return answer.status, answer.read().decode()
-
-
-def say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

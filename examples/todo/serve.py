@@ -7,13 +7,11 @@ signal.
 from __future__ import annotations
 
 import asyncio
-import collections.abc as cabc
 import logging
-import os
 import sys
-import threading
 
-HOST = "127.0.0.1"
+from ..serving import HOST
+from ..serving import when_input_ends
 
 
 def serve_web(descriptor: int) -> None:
@@ -45,18 +43,6 @@ def serve_api(descriptor: int) -> None:
         await hypercorn.asyncio.serve(api.create_app(), config, shutdown_trigger=ended.wait)
 
     asyncio.run(serve())
-
-
-def when_input_ends(stop: cabc.Callable[[], object]) -> None:
-    """Call a function, in a thread, when standard input is closed."""
-
-    def wait() -> None:
-        while os.read(sys.stdin.fileno(), 1):
-            pass
-
-        stop()
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 if __name__ == "__main__":
