@@ -45,9 +45,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measure dynamo-ext and its peers side by side.",
-        epilog="A case is 'get/100/0' (operation, callers, ms at the server), 'flask/get/10/0' or"
-        " 'startup/30'. BENCH_PYTHON names an interpreter that has the project already; PYTHON"
-        " names the one that creates the environments.",
+        epilog="A case is 'get/100/0' (operation, callers, ms at the server), 'flask/get/10/0',"
+        " 'startup/30', or 'gunicorn/20/0' or 'hypercorn/20/0' (a page, clients, ms at the server)."
+        " BENCH_PYTHON names an interpreter that has the project already; PYTHON names the one"
+        " that creates the environments: by default one that is 3.12 or newer, which some"
+        " contestants need, or else python3.",
     )
     parser.add_argument("cases", nargs="*", metavar="CASE", help="what to measure (default: all)")
     parser.add_argument(

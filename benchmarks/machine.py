@@ -1,7 +1,8 @@
-"""A description of the machine on which the figures were measured."""
+"""A description of the machine and the day on which the figures were measured."""
 
 from __future__ import annotations
 
+import datetime
 import os
 import pathlib
 import platform
@@ -9,8 +10,9 @@ import re
 
 
 def describe() -> dict[str, str]:
-    """The processor, the CPUs, the system, the Python, and the load before the run."""
+    """The day, the processor, the CPUs, the system, the Python, and the load before the run."""
     return {
+        "day": datetime.date.today().isoformat(),
         "processor": _processor(),
         "CPUs": str(len(os.sched_getaffinity(0))),
         "system": f"{platform.system()} {platform.release()}",

@@ -1,0 +1,121 @@
+"""The apps that :mod:`benchmarks.servers` runs: a page with three reads.
+
+The web server imports :func:`flask_app` or :func:`quart_app`. The environment variable
+:data:`VARIABLE` says which contestant makes the reads: a JSON array of its module, the address of
+DynamoDB, and its options.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import time
+import typing as t
+
+from .contestants.calls import Calls
+from .worker import versions
+
+if t.TYPE_CHECKING:
+    import flask
+    import jinja2
+    import quart
+
+VARIABLE = "BENCH_PAGE"
+#: How many items the page's query and its batch give.
+QUERIED = 20
+BATCHED = 10
+#: An element of the page for each item of the query and of the batch.
+ROW = "<li>"
+_PAGE = "page.html"
+_TEMPLATE = """\
+<!doctype html>
+<title>{{ customer.name }}</title>
+<h1>{{ customer.name }}, {{ customer.age }}</h1>
+<p>{{ customer.bio }}</p>
+<ul>
+{% for order in orders %}<li>{{ order.sk }}: {{ order.name }}, {{ order.score }}
+{% endfor %}</ul>
+<ul>
+{% for other in others %}<li>{{ other.sk }}: {{ other.name }}, {{ other.active }}
+{% endfor %}</ul>
+"""
+
+
+def flask_app() -> flask.Flask:
+    """A Flask app with the page and with its server's figures."""
+    import flask
+
+    app = flask.Flask("bench")
+    app.jinja_loader = _loader()
+    module, url, options = _given()
+    stack = contextlib.ExitStack()
+    calls: Calls = (
+        module.install(app, url, **options)
+        if hasattr(module, "install")
+        else module.connect(url, stack, **options)
+    )
+
+    @app.get("/")
+    def page() -> str:
+        return flask.render_template(
+            _PAGE, customer=calls.get(), orders=calls.query(), others=calls.batch()
+        )
+
+    app.add_url_rule("/figures", view_func=_figures)
+    return app
+
+
+def quart_app() -> quart.Quart:
+    """A Quart app with the page and with its server's figures."""
+    import quart
+
+    app = quart.Quart("bench")
+    app.jinja_loader = _loader()
+    module, url, options = _given()
+    stack = contextlib.AsyncExitStack()
+    calls: Calls
+
+    if hasattr(module, "install"):
+        calls = module.install(app, url, **options)
+    else:
+
+        @app.before_serving
+        async def connect() -> None:
+            nonlocal calls
+            calls = await module.connect(url, stack, **options)
+
+        app.after_serving(stack.aclose)
+
+    @app.get("/")
+    async def page() -> str:
+        return await quart.render_template(
+            _PAGE,
+            customer=await calls.get(),
+            orders=await calls.query(),
+            others=await calls.batch(),
+        )
+
+    app.add_url_rule("/figures", view_func=_figures)
+    return app
+
+
+def _loader() -> jinja2.BaseLoader:
+    import jinja2
+
+    return jinja2.DictLoader({_PAGE: _TEMPLATE})
+
+
+def _given() -> tuple[t.Any, str, dict[str, t.Any]]:
+    module, url, options = json.loads(os.environ[VARIABLE])
+    return (
+        importlib.import_module(f".contestants.{module}", __package__),
+        url,
+        {**options, "keys": BATCHED},
+    )
+
+
+def _figures() -> dict[str, t.Any]:
+    """The CPU time of this process so far, in seconds, and its releases."""
+    return {"cpu_seconds": time.process_time(), "versions": versions()}
