@@ -19,7 +19,6 @@ from .worker import versions
 
 if t.TYPE_CHECKING:
     import flask
-    import jinja2
     import quart
 
 VARIABLE = "BENCH_PAGE"
@@ -28,7 +27,6 @@ QUERIED = 20
 BATCHED = 10
 #: An element of the page for each item of the query and of the batch.
 ROW = "<li>"
-_PAGE = "page.html"
 _TEMPLATE = """\
 <!doctype html>
 <title>{{ customer.name }}</title>
@@ -48,7 +46,7 @@ def flask_app() -> flask.Flask:
     import flask
 
     app = flask.Flask("bench")
-    app.jinja_loader = _loader()
+    template = app.jinja_env.from_string(_TEMPLATE)
     module, url, options = _given()
     stack = contextlib.ExitStack()
     calls: Calls = (
@@ -60,7 +58,7 @@ def flask_app() -> flask.Flask:
     @app.get("/")
     def page() -> str:
         return flask.render_template(
-            _PAGE, customer=calls.get(), orders=calls.query(), others=calls.batch()
+            template, customer=calls.get(), orders=calls.query(), others=calls.batch()
         )
 
     app.add_url_rule("/figures", view_func=_figures)
@@ -72,7 +70,7 @@ def quart_app() -> quart.Quart:
     import quart
 
     app = quart.Quart("bench")
-    app.jinja_loader = _loader()
+    template = app.jinja_env.from_string(_TEMPLATE)
     module, url, options = _given()
     stack = contextlib.AsyncExitStack()
     calls: Calls
@@ -91,7 +89,7 @@ def quart_app() -> quart.Quart:
     @app.get("/")
     async def page() -> str:
         return await quart.render_template(
-            _PAGE,
+            template,
             customer=await calls.get(),
             orders=await calls.query(),
             others=await calls.batch(),
@@ -99,12 +97,6 @@ def quart_app() -> quart.Quart:
 
     app.add_url_rule("/figures", view_func=_figures)
     return app
-
-
-def _loader() -> jinja2.BaseLoader:
-    import jinja2
-
-    return jinja2.DictLoader({_PAGE: _TEMPLATE})
 
 
 def _given() -> tuple[t.Any, str, dict[str, t.Any]]:

@@ -24,7 +24,7 @@ _FONT = f"font-family='system-ui, sans-serif' font-size='{_SIZE}'"
 _PLAIN, _BOLD = "400", "600"
 #: The width of a character on average, at most, as a share of the font's size. A page may show
 #: another font than this machine, so these are the wider ones'.
-_CHARACTER = {_PLAIN: 0.6, _BOLD: 0.68}
+_CHARACTER = {_PLAIN: 0.67, _BOLD: 0.68}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -26,7 +26,7 @@ from .results import Results
 from .results import Row
 from .servers import WebServer
 
-_CEILING_SECONDS = 0.5
+_CEILING_SECONDS = 0.2
 #: The packages of the web servers, whose releases are reported as well.
 _SERVER_PACKAGES = {"gunicorn": ("flask", "gunicorn"), "hypercorn": ("quart", "hypercorn")}
 

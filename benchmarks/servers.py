@@ -66,7 +66,7 @@ class WebServer:
         :param seconds: How long, in seconds.
         :raises NotMeasured: if the server does not answer as it should.
         """
-        self._load(connections, _WARM_UP)
+        self._load(connections, min(_WARM_UP, seconds))
         before = self._figures()["cpu_seconds"]
         measured = self._load(connections, seconds * _WINDOWS)
         cpu_seconds = self._figures()["cpu_seconds"] - before
@@ -140,7 +140,7 @@ def _listening() -> cabc.Iterator[tuple[socket.socket, int]]:
 def _start(
     python: pathlib.Path, server: Server, listener: socket.socket, given: str, log: t.IO[bytes]
 ) -> subprocess.Popen[bytes]:
-    command = [python, "-m", *COMMANDS[server], "--bind", f"fd://{listener.fileno()}"]
+    command = [str(python), "-m", *COMMANDS[server], "--bind", f"fd://{listener.fileno()}"]
 
     try:
         return subprocess.Popen(

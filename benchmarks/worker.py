@@ -86,7 +86,7 @@ class _Tasks:
     async def _measure(self, operation: str, concurrency: int, seconds: float) -> Figures:
         call: Call = getattr(self._calls, operation)
         check(operation, await call())
-        await _load(call, concurrency, _WARM_UP)
+        await _load(call, concurrency, min(_WARM_UP, seconds))
         gc.collect()
 
         cpu, start = time.process_time(), time.perf_counter()
@@ -138,7 +138,7 @@ class _Threads:
     def measure(self, operation: str, concurrency: int, seconds: float) -> Figures:
         call: Call = getattr(self._calls, operation)
         check(operation, call())
-        self._load(call, concurrency, _WARM_UP)
+        self._load(call, concurrency, min(_WARM_UP, seconds))
         gc.collect()
 
         cpu, start = time.process_time(), time.perf_counter()
