@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 import sys
+import typing as t
 
 from . import cases
 from . import lineup
@@ -106,7 +107,7 @@ def _results(options: argparse.Namespace) -> Results:
 
     return rounds.run(
         _cases(options),
-        [*lineup.choose(options.contestants), *(lineup.sizing() if options.write_docs else [])],
+        [*lineup.choose(_names(options)), *(lineup.sizing() if options.write_docs else [])],
         rounds=options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS),
         seconds=options.seconds or (_QUICK_SECONDS if options.quick else _SECONDS),
     )
@@ -116,10 +117,17 @@ def _cases(options: argparse.Namespace) -> list[cases.Case]:
     if options.cases:
         return [cases.parse(text) for text in options.cases]
 
-    if options.targets:
+    if options.targets and not options.write_docs:
         return [cases.parse(text) for text in targets.CASES]
 
     return cases.quick() if options.quick else cases.every()
+
+
+def _names(options: argparse.Namespace) -> t.Sequence[str]:
+    if options.targets and not options.cases and not options.contestants and not options.write_docs:
+        return targets.CONTESTANTS
+
+    return t.cast(list[str], options.contestants)
 
 
 def _report(results: Results, *, with_targets: bool) -> str:
@@ -132,7 +140,7 @@ def _report(results: Results, *, with_targets: bool) -> str:
         parts += ["## Not measured", page.missing(results)]
 
     if with_targets:
-        parts += ["## Targets", tables.of_targets(results)]
+        parts += ["## Targets", tables.of_targets(results), targets.summary(results)]
 
     return "\n\n".join(parts)
 

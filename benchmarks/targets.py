@@ -12,6 +12,8 @@ from .lineup import OURS
 from .results import LESS_IS_BETTER
 from .results import Results
 
+_MISSED, _REACHED, _NOT_MEASURED = "MISSED", "aim reached", "not measured"
+
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -43,14 +45,14 @@ class Outcome:
     @property
     def verdict(self) -> str:
         if not self.ratios:
-            return "not measured"
+            return _NOT_MEASURED
 
         ratio = statistics.median(self.ratios)
 
         if not self.target.is_reached(ratio, self.target.must):
-            return "MISSED"
+            return _MISSED
 
-        return "aim reached" if self.target.is_reached(ratio, self.target.aim) else "met"
+        return _REACHED if self.target.is_reached(ratio, self.target.aim) else "met"
 
 
 SPEED, CPU, LAG, PAGES = "calls_per_second", "cpu_us", "lag_p99_ms", "requests_per_second"
@@ -85,6 +87,9 @@ TARGETS = (
     Target("hypercorn/20/0", PAGES, OURS, BASELINE, 2, 3),
 )
 CASES = tuple(dict.fromkeys(target.case for target in TARGETS))
+CONTESTANTS = tuple(
+    dict.fromkeys(name for target in TARGETS for name in (target.contestant, target.other))
+)
 
 
 def outcomes(results: Results) -> list[Outcome]:
@@ -93,3 +98,13 @@ def outcomes(results: Results) -> list[Outcome]:
         Outcome(target, results.ratios(target.case, target.contestant, target.other, target.figure))
         for target in TARGETS
     ]
+
+
+def summary(results: Results) -> str:
+    """How many targets are met, and how many aims are reached."""
+    verdicts = [outcome.verdict for outcome in outcomes(results)]
+    missed, missing = verdicts.count(_MISSED), verdicts.count(_NOT_MEASURED)
+    return (
+        f"{len(verdicts) - missed - missing} of {len(verdicts)} targets are met,"
+        f" {verdicts.count(_REACHED)} aims are reached, {missing} targets were not measured."
+    )
