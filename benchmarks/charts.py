@@ -100,8 +100,8 @@ CHARTS = (
         "pages",
         "A page with three reads, requests per second",
         (
-            Panel("Flask under gunicorn", "gunicorn/20/0", "requests_per_second"),
-            Panel("Quart under Hypercorn", "hypercorn/20/0", "requests_per_second"),
+            Panel("Flask, requests per second", "gunicorn/20/0", "requests_per_second"),
+            Panel("Quart, requests per second", "hypercorn/20/0", "requests_per_second"),
         ),
     ),
     Chart(
