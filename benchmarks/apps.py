@@ -2,7 +2,7 @@
 
 The web server imports :func:`flask_app` or :func:`quart_app`. The environment variable
 :data:`VARIABLE` says which contestant makes the reads: a JSON array of its module, the address of
-DynamoDB, and its options.
+DynamoDB, its options, and the harness's process id. The web server ends when the harness ends.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import contextlib
 import importlib
 import json
 import os
+import select
+import signal
+import threading
 import time
 import typing as t
 
@@ -102,12 +105,22 @@ def quart_app() -> quart.Quart:
 
 
 def _given() -> tuple[t.Any, str, dict[str, t.Any]]:
-    module, url, options = json.loads(os.environ[VARIABLE])
+    module, url, options, harness = json.loads(os.environ[VARIABLE])
+    threading.Thread(target=_end_with, args=[harness], daemon=True).start()
     return (
         importlib.import_module(f".contestants.{module}", __package__),
         url,
         {**options, "keys": BATCHED},
     )
+
+
+def _end_with(harness: int) -> None:
+    """Wait until the harness has ended, in whatever way, and end the web server then."""
+    with contextlib.suppress(ProcessLookupError):
+        select.select([os.pidfd_open(harness)], [], [])
+
+    # This is the worker process, whose parent is the web server's.
+    os.kill(os.getppid(), signal.SIGTERM)
 
 
 def _figures() -> dict[str, t.Any]:

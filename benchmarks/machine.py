@@ -17,8 +17,13 @@ def describe() -> dict[str, str]:
         "CPUs": str(len(os.sched_getaffinity(0))),
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
-        "load before": f"{os.getloadavg()[0]:.1f}",
+        "load before": load(),
     }
+
+
+def load() -> str:
+    """How many processes have run or waited for a CPU, on average of the last minute."""
+    return f"{os.getloadavg()[0]:.1f}"
 
 
 def _processor() -> str:

@@ -171,6 +171,7 @@ def run(
                     turns.measure(number, case, contestant)
 
     _show_progress("")
+    results.machine["load after"] = machine.load()
     return results
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import contextlib
 import json
+import os
 import pathlib
 import signal
 import socket
@@ -118,7 +119,7 @@ def running(contestant: Contestant, server: Server, url: str) -> cabc.Iterator[W
     :raises NotMeasured: if the contestant can't be installed, or its page can't be served.
     """
     python = child.interpreter(contestant)
-    given = json.dumps([contestant.module, url, dict(contestant.options)])
+    given = json.dumps([contestant.module, url, dict(contestant.options), os.getpid()])
 
     with tempfile.TemporaryFile() as log, _listening() as (listener, port):
         process = _start(python, server, listener, given, log)
