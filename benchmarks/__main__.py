@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import pathlib
 import sys
+import typing as t
 
 from . import cases
 from . import lineup
@@ -45,9 +46,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measure dynamo-ext and its peers side by side.",
-        epilog="A case is 'get/100/0' (operation, callers, ms at the server), 'flask/get/10/0' or"
-        " 'startup/30'. BENCH_PYTHON names an interpreter that has the project already; PYTHON"
-        " names the one that creates the environments.",
+        epilog="A case is 'get/100/0' (operation, callers, ms at the server), 'flask/get/10/0',"
+        " 'startup/30', or 'gunicorn/20/0' or 'hypercorn/20/0' (a page, clients, ms at the server)."
+        " BENCH_PYTHON names an interpreter that has the project already; PYTHON names the one"
+        " that creates the environments: by default one that is 3.12 or newer, which some"
+        " contestants need, or else python3.",
     )
     parser.add_argument("cases", nargs="*", metavar="CASE", help="what to measure (default: all)")
     parser.add_argument(
@@ -104,7 +107,7 @@ def _results(options: argparse.Namespace) -> Results:
 
     return rounds.run(
         _cases(options),
-        [*lineup.choose(options.contestants), *(lineup.sizing() if options.write_docs else [])],
+        [*lineup.choose(_names(options)), *(lineup.sizing() if options.write_docs else [])],
         rounds=options.rounds or (_QUICK_ROUNDS if options.quick else _ROUNDS),
         seconds=options.seconds or (_QUICK_SECONDS if options.quick else _SECONDS),
     )
@@ -114,10 +117,17 @@ def _cases(options: argparse.Namespace) -> list[cases.Case]:
     if options.cases:
         return [cases.parse(text) for text in options.cases]
 
-    if options.targets:
+    if options.targets and not options.write_docs:
         return [cases.parse(text) for text in targets.CASES]
 
     return cases.quick() if options.quick else cases.every()
+
+
+def _names(options: argparse.Namespace) -> t.Sequence[str]:
+    if options.targets and not options.cases and not options.contestants and not options.write_docs:
+        return targets.CONTESTANTS
+
+    return t.cast(list[str], options.contestants)
 
 
 def _report(results: Results, *, with_targets: bool) -> str:
@@ -130,7 +140,7 @@ def _report(results: Results, *, with_targets: bool) -> str:
         parts += ["## Not measured", page.missing(results)]
 
     if with_targets:
-        parts += ["## Targets", tables.of_targets(results)]
+        parts += ["## Targets", tables.of_targets(results), targets.summary(results)]
 
     return "\n\n".join(parts)
 

@@ -8,14 +8,19 @@ import typing as t
 from .failure import Failure
 
 Framework = t.Literal["asyncio", "flask"]
+Server = t.Literal["gunicorn", "hypercorn"]
 OPERATIONS = {
     "get": "GetItem",
     "put": "PutItem",
     "query": "Query of 100 items",
     "batch": "BatchGetItem of 100 items",
 }
+#: The framework of the page that each server serves.
+SERVERS: dict[Server, str] = {"gunicorn": "Flask", "hypercorn": "Quart"}
 _FLASK = "flask/"
 _STARTUP = "startup/"
+#: More than gunicorn has threads, and than dynamo-ext has slots, so that none waits for a request.
+_CLIENTS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +68,31 @@ class Startup:
         return f"The first call of {models}"
 
 
-Case = Load | Startup
+@dataclasses.dataclass(frozen=True)
+class Page:
+    """A page with three reads, requested from a web server by a number of clients.
+
+    On the command line: ``gunicorn/20/5``, which is the server, the number of clients, and the
+    latency of DynamoDB in ms.
+    """
+
+    server: Server
+    clients: int
+    latency_ms: float
+
+    def __str__(self) -> str:
+        return f"{self.server}/{self.clients}/{self.latency_ms:g}"
+
+    @property
+    def title(self) -> str:
+        clients = "clients" if self.clients > 1 else "client"
+        return (
+            f"A {SERVERS[self.server]} page with three reads under {self.server.capitalize()},"
+            f" {self.clients} {clients}, {self.latency_ms:g} ms at DynamoDB"
+        )
+
+
+Case = Load | Startup | Page
 
 
 def parse(text: str) -> Case:
@@ -78,6 +107,10 @@ def parse(text: str) -> Case:
 
         operation, callers, latency = text.removeprefix(_FLASK).split("/")
 
+        for server in SERVERS:
+            if text.startswith(f"{server}/"):
+                return Page(server, _positive(callers), abs(float(latency)))
+
         if operation in OPERATIONS:
             framework: Framework = "flask" if text.startswith(_FLASK) else "asyncio"
             return Load(framework, operation, _positive(callers), abs(float(latency)))
@@ -86,7 +119,9 @@ def parse(text: str) -> Case:
 
     raise Failure(
         f"{text!r} is not a valid case. A case is 'get/100/0' (operation, callers, ms at the"
-        f" server), 'flask/get/10/0' or 'startup/30'; the operations are {', '.join(OPERATIONS)}."
+        " server), 'flask/get/10/0', 'startup/30' or 'gunicorn/20/0' (a page, clients, ms at the"
+        f" server); the operations are {', '.join(OPERATIONS)}, the pages' servers"
+        f" {', '.join(SERVERS)}."
     )
 
 
@@ -112,9 +147,11 @@ def every() -> list[Case]:
         for operation in ("get", "query")
         for latency_ms in (0, 5)
     ]
-    return [*loads, *flask, *(Startup(models) for models in (1, 10, 30))]
+    pages = [Page(server, _CLIENTS, latency_ms) for server in SERVERS for latency_ms in (0, 5)]
+    return [*loads, *flask, *(Startup(models) for models in (1, 10, 30)), *pages]
 
 
 def quick() -> list[Case]:
     """A few cases for a first impression."""
-    return [parse(text) for text in ("get/100/0", "query/10/0", "flask/get/10/0", "startup/10")]
+    names = ("get/100/0", "query/10/0", "flask/get/10/0", "startup/10", "gunicorn/20/0")
+    return [parse(text) for text in (*names, "hypercorn/20/0")]

@@ -5,20 +5,26 @@ from __future__ import annotations
 import collections.abc as cabc
 import dataclasses
 import html
+import math
 import pathlib
 
 from . import lineup
 from .results import LESS_IS_BETTER
 from .results import Results
 
-_WIDTH = 760
+_WIDTH = 840
 _MARGIN = 10
 _BAR = 22
 _GAP = 9
+_SPACE = 8
 _TITLE = 46
-_NAMES = 140
 _VALUES = 64
-_FONT = "font-family='system-ui, sans-serif' font-size='13'"
+_SIZE = 13
+_FONT = f"font-family='system-ui, sans-serif' font-size='{_SIZE}'"
+_PLAIN, _BOLD = "400", "600"
+#: The width of a character on average, at most, as a share of the font's size. A page may show
+#: another font than this machine, so these are the wider ones'.
+_CHARACTER = {_PLAIN: 0.67, _BOLD: 0.68}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +78,30 @@ CHARTS = (
         (
             Panel("calls per second", "query/10/0", "calls_per_second"),
             Panel("loop lag p99, ms", "query/10/0", "lag_p99_ms", 1),
+        ),
+    ),
+    Chart(
+        "cpu",
+        "CPU time of the client's process for each call",
+        (
+            Panel("GetItem, 100 tasks at once, µs", "get/100/0", "cpu_us"),
+            Panel("Query of 100 items, 10 tasks at once, µs", "query/10/0", "cpu_us"),
+        ),
+    ),
+    Chart(
+        "single",
+        "GetItem, one task",
+        (
+            Panel("0 ms at the server: p50, ms", "get/1/0", "p50_ms", 2),
+            Panel("5 ms at the server: p50, ms", "get/1/5", "p50_ms", 2),
+        ),
+    ),
+    Chart(
+        "pages",
+        "A page with three reads, requests per second",
+        (
+            Panel("Flask, requests per second", "gunicorn/20/0", "requests_per_second"),
+            Panel("Quart, requests per second", "hypercorn/20/0", "requests_per_second"),
         ),
     ),
     Chart(
@@ -160,27 +190,39 @@ def _draw_panel(
 ) -> cabc.Iterator[str]:
     better = "less is better" if panel.figure in LESS_IS_BETTER else "more is better"
     yield (
-        f"<text x='{left + _MARGIN:g}' y='20' fill='{theme.text}' font-weight='600'>"
+        f"<text x='{left + _MARGIN:g}' y='20' fill='{theme.text}' font-weight='{_BOLD}'>"
         f"{html.escape(panel.title)}"
         f"<tspan fill='{theme.faint}' font-weight='400' font-size='11' dx='8'>{better}</tspan>"
         "</text>"
     )
-    scale = (width - _NAMES - _VALUES) / (max(value for _, value, _ in bars) or 1)
-    start = left + _NAMES
+    names = _MARGIN + max(_text_width(name, _weight(name)) for name, _, _ in bars) + _SPACE
+    scale = (width - names - _VALUES) / (max(value for _, value, _ in bars) or 1)
+    start = left + names
 
     for row, (name, value, text) in enumerate(bars):
-        ours = name.startswith(lineup.OURS)
         top, length = _TITLE - _GAP + row * (_BAR + _GAP), max(value * scale, 1)
         middle = top + _BAR / 2 + 4.5
-        weight = "600" if ours else "400"
         yield (
-            f"<text x='{start - 8:g}' y='{middle:g}' fill='{theme.text}' font-weight='{weight}'"
-            f" text-anchor='end'>{html.escape(name)}</text>"
+            f"<text x='{start - _SPACE:g}' y='{middle:g}' fill='{theme.text}'"
+            f" font-weight='{_weight(name)}' text-anchor='end'>{html.escape(name)}</text>"
         )
         yield (
             f"<rect x='{start:g}' y='{top}' width='{length:.1f}' height='{_BAR}' rx='3'"
-            f" fill='{theme.ours if ours else theme.peer}'/>"
+            f" fill='{theme.ours if _is_ours(name) else theme.peer}'/>"
         )
         yield (
             f"<text x='{start + length + 6:.1f}' y='{middle:g}' fill='{theme.faint}'>{text}</text>"
         )
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(lineup.OURS)
+
+
+def _weight(name: str) -> str:
+    return _BOLD if _is_ours(name) else _PLAIN
+
+
+def _text_width(text: str, weight: str) -> float:
+    """The width that a text needs at most."""
+    return math.ceil(len(text) * _CHARACTER[weight] * _SIZE)

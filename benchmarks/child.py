@@ -7,8 +7,10 @@ import contextlib
 import json
 import os
 import pathlib
+import platform
 import select
 import subprocess
+import sys
 import tempfile
 import typing as t
 
@@ -52,7 +54,7 @@ class Child:
             self._process.stdin.write(json.dumps([name, *arguments]) + "\n")
             self._process.stdin.flush()
         except OSError:
-            raise NotMeasured(self._last_words()) from None
+            raise NotMeasured(self._end()) from None
 
         return self._answer()
 
@@ -65,18 +67,15 @@ class Child:
             raise NotMeasured(f"no answer within {_PATIENCE:g} s")
 
         line = self._process.stdout.readline()
-        figures: Figures = json.loads(line) if line else {"error": self._last_words()}
+        figures: Figures = json.loads(line) if line else {"error": self._end()}
 
         if "error" in figures:
             raise NotMeasured(" ".join(figures["error"].split()))
 
         return figures
 
-    def _last_words(self) -> str:
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").split("\n")
-        words = [line for line in lines if line.strip()]
-        return words[-1] if words else "its process has ended"
+    def _end(self) -> str:
+        return last_words(self._log) or "its process has ended"
 
 
 @contextlib.contextmanager
@@ -89,11 +88,7 @@ def running(contestant: Contestant, url: str, **options: t.Any) -> cabc.Iterator
     :return: A context manager that gives the process.
     :raises NotMeasured: if the contestant can't be installed or started.
     """
-    try:
-        python = environments.python(contestant.environment)
-    except environments.NotInstalled as error:
-        raise NotMeasured(f"not installed: {error}") from None
-
+    python = interpreter(contestant)
     arguments = [contestant.module, url, json.dumps({**dict(contestant.options), **options})]
 
     with tempfile.TemporaryFile() as log, _start(python, arguments, log) as process:
@@ -111,14 +106,38 @@ def _start(python: pathlib.Path, arguments: list[str], log: t.IO[bytes]) -> subp
             stdout=subprocess.PIPE,
             stderr=log,
             cwd=environments.ROOT,
-            env=_environment(),
+            env=environment(),
             text=True,
         )
     except OSError as error:
         raise NotMeasured(f"cannot run {str(python)!r}: {error.strerror}") from None
 
 
-def _environment() -> dict[str, str]:
+def last_words(log: t.IO[bytes]) -> str:
+    """The last line of a process's output; empty if there is none."""
+    log.seek(0)
+    lines = log.read().decode(errors="replace").split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "")
+
+
+def interpreter(contestant: Contestant) -> pathlib.Path:
+    """The interpreter of a contestant's environment, which is created if it does not exist.
+
+    :raises NotMeasured: if it can't be created, or if the contestant needs a newer Python.
+    """
+    if sys.version_info < contestant.python:
+        raise NotMeasured(
+            f"needs Python {'.'.join(map(str, contestant.python))} or newer, and the others ran"
+            f" on {platform.python_version()}"
+        )
+
+    try:
+        return environments.python(contestant.environment)
+    except environments.NotInstalled as error:
+        raise NotMeasured(f"not installed: {error}") from None
+
+
+def environment() -> dict[str, str]:
     """The environment variables, without the machine's own AWS, Flask and proxy settings."""
     kept = {
         name: value

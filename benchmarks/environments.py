@@ -37,7 +37,8 @@ def python(name: str) -> pathlib.Path:
         pyproject = (ROOT / "pyproject.toml").read_text()
         extras = tomllib.loads(pyproject)["project"]["optional-dependencies"]
         wanted = ",".join(extra for extra in _EXTRAS if extra in extras)
-        return _make(name, ["--editable", f"{ROOT}[{wanted}]"], recipe=pyproject)
+        requirements = ["--editable", f"{ROOT}[{wanted}]", *lineup.SERVERS]
+        return _make(name, requirements, recipe=pyproject)
 
     return _make(name, list(lineup.REQUIREMENTS[name]))
 

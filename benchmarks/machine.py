@@ -1,7 +1,8 @@
-"""A description of the machine on which the figures were measured."""
+"""A description of the machine and the day on which the figures were measured."""
 
 from __future__ import annotations
 
+import datetime
 import os
 import pathlib
 import platform
@@ -9,14 +10,20 @@ import re
 
 
 def describe() -> dict[str, str]:
-    """The processor, the CPUs, the system, the Python, and the load before the run."""
+    """The day, the processor, the CPUs, the system, the Python, and the load before the run."""
     return {
+        "day": datetime.date.today().isoformat(),
         "processor": _processor(),
         "CPUs": str(len(os.sched_getaffinity(0))),
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
-        "load before": f"{os.getloadavg()[0]:.1f}",
+        "load before": load(),
     }
+
+
+def load() -> str:
+    """How many processes have run or waited for a CPU, on average of the last minute."""
+    return f"{os.getloadavg()[0]:.1f}"
 
 
 def _processor() -> str:

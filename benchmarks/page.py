@@ -16,6 +16,7 @@ from .results import Results
 
 DOCS = ROOT / "docs"
 CHARTS = "performance"
+_NOTHING = "This run did not measure it."
 _PART = re.compile(r"(?<=^% begin: )(\w+)\n.*?(?=^% end: \1$)", re.MULTILINE | re.DOTALL)
 
 
@@ -56,7 +57,17 @@ def circumstances(results: Results) -> str:
         f"- the server can answer {results.ceiling:,.0f} GetItem calls per second, and used"
         f" {results.stub_busy:.0%} of a CPU at most",
     ]
+
+    if results.clients_busy:
+        lines.append(f"- the clients of the pages used {results.clients_busy:.0%} of a CPU at most")
+
     return "\n".join(lines)
+
+
+def run(results: Results) -> str:
+    """When the figures were measured, and on which Python."""
+    day, python = results.machine.get("day"), results.machine.get("Python")
+    return f"The run was made on {day}, on Python {python}."
 
 
 def missing(results: Results) -> str:
@@ -75,14 +86,17 @@ def missing(results: Results) -> str:
 
 def _images(*names: str) -> cabc.Callable[[Results], str]:
     def render(results: Results) -> str:
-        return "\n\n".join(
-            f"```{{image}} {CHARTS}/{chart.name}-{theme.name}.svg\n"
-            f":class: only-{theme.name}\n"
-            f":alt: {charts.alternative_text(results, chart)}\n"
-            "```"
-            for chart in charts.available(results)
-            if chart.name in names
-            for theme in charts.THEMES
+        return (
+            "\n\n".join(
+                f"```{{image}} {CHARTS}/{chart.name}-{theme.name}.svg\n"
+                f":class: only-{theme.name}\n"
+                f":alt: {charts.alternative_text(results, chart)}\n"
+                "```"
+                for chart in charts.available(results)
+                if chart.name in names
+                for theme in charts.THEMES
+            )
+            or _NOTHING
         )
 
     return render
@@ -91,8 +105,12 @@ def _images(*names: str) -> cabc.Callable[[Results], str]:
 def _tables(*wanted: str) -> cabc.Callable[[Results], str]:
     def render(results: Results) -> str:
         measured = [case for case in wanted if case in results.cases]
-        return "\n\n".join(
-            f"{cases.parse(case).title}:\n\n{tables.of_case(results, case)}" for case in measured
+        return (
+            "\n\n".join(
+                f"{cases.parse(case).title}:\n\n{tables.of_case(results, case)}"
+                for case in measured
+            )
+            or _NOTHING
         )
 
     return render
@@ -113,15 +131,22 @@ def _sizing(results: Results) -> str | None:
     return tables.of_pools(results, case) if has_pools else None
 
 
+PAGE_CASES = [str(case) for case in cases.every() if isinstance(case, cases.Page)]
 PARTS: dict[str, cabc.Callable[[Results], str | None]] = {
+    "run": run,
     "circumstances": circumstances,
     "versions": tables.of_versions,
     "missing": missing,
     "get": _images("get"),
     "query": _images("query"),
+    "cpu": _images("cpu"),
+    "single": _images("single"),
     "flask": _images("flask"),
+    "pages": _images("pages"),
     "startup": _images("startup"),
     "headlines": _tables("get/100/0", "query/10/0"),
+    "alone": _tables("get/1/0", "get/1/5"),
+    "requests": _tables(*PAGE_CASES),
     "threads": _tables("flask/get/10/0", "flask/query/10/0"),
     "starts": _tables("startup/1", "startup/10", "startup/30"),
     "overview": _overview,

@@ -21,6 +21,8 @@ LESS_IS_BETTER = frozenset(
         "sockets",
     }
 )
+#: A measured 0 counts as this, to avoid a division by zero.
+_LEAST = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +59,9 @@ class Results:
     stub_busy: float = 0
     """The largest share of a CPU that the stub used in a round."""
 
+    clients_busy: float = 0
+    """The largest share of a CPU that the clients of a web server used in a round."""
+
     @property
     def cases(self) -> list[str]:
         return list(dict.fromkeys(row.case for row in self.rows))
@@ -89,6 +94,14 @@ class Results:
             if number in others
         ]
 
+    def ratios(self, case: str, contestant: str, other: str, figure: str) -> list[float]:
+        """A figure of a contestant divided by another's, in each round.
+
+        They are compared round by round, as in :meth:`times_better`.
+        """
+        mine, others = self.values(case, contestant, figure), self.values(case, other, figure)
+        return [mine[number] / max(others[number], _LEAST) for number in mine if number in others]
+
     def write(self, path: pathlib.Path) -> None:
         path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
 
@@ -103,5 +116,4 @@ def _times_better(mine: float, other: float, figure: str) -> float:
     if figure in LESS_IS_BETTER:
         mine, other = other, mine
 
-    # Avoid a division by zero: a measured 0 counts as the smallest measurable value.
-    return mine / max(other, 1e-3)
+    return mine / max(other, _LEAST)

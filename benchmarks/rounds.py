@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import dataclasses
 import sys
 import time
 
+from . import apps
 from . import child
 from . import lineup
 from . import machine
+from . import servers
 from . import stub
 from .cases import Case
 from .cases import Load
+from .cases import Page
 from .cases import Startup
 from .child import Child
 from .child import Figures
@@ -20,23 +24,35 @@ from .child import NotMeasured
 from .lineup import Contestant
 from .results import Results
 from .results import Row
+from .servers import WebServer
 
-_CEILING_SECONDS = 0.5
+_CEILING_SECONDS = 0.2
+#: The packages of the web servers, whose releases are reported as well.
+_SERVER_PACKAGES = {"gunicorn": ("flask", "gunicorn"), "hypercorn": ("quart", "hypercorn")}
+
+
+@dataclasses.dataclass(frozen=True)
+class Stubs:
+    """The DynamoDB of the loads and of the pages, whose queries and batches are smaller."""
+
+    loads: stub.Stub
+    pages: stub.Stub
 
 
 class Rounds:
     """One run of the harness.
 
-    :param server: The stub.
+    :param stubs: The stubs.
     :param stack: Ends the contestants' processes.
     :param results: Collects the figures.
     """
 
-    def __init__(self, server: stub.Stub, stack: contextlib.ExitStack, results: Results) -> None:
-        self._server = server
+    def __init__(self, stubs: Stubs, stack: contextlib.ExitStack, results: Results) -> None:
+        self._stubs = stubs
         self._stack = stack
         self._results = results
         self._children: dict[tuple[Contestant, float], Child] = {}
+        self._web_servers: dict[tuple[Contestant, float], WebServer] = {}
 
     def measure(self, number: int, case: Case, contestant: Contestant) -> None:
         """Measure one contestant in one case and one round.
@@ -47,44 +63,78 @@ class Rounds:
             return
 
         try:
-            figures = (
-                self._load(case, contestant)
-                if isinstance(case, Load)
-                else self._startup(case, contestant)
-            )
+            figures = self._figures(case, contestant)
         except NotMeasured as error:
             self._results.missing[contestant.name] = f"{case}: {error}"
         else:
             self._results.rows.append(Row(str(case), contestant.name, number, figures))
 
+    def _figures(self, case: Case, contestant: Contestant) -> Figures:
+        if isinstance(case, Startup):
+            return self._startup(case, contestant)
+
+        if isinstance(case, Page):
+            return self._page(case, contestant)
+
+        return self._load(case, contestant)
+
     def _load(self, case: Load, contestant: Contestant) -> Figures:
         child = self._child(contestant, case.latency_ms)
-        busy, start = self._server.cpu_seconds(), time.perf_counter()
-        figures = child.ask("measure", case.operation, case.callers, self._results.seconds)
-        busy, seconds = self._server.cpu_seconds() - busy, time.perf_counter() - start
+
+        with self._watched(self._stubs.loads):
+            return child.ask("measure", case.operation, case.callers, self._results.seconds)
+
+    @contextlib.contextmanager
+    def _watched(self, server: stub.Stub) -> cabc.Iterator[None]:
+        """Note how busy a stub is in the block."""
+        busy, start = server.cpu_seconds(), time.perf_counter()
+        yield
+        busy, seconds = server.cpu_seconds() - busy, time.perf_counter() - start
         self._results.stub_busy = max(self._results.stub_busy, busy / seconds)
-        return figures
 
     def _child(self, contestant: Contestant, latency_ms: float) -> Child:
         key = contestant, latency_ms
 
         if key not in self._children:
-            running = child.running(contestant, self._server.url(latency_ms))
+            running = child.running(contestant, self._stubs.loads.url(latency_ms))
             self._children[key] = self._stack.enter_context(running)
-            self._note_versions(contestant, self._children[key])
+            self._note_versions(contestant, self._children[key].started["versions"])
 
         return self._children[key]
 
     def _startup(self, case: Startup, contestant: Contestant) -> Figures:
-        with child.running(contestant, self._server.url(0), count=case.models) as fresh:
-            self._note_versions(contestant, fresh)
+        with child.running(contestant, self._stubs.loads.url(0), count=case.models) as fresh:
+            self._note_versions(contestant, fresh.started["versions"])
             return {**fresh.ask("first_calls"), "ready_ms": fresh.started["ready_ms"]}
 
-    def _note_versions(self, contestant: Contestant, started: Child) -> None:
-        versions = started.started["versions"]
-        self._results.versions[lineup.without_pool(contestant.name)] = {
-            package: versions[package] for package in contestant.packages if package in versions
-        }
+    def _page(self, case: Page, contestant: Contestant) -> Figures:
+        web_server = self._web_server(contestant, case)
+
+        with self._watched(self._stubs.pages):
+            figures = web_server.measure(case.clients, self._results.seconds)
+
+        self._results.clients_busy = max(self._results.clients_busy, web_server.clients_busy)
+        return figures
+
+    def _web_server(self, contestant: Contestant, case: Page) -> WebServer:
+        key = contestant, case.latency_ms
+
+        if key not in self._web_servers:
+            url = self._stubs.pages.url(case.latency_ms)
+            running = servers.running(contestant, case.server, url)
+            self._web_servers[key] = self._stack.enter_context(running)
+            self._note_versions(contestant, self._web_servers[key].versions)
+
+        return self._web_servers[key]
+
+    def _note_versions(self, contestant: Contestant, versions: dict[str, str]) -> None:
+        server = _SERVER_PACKAGES.get(contestant.place, ())
+        noted = self._results.versions.setdefault(lineup.without_pool(contestant.name), {})
+        noted.update(
+            (package, versions[package])
+            for package in ("Python", *contestant.packages, *server)
+            if package in versions
+        )
 
 
 def run(
@@ -101,12 +151,16 @@ def run(
     :param rounds: How many rounds.
     :param seconds: How long each contestant is measured in each case and round.
     """
-    latencies = {case.latency_ms for case in cases if isinstance(case, Load)}
+    latencies = {case.latency_ms for case in cases if not isinstance(case, Startup)}
     results = Results(machine.describe(), rounds, seconds)
 
-    with stub.running(latencies) as server, contextlib.ExitStack() as stack:
-        results.ceiling = server.ceiling(_CEILING_SECONDS)
-        turns = Rounds(server, stack, results)
+    with contextlib.ExitStack() as stack:
+        stubs = Stubs(
+            stack.enter_context(stub.running(latencies)),
+            stack.enter_context(stub.running(latencies, items=apps.QUERIED, batch=apps.BATCHED)),
+        )
+        results.ceiling = stubs.loads.ceiling(_CEILING_SECONDS)
+        turns = Rounds(stubs, stack, results)
 
         for number in range(rounds):
             for case in cases:
@@ -117,6 +171,7 @@ def run(
                     turns.measure(number, case, contestant)
 
     _show_progress("")
+    results.machine["load after"] = machine.load()
     return results
 
 

@@ -29,6 +29,11 @@ LOAD = (
     Column("p99, ms", "p99_ms", 2),
     Column("loop lag p99, ms", "lag_p99_ms", 1),
 )
+PAGE = (
+    Column("requests/s", "requests_per_second", 0),
+    Column("CPU, µs per request", "cpu_us", 0),
+    *LOAD[2:4],
+)
 STARTUP = (
     Column("first calls, ms", "first_calls_ms", 0),
     Column("memory, MB", "memory_mb", 1),
@@ -37,7 +42,8 @@ STARTUP = (
 )
 FIGURES = {
     "calls_per_second": "calls/s",
-    "cpu_us": "CPU per call",
+    "requests_per_second": "requests/s",
+    "cpu_us": "CPU",
     "p99_ms": "p99",
     "lag_p99_ms": "loop lag p99",
     "first_calls_ms": "time",
@@ -47,12 +53,12 @@ FIGURES = {
 
 def of_case(results: Results, case: str) -> str:
     """The medians of all contestants in a case, the best one first."""
-    is_startup = isinstance(cases.parse(case), cases.Startup)
-    columns, sorted_by = (STARTUP, "first_calls_ms") if is_startup else (LOAD, "calls_per_second")
+    columns = _columns(case)
+    sorted_by = columns[0].figure
     names = sorted(
         results.contestants(case),
         key=lambda name: results.median(case, name, sorted_by) or 0,
-        reverse=not is_startup,
+        reverse=sorted_by not in LESS_IS_BETTER,
     )
     first, *others = (column for column in columns if results.values(case, names[0], column.figure))
     headings = [
@@ -82,7 +88,7 @@ def of_targets(results: Results) -> str:
         "case",
         "figure",
         "against",
-        "times better",
+        "ratio",
         "lowest to highest",
         "must",
         "aim",
@@ -94,10 +100,10 @@ def of_targets(results: Results) -> str:
             f"`{outcome.target.case}`",
             FIGURES[outcome.target.figure],
             f"`{outcome.target.other}`",
-            _ratio(outcome.factors),
-            _factor_range(outcome.factors),
-            f"{outcome.target.must:g}",
-            f"{outcome.target.aim:g}",
+            _ratio(outcome.ratios),
+            _ratio_range(outcome.ratios),
+            _wanted(outcome.target, outcome.target.must),
+            _wanted(outcome.target, outcome.target.aim),
             outcome.verdict,
         ]
         for outcome in targets.outcomes(results)
@@ -117,7 +123,7 @@ def of_operation(results: Results, operation: str) -> str:
 
 
 def of_better_peers(results: Results) -> str:
-    """The figures in which the best peer is ahead of both of dynamo-ext's transports."""
+    """The figures in which the best peer is ahead of dynamo-ext on every transport."""
     rows = [
         [f"`{case}`", FIGURES[figure], f"`{peer}`", f"{factor:.2f}"]
         for case in results.cases
@@ -186,6 +192,16 @@ def _better_peer(results: Results, case: str, figure: str) -> list[tuple[str, fl
     return [(peer, factor)] if factor > 1 else []
 
 
+def _columns(case: str) -> tuple[Column, ...]:
+    match cases.parse(case):
+        case cases.Startup():
+            return STARTUP
+        case cases.Page():
+            return PAGE
+        case cases.Load():
+            return LOAD
+
+
 def _circumstances(case: str) -> str:
     load = cases.parse(case)
     assert isinstance(load, cases.Load)
@@ -210,9 +226,13 @@ def _number(value: float, column: Column) -> str:
     return f"{value:.{column.decimals}f}"
 
 
-def _ratio(factors: list[float]) -> str:
-    return f"{statistics.median(factors):.2f}" if factors else "-"
+def _ratio(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f}" if ratios else "-"
 
 
-def _factor_range(factors: list[float]) -> str:
-    return f"{min(factors):.2f}-{max(factors):.2f}" if factors else "-"
+def _ratio_range(ratios: list[float]) -> str:
+    return f"{min(ratios):.2f}-{max(ratios):.2f}" if ratios else "-"
+
+
+def _wanted(target: targets.Target, ratio: float) -> str:
+    return f"{'≤' if target.is_maximum else '≥'} {ratio:.3g}"

@@ -1,19 +1,14 @@
 """What a view costs with this project's shortcuts, and without: ``python -m benchmarks.web``.
 
-Both do the same in turns, in this process, on stubs of their own where there is a server. What
-counts is the CPU time of this process, so that other work of the machine matters little.
+Calls that are recorded or traced are compared as well: see :mod:`benchmarks.observed`.
 """
 
 from __future__ import annotations
 
 import argparse
-import collections.abc as cabc
 import contextlib
-import dataclasses
 import datetime
-import statistics
 import sys
-import time
 import typing as t
 
 import flask
@@ -27,7 +22,10 @@ from pynamodb.attributes import UTCDateTimeAttribute
 from dynamo_ext import Model
 from dynamo_ext import PynamoDB
 
+from . import observed
 from . import stub
+from .comparison import Comparison
+from .comparison import compare
 from .contestants import models
 from .contestants.calls import HASH_KEY
 
@@ -37,27 +35,15 @@ _PER_PAGE = 20
 _ITEMS = 100
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """Two ways to do the same."""
-
-    name: str
-    by_hand: cabc.Callable[[], object]
-    shortcut: cabc.Callable[[], object]
-
-    most: float
-    """What the shortcut may cost, if the same by hand costs 1."""
-
-
 def main() -> None:
     options = _options()
     is_too_slow = False
 
     with contextlib.ExitStack() as stack:
-        for comparison in [_paginate(stack), _jsonify(stack), _recorded(stack)]:
-            ratio = _ratio(comparison, options.rounds, options.calls)
-            is_too_slow |= ratio > comparison.most
-            print(f"{comparison.name}: {ratio:.2f} times by hand, at most {comparison.most}")
+        for comparison in [_paginate(stack), _jsonify(stack), *observed.comparisons(stack)]:
+            outcome = compare(comparison, rounds=options.rounds, calls=options.calls)
+            is_too_slow |= outcome.is_too_slow
+            print(outcome, flush=True)
 
     sys.exit(is_too_slow)
 
@@ -67,25 +53,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
     parser.add_argument("--calls", type=int, default=_CALLS, help="calls of each way in a round")
     return parser.parse_args()
-
-
-def _ratio(comparison: Comparison, rounds: int, calls: int) -> float:
-    """What the shortcut costs, if the same by hand costs 1: the median of all rounds."""
-    # The first round is warm-up.
-    ratios = [
-        _seconds(comparison.shortcut, calls) / _seconds(comparison.by_hand, calls)
-        for _ in range(rounds + 1)
-    ]
-    return statistics.median(ratios[1:])
-
-
-def _seconds(function: cabc.Callable[[], object], calls: int) -> float:
-    start = time.process_time()
-
-    for _ in range(calls):
-        function()
-
-    return time.process_time() - start
 
 
 def _paginate(stack: contextlib.ExitStack) -> Comparison:
@@ -159,29 +126,6 @@ def _jsonify(stack: contextlib.ExitStack) -> Comparison:
         return flask.jsonify(items)
 
     return Comparison(f"jsonify, {_ITEMS} items", by_hand, shortcut, most=1.5)
-
-
-def _recorded(stack: contextlib.ExitStack) -> Comparison:
-    """A call in a request, where calls are recorded and where they are not."""
-    server = stack.enter_context(stub.running([], items=1))
-    (model,) = models.define(Model)
-
-    def getting(*, record_calls: bool) -> cabc.Callable[[], object]:
-        app = flask.Flask("bench")
-        app.config.from_mapping(
-            models.settings(server.url(0), 10, "botocore"), DYNAMODB_RECORD_CALLS=record_calls
-        )
-        PynamoDB(app)
-
-        def get() -> object:
-            with app.test_request_context():
-                return list(model.query(HASH_KEY))
-
-        return get
-
-    return Comparison(
-        "a call, recorded", getting(record_calls=False), getting(record_calls=True), most=1.05
-    )
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import itertools
 import json
 import os
 import pathlib
+import platform
 import sys
 import time
 import typing as t
@@ -53,7 +54,7 @@ def main() -> None:
 
         with kind(connect, url, options) as contestant:
             ready_ms = (time.perf_counter() - start) * 1e3
-            answer({"versions": _versions(), "ready_ms": ready_ms})
+            answer({"versions": versions(), "ready_ms": ready_ms})
 
             for line in sys.stdin:
                 name, *arguments = json.loads(line)
@@ -85,7 +86,7 @@ class _Tasks:
     async def _measure(self, operation: str, concurrency: int, seconds: float) -> Figures:
         call: Call = getattr(self._calls, operation)
         check(operation, await call())
-        await _load(call, concurrency, _WARM_UP)
+        await _load(call, concurrency, min(_WARM_UP, seconds))
         gc.collect()
 
         cpu, start = time.process_time(), time.perf_counter()
@@ -98,7 +99,7 @@ class _Tasks:
         await _load(call, concurrency, seconds)
         ticker.cancel()
         await asyncio.wait([ticker])
-        return {**figures, "lag_p99_ms": _percentile(lags, 0.99) * 1e3}
+        return {**figures, "lag_p99_ms": percentile(lags, 0.99) * 1e3}
 
     def first_calls(self) -> Figures:
         async def call_each() -> None:
@@ -137,7 +138,7 @@ class _Threads:
     def measure(self, operation: str, concurrency: int, seconds: float) -> Figures:
         call: Call = getattr(self._calls, operation)
         check(operation, call())
-        self._load(call, concurrency, _WARM_UP)
+        self._load(call, concurrency, min(_WARM_UP, seconds))
         gc.collect()
 
         cpu, start = time.process_time(), time.perf_counter()
@@ -213,12 +214,13 @@ def _figures(latencies: list[float], cpu: float, start: float) -> Figures:
     return {
         "calls_per_second": len(latencies) / seconds,
         "cpu_us": cpu_seconds / len(latencies) * 1e6,
-        "p50_ms": _percentile(latencies, 0.5) * 1e3,
-        "p99_ms": _percentile(latencies, 0.99) * 1e3,
+        "p50_ms": percentile(latencies, 0.5) * 1e3,
+        "p99_ms": percentile(latencies, 0.99) * 1e3,
     }
 
 
-def _percentile(values: list[float], share: float) -> float:
+def percentile(values: list[float], share: float) -> float:
+    """The value that a share of the values stays below."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
@@ -255,9 +257,12 @@ def _sockets() -> int:
     return count
 
 
-def _versions() -> dict[str, str]:
-    """The release of each installed package."""
-    return {each.name.lower(): each.version for each in importlib.metadata.distributions()}
+def versions() -> dict[str, str]:
+    """The release of each installed package, and of Python."""
+    installed = importlib.metadata.distributions()
+    # aws_sdk_dynamodb calls itself by this name.
+    releases = {each.name.lower().replace("_", "-"): each.version for each in installed}
+    return {**releases, "Python": platform.python_version()}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,12 @@ from .calls import collect
 
 
 async def connect(
-    url: str, stack: contextlib.AsyncExitStack, *, count: int = 1, pool: int = 100
+    url: str,
+    stack: contextlib.AsyncExitStack,
+    *,
+    count: int = 1,
+    pool: int = 100,
+    keys: int = calls.ITEMS,
 ) -> Calls:
     aiohttp = importlib.import_module("aiohttp")
     aiodynamo = importlib.import_module("aiodynamo.client")
@@ -30,19 +35,19 @@ async def connect(
         importlib.import_module("yarl").URL(url),
     )
     table = client.table(calls.TABLE)
-    keys = [{"pk": pk, "sk": sk} for pk, sk in calls.all_keys()]
+    all_keys = [{"pk": pk, "sk": sk} for pk, sk in calls.all_keys(keys)]
     condition = importlib.import_module("aiodynamo.expressions").HashKey("pk", calls.HASH_KEY)
     # aiodynamo has no type for dates, so format the date here.
     item = {
-        **keys[1],
+        **all_keys[1],
         **models.VALUES,
         "created_at": models.CREATED_AT.isoformat(),
         "meta": models.META,
     }
-    get = functools.partial(table.get_item, keys[1])
+    get = functools.partial(table.get_item, all_keys[1])
 
     async def batch() -> list[object]:
-        reply = await client.batch_get({calls.TABLE: requests.BatchGetRequest(keys)})
+        reply = await client.batch_get({calls.TABLE: requests.BatchGetRequest(all_keys)})
         return list(reply.items[calls.TABLE])
 
     return Calls(

@@ -33,7 +33,7 @@ class Calls:
     """Query of all :data:`ITEMS` items, as a list."""
 
     batch: Call
-    """BatchGetItem of all :data:`ITEMS` items, as a list."""
+    """BatchGetItem of all :data:`ITEMS` items, or of the first ones, as a list."""
 
     gets: cabc.Sequence[Call] = ()
     """GetItem through each of several models."""
@@ -43,9 +43,12 @@ def range_key(number: int) -> str:
     return f"order#{number:06}"
 
 
-def all_keys() -> list[tuple[str, str]]:
-    """The hash key and the range key of each item."""
-    return [(HASH_KEY, range_key(number)) for number in range(ITEMS)]
+def all_keys(count: int = ITEMS) -> list[tuple[str, str]]:
+    """The hash key and the range key of each item, or of the first ones.
+
+    :param count: How many.
+    """
+    return [(HASH_KEY, range_key(number)) for number in range(count)]
 
 
 def attributes(number: int) -> dict[str, dict[str, t.Any]]:

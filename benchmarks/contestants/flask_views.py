@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import typing as t
 
 import flask
@@ -12,47 +14,60 @@ from dynamo_ext import PynamoDB
 
 from . import models
 from .calls import HASH_KEY
+from .calls import ITEMS
 from .calls import Call
 from .calls import Calls
 from .calls import all_keys
 from .calls import range_key
 
 
-def connect(
-    url: str,
-    stack: contextlib.ExitStack,
-    *,
-    count: int = 1,
-    pool: int = 10,
-    transport: str | None = None,
-) -> Calls:
-    """Set up the app and its models.
-
-    :param transport: dynamo-ext's transport; ``None`` for stock PynamoDB.
-    """
+def connect(url: str, stack: contextlib.ExitStack, **options: t.Any) -> Calls:
     app = flask.Flask("bench")
+    calls = install(app, url, **options)
 
-    if transport is None:
-        return _views(app, models.stock(url, pool, count))
-
-    app.config.from_mapping(models.settings(url, pool, transport))
-    PynamoDB(app)
-    return _views(app, models.define(Model, count=count))
-
-
-def _views(app: flask.Flask, classes: list[t.Any]) -> Calls:
-    def view(function: t.Any, *arguments: t.Any) -> Call:
+    def view(call: Call) -> Call:
         def respond() -> t.Any:
             with app.app_context():
-                return function(*arguments)
+                return call()
 
         return respond
 
+    return dataclasses.replace(
+        calls,
+        get=view(calls.get),
+        put=view(calls.put),
+        query=view(calls.query),
+        batch=view(calls.batch),
+        gets=[view(each) for each in calls.gets],
+    )
+
+
+def install(
+    app: flask.Flask,
+    url: str,
+    *,
+    count: int = 1,
+    pool: int = 10,
+    keys: int = ITEMS,
+    transport: str | None = None,
+) -> Calls:
+    """Set up the models, and dynamo-ext for an app, in whose context its calls are made.
+
+    :param app: The app.
+    :param transport: dynamo-ext's transport; ``None`` for stock PynamoDB.
+    """
+    if transport is None:
+        classes = models.stock(url, pool, count)
+    else:
+        app.config.from_mapping(models.settings(url, pool, transport))
+        PynamoDB(app)
+        classes = models.define(Model, count=count)
+
     model, key = classes[0], (HASH_KEY, range_key(1))
     return Calls(
-        get=view(model.get, *key),
-        put=view(models.new(model).save),
-        query=view(lambda: list(model.query(HASH_KEY))),
-        batch=view(lambda: list(model.batch_get(all_keys()))),
-        gets=[view(each.get, *key) for each in classes],
+        get=functools.partial(model.get, *key),
+        put=models.new(model).save,
+        query=lambda: list(model.query(HASH_KEY)),
+        batch=lambda: list(model.batch_get(all_keys(keys))),
+        gets=[functools.partial(each.get, *key) for each in classes],
     )

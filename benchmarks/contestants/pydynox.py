@@ -22,7 +22,9 @@ class Address:
     verified: bool
 
 
-async def connect(url: str, stack: contextlib.AsyncExitStack, *, count: int = 1) -> Calls:
+async def connect(
+    url: str, stack: contextlib.AsyncExitStack, *, count: int = 1, keys: int = calls.ITEMS
+) -> Calls:
     # pydynox logs a warning for each slow call.
     logging.getLogger("pydynox").setLevel(logging.CRITICAL)
     client = importlib.import_module("pydynox").DynamoDBClient(
@@ -33,16 +35,16 @@ async def connect(url: str, stack: contextlib.AsyncExitStack, *, count: int = 1)
     )
     classes = [_define(client) for _ in range(count)]
     model = classes[0]
-    keys = [{"pk": pk, "sk": sk} for pk, sk in calls.all_keys()]
+    all_keys = [{"pk": pk, "sk": sk} for pk, sk in calls.all_keys(keys)]
     meta = Address(**models.META)
-    item = model(**keys[1], **models.VALUES, created_at=models.CREATED_AT, meta=meta)
+    item = model(**all_keys[1], **models.VALUES, created_at=models.CREATED_AT, meta=meta)
     return Calls(
-        get=functools.partial(model.get, **keys[1]),
+        get=functools.partial(model.get, **all_keys[1]),
         # Without this option, pydynox sends only what has changed, which is nothing.
         put=functools.partial(item.save, full_replace=True),
         query=lambda: collect(model.query(partition_key=calls.HASH_KEY)),
-        batch=functools.partial(model.batch_get, keys),
-        gets=[functools.partial(each.get, **keys[1]) for each in classes],
+        batch=functools.partial(model.batch_get, all_keys),
+        gets=[functools.partial(each.get, **all_keys[1]) for each in classes],
     )
 
 

@@ -11,6 +11,7 @@ import anyio.to_thread
 
 from . import models
 from .calls import HASH_KEY
+from .calls import ITEMS
 from .calls import Call
 from .calls import Calls
 from .calls import all_keys
@@ -18,7 +19,12 @@ from .calls import range_key
 
 
 async def connect(
-    url: str, stack: contextlib.AsyncExitStack, *, count: int = 1, pool: int = 10
+    url: str,
+    stack: contextlib.AsyncExitStack,
+    *,
+    count: int = 1,
+    pool: int = 10,
+    keys: int = ITEMS,
 ) -> Calls:
     limiter = anyio.CapacityLimiter(pool)
     classes = models.stock(url, pool, count)
@@ -32,6 +38,6 @@ async def connect(
         get=threaded(model.get, *key),
         put=threaded(models.new(model).save),
         query=threaded(lambda: list(model.query(HASH_KEY))),
-        batch=threaded(lambda: list(model.batch_get(all_keys()))),
+        batch=threaded(lambda: list(model.batch_get(all_keys(keys)))),
         gets=[threaded(each.get, *key) for each in classes],
     )

@@ -53,7 +53,7 @@ class Stub:
 
         :param seconds: How long to measure, in seconds.
         """
-        reply = response(_bodies(1)["GetItem"])
+        reply = response(_bodies(1, 1)["GetItem"])
 
         with contextlib.ExitStack() as stack:
             address = (HOST, self._ports[0])
@@ -91,19 +91,23 @@ def _receive(connection: socket.socket, count: int) -> None:
 
 
 @contextlib.contextmanager
-def running(latencies_ms: cabc.Iterable[float], *, items: int = calls.ITEMS) -> cabc.Iterator[Stub]:
+def running(
+    latencies_ms: cabc.Iterable[float], *, items: int = calls.ITEMS, batch: int | None = None
+) -> cabc.Iterator[Stub]:
     """Run the stub until the end of the block.
 
     :param latencies_ms: The latencies of the replies, in ms. The stub has a port for each of them,
         and one for latency 0.
     :param items: How many items the reply to a query or a batch has.
+    :param batch: How many the reply to a batch has, if not as many.
     :return: A context manager that gives the stub.
     :raises Failure: if the stub can't be built or started.
     """
     latencies = sorted({0, *latencies_ms})
     binary = _build(HOME)
-    replies = HOME / f"replies-{items}"
-    _write_replies(replies, items)
+    batch = items if batch is None else batch
+    replies = HOME / f"replies-{items}-{batch}"
+    _write_replies(replies, _bodies(items, batch))
     process = subprocess.Popen(
         [binary, replies, *map(str, latencies)],
         stdin=subprocess.PIPE,
@@ -149,10 +153,10 @@ def _build(directory: pathlib.Path) -> pathlib.Path:
     return binary
 
 
-def _write_replies(directory: pathlib.Path, items: int) -> None:
+def _write_replies(directory: pathlib.Path, bodies: dict[str, t.Any]) -> None:
     directory.mkdir(parents=True, exist_ok=True)
 
-    for operation, body in _bodies(items).items():
+    for operation, body in bodies.items():
         content = response(body)
         path = directory / operation
 
@@ -160,13 +164,13 @@ def _write_replies(directory: pathlib.Path, items: int) -> None:
             path.write_bytes(content)
 
 
-def _bodies(count: int) -> dict[str, t.Any]:
-    items = [calls.attributes(number) for number in range(count)]
+def _bodies(query: int, batch: int) -> dict[str, t.Any]:
+    items = [calls.attributes(number) for number in range(max(query, batch))]
     return {
         "GetItem": {"Item": calls.attributes(1)},
         "PutItem": {},
-        "Query": {"Items": items, "Count": len(items), "ScannedCount": len(items)},
-        "BatchGetItem": {"Responses": {calls.TABLE: items}, "UnprocessedKeys": {}},
+        "Query": {"Items": items[:query], "Count": query, "ScannedCount": query},
+        "BatchGetItem": {"Responses": {calls.TABLE: items[:batch]}, "UnprocessedKeys": {}},
     }
 
 
