@@ -36,6 +36,8 @@ from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
 from pynamodb.constants import NULL
 
+from . import generated
+
 Item = cabc.Mapping[str, dict[str, t.Any]]
 Read = cabc.Callable[[t.Any], t.Any]
 
@@ -115,6 +117,7 @@ class Deserializer:
     def __init__(self, kind: type[AttributeContainer]) -> None:
         self._kind = kind
         self._plans: dict[type[AttributeContainer], _Plan | None] = {}
+        self._unfinished: set[type[AttributeContainer]] = set()
         self._hooks = _Hooks()
 
     def holds(self) -> bool:
@@ -145,6 +148,19 @@ class Deserializer:
                 plan = self._plan(stored) if issubclass(stored, kind) else None
 
         return t.cast(t.Any, kind)._instantiate(item) if plan is None else plan.read(item)
+
+    def reader(self, kind: type[AttributeContainer]) -> Read:
+        """The function that makes an instance of a class. As :meth:`read_as`, with fewer steps.
+
+        :param kind: The class, that of a map inside an item.
+        """
+        # A map may hold itself.
+        plan = None if kind in self._unfinished else self._plan(kind)
+
+        if plan is None or plan.has_discriminator:
+            return functools.partial(self.read_as, kind)
+
+        return plan.read
 
     def calls(self, kind: type[AttributeContainer]) -> cabc.Iterable[t.Any]:
         """What is called to read an instance of a class, without the classes of its values.
@@ -195,8 +211,10 @@ class Deserializer:
             return self._plans[kind]
         except KeyError:
             self._hooks.note_container(kind)
+            self._unfinished.add(kind)
             plan = _Plan(self, kind) if _is_unchanged(kind, _HOOKS_OF_A_CLASS) else None
             self._plans[kind] = plan
+            self._unfinished.discard(kind)
             return plan
 
 
@@ -292,6 +310,70 @@ class _Step:
         if callable(attribute.default):
             yield attribute.default
 
+    def lines(self, number: int) -> list[str]:
+        """The source of what reads the attribute, in a function with ``item``, ``instance`` and
+        ``values``.
+
+        :param number: The number of the step, by which it names its :meth:`values`.
+        """
+        found = f"    if stored_{number} in item:"
+        typed_value = f"        typed_value = item[stored_{number}]"
+        by_pynamodb = f"read_unusual(step_{number}, instance, values, typed_value)"
+
+        if self.attribute_type is None:
+            return [found, typed_value, f"        {by_pynamodb}"]
+
+        inline = _INLINE.get(self._kind_of_read, "value = read_{number}(value)")
+        return [
+            found,
+            typed_value,
+            # The usual case: one value, of the declared type.
+            f"        if typed_value and type_{number} in typed_value and len(typed_value) == 1:",
+            f"            value = typed_value[type_{number}]",
+            *(f"            {line}" for line in inline.format(number=number).splitlines()),
+            f"            values[name_{number}] = value",
+            "        else:",
+            f"            {by_pynamodb}",
+        ]
+
+    def values(self, number: int) -> dict[str, t.Any]:
+        """What the :meth:`lines` refer to.
+
+        :param number: The number of the step.
+        """
+        return {
+            f"name_{number}": self.name,
+            f"read_{number}": self.read,
+            f"step_{number}": self,
+            f"stored_{number}": self.attribute.attr_name,
+            f"type_{number}": self.attribute_type,
+        }
+
+    @property
+    def _kind_of_read(self) -> t.Any:
+        """The function that reads the attribute, without the arguments that it has already."""
+        return self.read.func if isinstance(self.read, functools.partial) else self.read
+
+
+def _read_unusual(
+    step: _Step, instance: t.Any, values: dict[str, t.Any], typed_value: dict[str, t.Any]
+) -> None:
+    """Read a value that is not one of the declared type, or an attribute that is left to PynamoDB."""
+    if not typed_value or NULL in typed_value:
+        return
+
+    attribute, attribute_type = t.cast(t.Any, step.attribute), step.attribute_type
+
+    if attribute_type is None:
+        setattr(instance, step.name, attribute.deserialize(attribute.get_value(typed_value)))
+        return
+
+    if attribute_type not in typed_value:
+        attribute.get_value(typed_value)  # Raises PynamoDB's error.
+
+    value = typed_value[attribute_type]
+    values[step.name] = value if step.read is None else step.read(value)
+
 
 class _Plan:
     """How an item becomes an instance of one class."""
@@ -315,48 +397,33 @@ class _Plan:
         ]
         """What :meth:`read` calls, apart from PynamoDB's base classes."""
 
-        # Plain tuples, because the loop over them takes most of the time.
-        self._steps = [
-            (
-                step.name,
-                step.attribute.attr_name,
-                step.attribute_type,
-                step.read,
-                step.attribute,
-            )
-            for step in steps
+        self.read: cabc.Callable[[Item], t.Any] = self._compile(steps)
+        """Makes an instance of an item."""
+
+    def _compile(self, steps: cabc.Sequence[_Step]) -> cabc.Callable[[Item], t.Any]:
+        lines = ["def read(item):", *self._lines_that_create()]
+        values: dict[str, t.Any] = {**_GLOBALS, "create": self._create, "kind": self._kind}
+        values |= {"defaults": self._defaults}
+
+        for number, step in enumerate(steps):
+            lines += step.lines(number)
+            values |= step.values(number)
+
+        read: cabc.Callable[[Item], t.Any] = generated.function(
+            "read", [*lines, "    return instance"], values
+        )
+        return read
+
+    def _lines_that_create(self) -> list[str]:
+        if self._defaults is None or not self._is_created_here:
+            return ["    instance, values = create()"]
+
+        return [
+            f"    values = {'defaults.copy()' if self._defaults else '{}'}",
+            "    instance = kind.__new__(kind)",
+            *(["    set_(instance, 'attribute_kwargs', {})"] if self._has_initial_kwargs else []),
+            "    set_(instance, 'attribute_values', values)",
         ]
-
-    def read(self, item: Item) -> t.Any:
-        instance, values = self._create()
-        get = item.get
-
-        for name, attribute_name, attribute_type, read, attribute in self._steps:
-            typed_value = get(attribute_name)
-
-            if not typed_value:
-                continue
-
-            # The usual case: one value, of the declared type.
-            if attribute_type in typed_value and len(typed_value) == 1:
-                value = typed_value[attribute_type]
-                values[name] = value if read is None else read(value)
-                continue
-
-            if NULL in typed_value:
-                continue
-
-            if attribute_type is None:
-                setattr(instance, name, attribute.deserialize(attribute.get_value(typed_value)))
-                continue
-
-            if attribute_type not in typed_value:
-                attribute.get_value(typed_value)  # Raises PynamoDB's error.
-
-            value = typed_value[attribute_type]
-            values[name] = value if read is None else read(value)
-
-        return instance
 
     def _create(self) -> tuple[t.Any, dict[str, t.Any]]:
         """An instance with the defaults of existing items, and the dictionary of its values."""
@@ -470,10 +537,7 @@ def _reader(deserializer: Deserializer, attribute: t.Any) -> Read | None:
 
 
 def _map_reader(deserializer: Deserializer, kind: type[AttributeContainer]) -> Read:
-    if kind is MapAttribute:
-        return deserializer.read_plain_map
-
-    return functools.partial(deserializer.read_as, kind)
+    return deserializer.read_plain_map if kind is MapAttribute else deserializer.reader(kind)
 
 
 def _list_reader(deserializer: Deserializer, attribute: t.Any) -> Read:
@@ -533,7 +597,7 @@ def _raw_map(deserializer: Deserializer, values: Item) -> t.Any:
 def _number(text: t.Any) -> t.Any:
     try:
         number, end = _scan_json(text, 0)
-    except (StopIteration, TypeError, ValueError):
+    except _UNREADABLE:
         return json.loads(text)
 
     return number if end == len(text) else json.loads(text)
@@ -570,6 +634,28 @@ _READERS: dict[t.Any, Read | None] = {
     UnicodeAttribute: None,
     UnicodeSetAttribute: set,
     VersionAttribute: _version,
+}
+
+
+_UNREADABLE = (StopIteration, TypeError, ValueError)
+# What these do with the usual values, without the call.
+_INLINE: dict[t.Any, str] = {
+    None: "",
+    bool: "value = not not value",
+    set: "value = set(value)",
+    _number: """\
+try:
+    number, end = scan_json(value, 0)
+except unreadable:
+    value = read_{number}(value)
+else:
+    value = number if end == len(value) else read_{number}(value)""",
+}
+_GLOBALS: dict[str, t.Any] = {
+    "read_unusual": _read_unusual,
+    "scan_json": _scan_json,
+    "set_": _set,
+    "unreadable": _UNREADABLE,
 }
 
 
