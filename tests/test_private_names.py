@@ -193,8 +193,14 @@ USES = [
         ("self", "_user_instantiated"),
     ),
     Use(
+        "_container_serialize",
+        ("dynamo_ext.models.item_serializer",),
+        lambda: _Model._container_serialize,
+        ("self", "null_check"),
+    ),
+    Use(
         "_dynamo_to_python_attr",
-        ("dynamo_ext.models.deserializer",),
+        ("dynamo_ext.models.deserializer", "dynamo_ext.models.item_serializer"),
         lambda: t.cast(t.Any, _Model._dynamo_to_python_attr).__func__,
         ("cls", "dynamo_key"),
     ),

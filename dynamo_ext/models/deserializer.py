@@ -14,11 +14,8 @@ import datetime
 import functools
 import inspect
 import json
-import operator
-import sys
 import typing as t
 
-import pynamodb.models
 from pynamodb import attributes
 from pynamodb.attributes import Attribute
 from pynamodb.attributes import AttributeContainer
@@ -37,6 +34,7 @@ from pynamodb.attributes import VersionAttribute
 from pynamodb.constants import NULL
 
 from . import generated
+from . import hooks
 
 Item = cabc.Mapping[str, dict[str, t.Any]]
 Read = cabc.Callable[[t.Any], t.Any]
@@ -74,8 +72,6 @@ _scan_json: cabc.Callable[[str, int], tuple[t.Any, int]] = t.cast(
     t.Any, json.JSONDecoder()
 ).scan_once
 _DESERIALIZER = "_dynamo_ext_deserializer"
-_IMMUTABLE = frozenset({"builtins", "typing"})
-_default = operator.itemgetter("default")
 
 
 def of(kind: type[AttributeContainer]) -> Deserializer:
@@ -118,7 +114,14 @@ class Deserializer:
         self._kind = kind
         self._plans: dict[type[AttributeContainer], _Plan | None] = {}
         self._unfinished: set[type[AttributeContainer]] = set()
-        self._hooks = _Hooks()
+        self._hooks = hooks.Hooks(
+            of_containers=(*_HOOKS_OF_A_CLASS, *_HOOKS_OF_CREATION),
+            of_attributes=_HOOKS_TO_READ_ATTRIBUTES,
+            of_one_attribute="default",
+        )
+        self.item_serializer: t.Any = None
+        """What :mod:`.item_serializer` knows of the model. It is kept here, because a name more on
+        the class would look like a patch."""
 
     def holds(self) -> bool:
         """Whether everything that the plans were made of is as it was."""
@@ -212,73 +215,10 @@ class Deserializer:
         except KeyError:
             self._hooks.note_container(kind)
             self._unfinished.add(kind)
-            plan = _Plan(self, kind) if _is_unchanged(kind, _HOOKS_OF_A_CLASS) else None
+            plan = _Plan(self, kind) if hooks.are_inherited(kind, _HOOKS_OF_A_CLASS) else None
             self._plans[kind] = plan
             self._unfinished.discard(kind)
             return plan
-
-
-class _Hooks:
-    """The hooks of all classes and attributes that plans were made of, as they were then."""
-
-    def __init__(self) -> None:
-        self._owners: dict[type, set[str]] = {}
-        self._classes: dict[type, cabc.Mapping[str, t.Any]] = {}
-        self._attributes: list[cabc.Mapping[str, t.Any]] = []
-        self._namespaces: list[cabc.Mapping[str, t.Any]] = []
-        self._readers: list[tuple[cabc.Callable[[t.Any], t.Any], t.Any]] = []
-        self._then = self._now()
-
-    def note_container(self, kind: type[AttributeContainer]) -> None:
-        """Note the hooks of a model or map, and of its attributes.
-
-        :param kind: The model or map.
-        """
-        self._note_class(kind, (*_HOOKS_OF_A_CLASS, *_HOOKS_OF_CREATION))
-
-        found = t.cast("dict[str, t.Any]", kind.get_attributes())
-
-        for attribute in found.values():
-            self._attributes.append(t.cast("dict[str, t.Any]", vars(attribute)))
-            self._note_class(attribute.__class__, _HOOKS_TO_READ_ATTRIBUTES)
-            element_type: type | None = getattr(attribute, "element_type", None)
-
-            if element_type is not None:
-                self._note_class(element_type, _HOOKS_TO_READ_ATTRIBUTES)
-
-        self._readers = [
-            (operator.itemgetter(*hooks), vars(owner)) for owner, hooks in self._owners.items()
-        ]
-        self._namespaces = [*self._classes.values(), *self._attributes]
-        self._then = self._now()
-
-    def are_unchanged(self) -> bool:
-        """Whether all of them are as they were. It takes a microsecond or two."""
-        try:
-            return self._now() == self._then
-        except KeyError:
-            # A hook is gone: a patch was undone.
-            return False
-
-    def _note_class(self, kind: type, hooks: cabc.Iterable[str]) -> None:
-        bases = [base for base in kind.__mro__ if base.__module__ not in _IMMUTABLE]
-
-        for base in bases:
-            self._classes[base] = vars(base)
-
-        for hook in hooks:
-            for base in bases:
-                if hook in vars(base):
-                    self._owners.setdefault(base, set()).add(hook)
-                    break
-
-    def _now(self) -> list[t.Any]:
-        # A hook that hides an inherited one is one name more.
-        return [
-            *map(len, self._namespaces),
-            *map(_default, self._attributes),
-            *[read(names) for read, names in self._readers],
-        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -358,7 +298,7 @@ class _Step:
 def _read_unusual(
     step: _Step, instance: t.Any, values: dict[str, t.Any], typed_value: dict[str, t.Any]
 ) -> None:
-    """Read a value that is not one of the declared type, or an attribute that is left to PynamoDB."""
+    """Read a value that is not of the declared type, or an attribute that is left to PynamoDB."""
     if not typed_value or NULL in typed_value:
         return
 
@@ -384,7 +324,9 @@ class _Plan:
         self.has_discriminator = bool(container._discriminator)
         self._has_initial_kwargs = issubclass(kind, MapAttribute)
         call = inspect.getattr_static(type(kind), "__call__")
-        self._is_created_here = call is type.__call__ and _is_unchanged(kind, _HOOKS_OF_CREATION)
+        self._is_created_here = call is type.__call__ and hooks.are_inherited(
+            kind, _HOOKS_OF_CREATION
+        )
         steps = [
             _step(deserializer, kind, name, attribute)
             for name, attribute in container.get_attributes().items()
@@ -471,7 +413,7 @@ def _constant_defaults(steps: cabc.Iterable[_Step]) -> dict[str, t.Any] | None:
 def _step(
     deserializer: Deserializer, kind: type[AttributeContainer], name: str, attribute: t.Any
 ) -> _Step:
-    base = _base(attribute.__class__)
+    base = hooks.base(attribute.__class__)
     setter = inspect.getattr_static(attribute.__class__, "__set__")
     python_name = t.cast(t.Any, kind)._dynamo_to_python_attr(attribute.attr_name)
     left_to_pynamodb = _Step(name, attribute, is_left_to_pynamodb=True)
@@ -479,7 +421,7 @@ def _step(
     if (
         python_name != name
         or inspect.getattr_static(kind, name) is not attribute
-        or not _is_unchanged(attribute.__class__, _HOOKS_OF_AN_ATTRIBUTE)
+        or not hooks.are_inherited(attribute.__class__, _HOOKS_OF_AN_ATTRIBUTE)
         or not vars(attribute).keys().isdisjoint(_HOOKS_OF_AN_ATTRIBUTE)
     ):
         return left_to_pynamodb
@@ -510,7 +452,7 @@ def _step(
 def _reader(deserializer: Deserializer, attribute: t.Any) -> Read | None:
     """A function that does what the attribute's ``deserialize`` does; ``None`` if it does
     nothing."""
-    base: t.Any = _base(attribute.__class__)
+    base: t.Any = hooks.base(attribute.__class__)
 
     if not _reads_as_pynamodb(attribute):
         return t.cast(Read, attribute.deserialize)
@@ -546,12 +488,12 @@ def _list_reader(deserializer: Deserializer, attribute: t.Any) -> Read:
     if element_type is None:
         return deserializer.read_plain_list
 
-    base = _base(element_type)
+    base = hooks.base(element_type)
 
     if (
         not (base in _READERS or base in {MapAttribute, UTCDateTimeAttribute})
-        or not _is_unchanged(element_type, _HOOKS_OF_AN_ELEMENT)
-        or not _is_unchanged(element_type, _HOOKS_OF_READING)
+        or not hooks.are_inherited(element_type, _HOOKS_OF_AN_ELEMENT)
+        or not hooks.are_inherited(element_type, _HOOKS_OF_READING)
     ):
         return t.cast(Read, attribute.deserialize)
 
@@ -665,45 +607,9 @@ def _is_raw_map(attribute: t.Any) -> bool:
 
 def _reads_as_pynamodb(attribute: t.Any) -> bool:
     own = set(t.cast("dict[str, t.Any]", vars(attribute)))
-    return _is_unchanged(attribute.__class__, _HOOKS_OF_READING) and own.isdisjoint(
+    return hooks.are_inherited(attribute.__class__, _HOOKS_OF_READING) and own.isdisjoint(
         _HOOKS_OF_READING
     )
 
 
-def _is_unchanged(kind: type, hooks: cabc.Iterable[str]) -> bool:
-    """Whether a class inherits all these hooks from its nearest base class in PynamoDB, and these
-    are not patched."""
-    base = _base(kind)
-    return all(inspect.getattr_static(kind, hook, None) is _original(base, hook) for hook in hooks)
-
-
-def _original(kind: type, hook: str) -> t.Any:
-    """A hook of a class of PynamoDB as it was when this module was imported."""
-    try:
-        return _ORIGINALS[kind, hook]
-    except KeyError:
-        return inspect.getattr_static(kind, hook, None)
-
-
-def _base(kind: type) -> type:
-    return next(base for base in kind.__mro__ if _is_of_pynamodb(base))
-
-
-def _is_of_pynamodb(kind: type) -> bool:
-    # The module alone does not tell: a class that calling a metaclass creates, type(Model)(...), is
-    # said to be of the module of PynamoDB's metaclass.
-    module = sys.modules.get(kind.__module__)
-    return kind.__module__.startswith("pynamodb.") and getattr(module, kind.__name__, None) is kind
-
-
-def _is_container_or_attribute(value: t.Any) -> bool:
-    return isinstance(value, type) and issubclass(value, (Attribute, AttributeContainer))
-
-
-_ORIGINALS: dict[tuple[type, str], t.Any] = {
-    (kind, hook): inspect.getattr_static(kind, hook, None)
-    for kind in filter(
-        _is_container_or_attribute, (*vars(attributes).values(), pynamodb.models.Model)
-    )
-    for hook in {*_HOOKS_OF_A_CLASS, *_HOOKS_OF_CREATION, *_HOOKS_TO_READ_ATTRIBUTES}
-}
+hooks.remember(_HOOKS_OF_A_CLASS, _HOOKS_OF_CREATION, _HOOKS_TO_READ_ATTRIBUTES)
