@@ -146,19 +146,19 @@ USES = [
     ),
     Use(
         "_hash_key_attribute",
-        ("dynamo_ext.models.batch", "dynamo_ext.models.keys"),
+        ("dynamo_ext.models.batch", "dynamo_ext.models.keys", "dynamo_ext.models.usual_keys"),
         lambda: t.cast(t.Any, _Model._hash_key_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_range_key_attribute",
-        ("dynamo_ext.models.batch", "dynamo_ext.models.keys"),
+        ("dynamo_ext.models.batch", "dynamo_ext.models.keys", "dynamo_ext.models.usual_keys"),
         lambda: t.cast(t.Any, _Model._range_key_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_serialize_keys",
-        ("dynamo_ext.models.keys",),
+        ("dynamo_ext.models.keys", "dynamo_ext.models.usual_keys"),
         lambda: t.cast(t.Any, _Model._serialize_keys).__func__,
         ("cls", "hash_key", "range_key"),
     ),
