@@ -302,7 +302,8 @@ def _read_unusual(
     if not typed_value or NULL in typed_value:
         return
 
-    attribute, attribute_type = t.cast(t.Any, step.attribute), step.attribute_type
+    attribute: t.Any = step.attribute
+    attribute_type = step.attribute_type
 
     if attribute_type is None:
         setattr(instance, step.name, attribute.deserialize(attribute.get_value(typed_value)))

@@ -80,7 +80,7 @@ class Hooks:
             return False
 
     def _note_attribute(self, attribute: t.Any) -> None:
-        own: _Names = vars(attribute)
+        own = t.cast(_Names, vars(attribute))
         self._attributes.append(own)
 
         if self._name in own:

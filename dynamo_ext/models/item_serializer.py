@@ -20,7 +20,7 @@ import types
 import typing as t
 
 import pynamodb.models
-from pynamodb.attributes import SERIALIZE_CLASS_MAP
+from pynamodb import attributes
 from pynamodb.attributes import AttributeContainer
 from pynamodb.attributes import BinaryAttribute
 from pynamodb.attributes import BinarySetAttribute
@@ -69,6 +69,9 @@ _HOOKS_OF_ATTRIBUTES = (
 )
 
 _UTC = datetime.UTC
+_class_of: cabc.Callable[[t.Any], type[t.Any]] = type
+_names_of: cabc.Callable[[t.Any], dict[str, t.Any]] = vars
+_serialize_class_map: cabc.Mapping[type, t.Any] = t.cast(t.Any, attributes).SERIALIZE_CLASS_MAP
 # The instance dictionary of a map holds these two, and whatever the app puts there.
 _OWN_NAMES_OF_A_MAP = 2
 
@@ -190,7 +193,7 @@ class _ItemSerializer:
             kind._dynamo_to_python_attr(attribute.attr_name) == name
             and inspect.getattr_static(kind, name) is attribute
             and hooks.are_inherited(attribute.__class__, _HOOKS_OF_AN_ATTRIBUTE)
-            and vars(attribute).keys().isdisjoint(_HOOKS_OF_AN_ATTRIBUTE)
+            and _names_of(attribute).keys().isdisjoint(_HOOKS_OF_AN_ATTRIBUTE)
         )
         conversion = self._conversion(attribute) if is_found else None
         return _Step(name, attribute, is_found=is_found, conversion=conversion)
@@ -217,7 +220,7 @@ class _ItemSerializer:
     def _undeclared(self, write: Write) -> Write | None:
         return write if self._serializes_undeclared else None
 
-    def _list(self, element_type: type | None) -> Write | None:
+    def _list(self, element_type: t.Any) -> Write | None:
         """What serialises a list; it returns ``None`` for one with unusual values. ``None`` if
         PynamoDB must serialise these lists."""
         if element_type is None:
@@ -324,14 +327,14 @@ def _values(step: _Step, number: int) -> dict[str, t.Any]:
 
 def _by_pynamodb(step: _Step, value: t.Any, item: Item) -> None:
     """Have PynamoDB serialise one attribute, as if there were no other."""
-    attributes = {step.name: step.attribute}
-    alone = types.SimpleNamespace(get_attributes=lambda: attributes, **{step.name: value})
+    only = {step.name: step.attribute}
+    alone = types.SimpleNamespace(get_attributes=lambda: only, **{step.name: value})
     item.update(t.cast(t.Any, AttributeContainer)._container_serialize(alone, null_check=True))
 
 
 def _write_undeclared_map(value: t.Any) -> TypedValue | None:
     try:
-        if len(vars(value)) != _OWN_NAMES_OF_A_MAP:
+        if len(_names_of(value)) != _OWN_NAMES_OF_A_MAP:
             return None
 
         return {name: _undeclared(each) for name, each in value.attribute_values.items()}
@@ -355,7 +358,7 @@ def _undeclared(value: t.Any) -> TypedValue:
 
     :raises _Unusual: if PynamoDB must serialise it.
     """
-    kind = type(value)
+    kind = _class_of(value)
 
     if kind is str:
         return {"S": value}
@@ -459,21 +462,22 @@ def _is_left_as_it_was(kind: type[AttributeContainer]) -> bool:
 
 
 def _serializes_as_pynamodb(attribute: t.Any) -> bool:
-    kind = attribute.__class__
+    kind: type = attribute.__class__
     return (
-        hooks.are_inherited(kind, _HOOKS_OF_SERIALIZING)
-        and vars(attribute).keys().isdisjoint(_HOOKS_OF_SERIALIZING)
-        and hooks.are_inherited(kind, ("attr_name",))
-        and type(attribute.attr_type) is str
+        hooks.are_inherited(kind, ("attr_name", *_HOOKS_OF_SERIALIZING))
+        and _names_of(attribute).keys().isdisjoint(_HOOKS_OF_SERIALIZING)
+        # They could be properties.
+        and type(inspect.getattr_static(attribute, "attr_type")) is str
+        and type(inspect.getattr_static(attribute, "null")) is bool
     )
 
 
 def _ids_of_undeclared() -> list[int]:
-    return [*map(id, SERIALIZE_CLASS_MAP.values())]
+    return [*map(id, _serialize_class_map.values())]
 
 
 # These serialise the values of maps and lists without declared types.
-_UNDECLARED: tuple[t.Any, ...] = (*SERIALIZE_CLASS_MAP.values(), NullAttribute())
+_UNDECLARED: tuple[t.Any, ...] = (*_serialize_class_map.values(), NullAttribute())
 _IDS_OF_UNDECLARED = _ids_of_undeclared()
 
 hooks.remember(_HOOKS_OF_A_CLASS, _HOOKS_OF_ATTRIBUTES)

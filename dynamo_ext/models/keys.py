@@ -51,7 +51,7 @@ class ChecksKeys(_Model):
         return super()._get_hash_range_key_serialized_values()
 
 
-_serialize_keys: t.Any = t.cast(t.Any, ChecksKeys._serialize_keys).__func__
+_serialize_keys: t.Any = t.cast(t.Any, ChecksKeys)._serialize_keys.__func__
 
 
 def check_item(item: pynamodb.models.Model) -> None:

@@ -105,6 +105,6 @@ def _of_pair(one: _Part, other: _Part) -> Serialize:
 
 
 # As they are when this project is imported, so that a patch is noticed.
-_serialize_keys = t.cast(t.Any, pynamodb.models.Model._serialize_keys).__func__
-_serialize_as_it_is = Attribute.serialize
-_serialize_number = NumberAttribute.serialize
+_serialize_keys: t.Any = t.cast(t.Any, pynamodb.models.Model)._serialize_keys.__func__
+_serialize_as_it_is: t.Any = t.cast(t.Any, Attribute).serialize
+_serialize_number: t.Any = NumberAttribute.serialize

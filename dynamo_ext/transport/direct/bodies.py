@@ -17,6 +17,7 @@ import orjson
 from .. import template
 from ..protocol import Params
 
+_class_of: cabc.Callable[[t.Any], type[t.Any]] = type
 _SCALARS = frozenset({bool, int, str})
 _TEXT = frozenset({str})
 _BYTES = frozenset({bytes})
@@ -64,7 +65,7 @@ def _check_values(typed_values: cabc.Iterable[dict[str, t.Any]]) -> None:
     for typed_value in typed_values:
         [kind] = typed_value
         value = typed_value[kind]
-        kind_of_value = type(value)
+        kind_of_value = _class_of(value)
 
         if kind in {"S", "N"}:
             if kind_of_value is not str:
@@ -102,7 +103,8 @@ def _check_each(elements: list[dict[str, t.Any]]) -> None:
 
 def _check_tables(tables: dict[str, t.Any]) -> None:
     for requests in tables.values():
-        (_check_each if type(requests) is list else _check_members)(requests)
+        check = _check_each if _class_of(requests) is list else _check_members
+        check(requests)
 
 
 _TYPES_OF_ELEMENTS = {"SS": _TEXT, "NS": _TEXT, "BS": _BYTES}
