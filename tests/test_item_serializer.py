@@ -10,6 +10,7 @@ import sys
 import types
 import typing as t
 import uuid
+import zoneinfo
 from unittest import mock
 
 import hypothesis
@@ -36,6 +37,7 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.attributes import UnicodeSetAttribute
 from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
+from pynamodb.exceptions import AttributeNullError
 
 import dynamo_ext
 from dynamo_ext.models import item_serializer
@@ -165,28 +167,29 @@ def made(kind: t.Any, **values: Values) -> Values:
 texts = st.text(max_size=5)
 whole = st.integers(-(10**40), 10**40)
 numbers = st.one_of(whole, st.floats())
-zones = st.sampled_from(
-    [None, datetime.UTC, datetime.timezone(datetime.timedelta(hours=5, minutes=30))]
-)
+ZONES = [
+    *(None, datetime.UTC, zoneinfo.ZoneInfo("UTC"), zoneinfo.ZoneInfo("Asia/Kolkata")),
+    datetime.timezone(datetime.timedelta(hours=-5, minutes=-30)),
+]
 moments = st.builds(
     lambda moment, zone: moment.replace(tzinfo=zone),
     st.datetimes(datetime.datetime(2, 1, 1), datetime.datetime(9998, 12, 30)),
-    zones,
+    st.sampled_from(ZONES),
 )
 binaries = st.binary(max_size=4)
+NOON = datetime.datetime(2025, 1, 2, 12)
+ODD: list[t.Any] = [
+    *("", "a", 0, -1, 1.5, -0.0, 1e16, 1e400, -1e400, float("nan"), True, False, None, b"", b"a"),
+    *(Text("a"), Number(1), Shade.DARK, Colour.RED, decimal.Decimal(1), uuid.UUID(int=1)),
+    *(bytearray(b"a"), datetime.date(2025, 1, 2), datetime.timedelta(1), object, Circle),
+    *(NOON.replace(tzinfo=zone) for zone in ZONES),
+    *(NOON.replace(year=5), NOON.replace(year=999, tzinfo=datetime.UTC)),
+    *(Moment(2025, 1, 2), Moment(2025, 1, 2, tzinfo=datetime.UTC)),
+    *((), ("a",), frozenset("a"), {"a", 1}, {1, 2.5}, {True}, {b"a"}, {"a"}, set(), {}, []),
+]
 odd: Values = st.one_of(
     *(texts, numbers, st.booleans(), st.none(), binaries, moments),
-    st.sampled_from(
-        [
-            *(Text("a"), Number(1), Shade.DARK, Colour.RED, decimal.Decimal(1), uuid.UUID(int=1)),
-            *(bytearray(b"a"), datetime.date(2025, 1, 2), datetime.timedelta(1), object, Circle),
-            *(Moment(2025, 1, 2), Moment(2025, 1, 2, tzinfo=datetime.UTC), 1e400),
-            *((), ("a",), frozenset("a"), {"a", 1}, {1, 2.5}, {True}, {b"a"}, {"a"}),
-        ]
-    ),
-    st.builds(set),
-    st.builds(dict),
-    st.builds(list),
+    st.sampled_from(ODD),
     made(Street, name=texts, number=numbers),
     made(MapAttribute, a=texts),
 )
@@ -272,6 +275,13 @@ KINDS: dict[str, Kind] = {
 }
 
 
+COMPLETE: dict[str, t.Any] = {"name": "a", "required": a_street(name="a"), "tags": {"a"}}
+MAPS: dict[t.Any, list[str]] = {
+    kind: [*t.cast("dict[str, t.Any]", kind.get_attributes())]
+    for kind in (Address, Street, Documented, Checked, Coloured, Circle, Loose, Tree)
+}
+
+
 def model_of(kinds: cabc.Iterable[str], **options: t.Any) -> t.Any:
     """A model with an attribute of each kind."""
 
@@ -336,6 +346,34 @@ def test_an_attribute_is_written_as_by_pynamodb(kind: str, data: st.DataObject) 
     fitting = KINDS[kind][1]
     value = data.draw(st.one_of(fitting, fitting, odd))
     agree(instance_of(MODELS[kind, data.draw(st.booleans())], {kind: value}))
+
+
+def forms(value: t.Any) -> cabc.Iterator[t.Any]:
+    """A value by itself, and in each container of the models in this module."""
+    yield from (value, [value], ["a", 1, value], {"a": value}, raw({"a": value}))
+
+    if isinstance(value, cabc.Hashable):
+        yield {value}
+
+    for kind, attributes in MAPS.items():
+        for name in attributes:
+            instance = kind()
+            instance.attribute_values.update({**COMPLETE, name: value})
+            yield from (instance, [instance])
+
+
+@pytest.mark.parametrize("null", [True, False], ids=["null", "not null"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_odd_value_of_any_attribute_is_written_as_by_pynamodb(kind: str, null: bool) -> None:
+    for value in ODD:
+        for form in forms(value):
+            agree(instance_of(MODELS[kind, null], {kind: form}))
+
+
+def test_what_is_missing_in_a_map_is_found_before_another_error() -> None:
+    documented: t.Any = t.cast(t.Any, Documented)(document={"a": object})
+    found = agree(instance_of(MODELS["documented", True], {"documented": documented}))
+    assert found[0] is AttributeNullError
 
 
 @pytest.mark.slow

@@ -454,10 +454,8 @@ _GLOBALS: dict[str, t.Any] = {
 
 def _is_left_as_it_was(kind: type[AttributeContainer]) -> bool:
     stock = t.cast(type, pynamodb.models.Model)
-    return (
-        hooks.are_inherited(kind, _HOOKS_OF_A_CLASS)
-        and hooks.are_inherited(AttributeContainer, ("_container_serialize",))
-        and hooks.are_inherited(stock, ("_container_serialize", "serialize"))
+    return hooks.are_inherited(kind, _HOOKS_OF_A_CLASS) and hooks.are_inherited(
+        stock, ("_container_serialize", "serialize")
     )
 
 
