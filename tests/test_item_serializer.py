@@ -340,7 +340,7 @@ def instance_of(model: t.Any, values: dict[str, t.Any]) -> t.Any:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@hypothesis.settings(max_examples=examples(20))
+@hypothesis.settings(max_examples=examples(10))
 @hypothesis.given(data=st.data())
 def test_an_attribute_is_written_as_by_pynamodb(kind: str, data: st.DataObject) -> None:
     fitting = KINDS[kind][1]
@@ -377,7 +377,7 @@ def test_what_is_missing_in_a_map_is_found_before_another_error() -> None:
 
 
 @pytest.mark.slow
-@hypothesis.settings(max_examples=examples(100))
+@hypothesis.settings(max_examples=examples(60))
 @hypothesis.given(
     st.fixed_dictionaries({}, optional={name: fitting for name, (_, fitting) in KINDS.items()})
 )
