@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import inspect
 import operator
 import sys
 import typing as t
@@ -127,7 +126,7 @@ def remember(*names: cabc.Iterable[str]) -> None:
     """
     for kind in filter(_has_hooks, (*vars(attributes).values(), _Model)):
         for hook in {hook for some in names for hook in some}:
-            _ORIGINALS[kind, hook] = inspect.getattr_static(kind, hook, None)
+            _ORIGINALS[kind, hook] = _find(kind, hook)
 
 
 def are_inherited(kind: type, hooks: cabc.Iterable[str]) -> bool:
@@ -138,9 +137,7 @@ def are_inherited(kind: type, hooks: cabc.Iterable[str]) -> bool:
     :param hooks: The names of the hooks.
     """
     nearest = base(kind)
-    return all(
-        inspect.getattr_static(kind, hook, None) is _original(nearest, hook) for hook in hooks
-    )
+    return all(_find(kind, hook) is _original(nearest, hook) for hook in hooks)
 
 
 def base(kind: type) -> type:
@@ -155,7 +152,20 @@ def _original(kind: type, hook: str) -> t.Any:
     try:
         return _ORIGINALS[kind, hook]
     except KeyError:
-        return inspect.getattr_static(kind, hook, None)
+        return _find(kind, hook)
+
+
+def _find(kind: type, hook: str) -> t.Any:
+    """What a class has by a name, as it is stored; ``None`` if it has nothing.
+
+    ``inspect.getattr_static`` takes many times as long, and there are hundreds of these look-ups
+    when the first item of a model is read or written.
+    """
+    for each in kind.__mro__:
+        if hook in vars(each):
+            return vars(each)[hook]
+
+    return None
 
 
 def _is_of_pynamodb(kind: type) -> bool:
