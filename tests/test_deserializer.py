@@ -540,6 +540,13 @@ def test_a_default_of_a_list_s_maps_is_called_for_such_a_map_alone() -> None:
     agree(OfMaps, {"id": {"S": "a"}, "maps": {"L": [{"M": {}}]}})
 
 
+@pytest.mark.parametrize("name", FITTING)
+def test_a_value_that_is_null_as_well_is_null(name: str) -> None:
+    attribute = Everything.get_attributes()[Everything._dynamo_to_python_attr(name)]
+    value: t.Any = {"L": [], "M": {}, "NULL": True}.get(attribute.attr_type, "1")
+    agree(Everything, {name: {attribute.attr_type: value, "NULL": True}})
+
+
 def test_no_data_is_an_error() -> None:
     agree(Everything, None)
 

@@ -113,7 +113,8 @@ def left_to_botocore(client: t.Any) -> list[str]:
 # --- requests
 
 
-VARIES = {"authorization", "x-amz-date", "amz-sdk-invocation-id"}
+# The transport direct writes the same JSON with fewer bytes.
+VARIES = {"authorization", "content-length", "x-amz-date", "amz-sdk-invocation-id"}
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 REQUESTS: dict[str, dict[str, t.Any]] = {
     "keys": {},
@@ -164,7 +165,8 @@ def test_requests_are_those_that_botocore_sends(
     for one, other in zip(by_botocore, direct, strict=True):
         assert fixed_headers(one) == fixed_headers(other)
         assert [name for name, _ in one.headers] == [name for name, _ in other.headers]
-        assert (one.method, one.path, one.content) == (other.method, other.path, other.content)
+        assert (one.method, one.path, one.body) == (other.method, other.path, other.body)
+        assert int(other.header("content-length") or 0) == len(other.content) <= len(one.content)
         assert one.signature.signed_headers == other.signature.signed_headers
         assert re.fullmatch(UUID, other.header("amz-sdk-invocation-id") or "")
 

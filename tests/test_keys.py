@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import typing as t
+from unittest import mock
 
+import hypothesis
+import pynamodb.models
 import pytest
+from hypothesis import strategies as st
+from pynamodb.attributes import Attribute
 from pynamodb.attributes import BinaryAttribute
 from pynamodb.attributes import JSONAttribute
 from pynamodb.attributes import NumberAttribute
@@ -15,7 +20,10 @@ from pynamodb.exceptions import GetError
 import dynamo_ext_async
 from conftest import InApp
 from dynamo_ext import PynamoDB
+from dynamo_ext.models import keys
+from dynamo_ext.models import usual_keys
 from dynamo_ext_async import Model
+from strength import examples
 from stub import Stub
 from stub import error
 
@@ -312,6 +320,90 @@ def test_a_hash_key_may_be_what_its_attribute_makes_a_text_of(db: PynamoDB, stub
 def test_binary_keys_are_compared_by_their_bytes(db: PynamoDB, stub: Stub) -> None:
     list(Blob.batch_get([b"a", bytearray(b"a"), b"b"]))
     assert len(keys_sent(stub)) == 2
+
+
+class Text(str): ...
+
+
+def by_itself(model: type[Model]) -> type[Model]:
+    """The same model, but for a method that leaves nothing to be done in few steps."""
+
+    @classmethod  # type: ignore[misc]
+    def _serialize_keys(cls: t.Any, *keys: t.Any) -> t.Any:
+        return super(kind, cls)._serialize_keys(*keys)
+
+    namespace = {"Meta": model.Meta, "_serialize_keys": _serialize_keys}
+    create: t.Any = type(model)
+    kind: t.Any = create(model.__name__, (model,), namespace)
+    return t.cast("type[Model]", kind)
+
+
+MODELS: list[type[Model]] = [Book, Line, Member]
+BY_ITSELF = {model: by_itself(model) for model in MODELS}
+parts: st.SearchStrategy[t.Any] = st.one_of(
+    st.sampled_from(["", "a", "b", Text("a"), "\ud800", b"a", None, [1]]),
+    st.sampled_from([1, 1.0, 2, -0.0, 0, True, 10**30, 1e30, float("nan"), 10**5000]),
+)
+some_keys = st.lists(
+    st.one_of(
+        parts,
+        st.tuples(parts, parts),
+        st.tuples(parts),
+        st.lists(parts, min_size=2, max_size=3),
+        st.fixed_dictionaries({"page": parts, "number": parts}),
+        st.fixed_dictionaries({"isbn": parts}),
+    ),
+    max_size=6,
+)
+
+
+@pytest.mark.once(reason="keys are serialised, and no call is sent")
+@hypothesis.settings(max_examples=examples(200))
+@hypothesis.given(st.sampled_from(MODELS), some_keys)
+def test_usual_keys_are_serialised_as_all_others(model: type[Model], some: list[t.Any]) -> None:
+    def outcome(model: type[Model]) -> t.Any:
+        try:
+            return keys.serialized_keys(model, some)
+        except Exception as error:
+            return type(error), error.args
+
+    assert outcome(model) == outcome(BY_ITSELF[model])
+
+
+@pytest.mark.once(reason="keys are serialised, and no call is sent")
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (UnicodeAttribute, "serialize"),
+        (Attribute, "serialize"),
+        (Line.page, "serialize"),
+        (NumberAttribute, "serialize"),
+    ],
+    ids=["texts", "all", "one", "numbers"],
+)
+def test_a_patch_of_what_serialises_keys_counts(owner: t.Any, name: str) -> None:
+    expected = keys.serialized_keys(Line, [("a", 1)])
+
+    with mock.patch.object(owner, name, return_value="5", create=True):
+        (patched,) = keys.serialized_keys(Line, [("a", 1)])
+        assert {"5"} <= {value for typed in patched.values() for value in typed.values()}
+
+    assert keys.serialized_keys(Line, [("a", 1)]) == expected
+
+
+@pytest.mark.once(reason="keys are serialised, and no call is sent")
+def test_patches_of_how_models_serialise_keys_count() -> None:
+    for owner in (pynamodb.models.Model, Line):
+        with mock.patch.object(owner, "_serialize_keys", return_value=("x", "7")):
+            assert keys.serialized_keys(Line, [("a", 1)]) == ({"p": {"S": "x"}, "n": {"N": "7"}},)
+
+
+@pytest.mark.once(reason="keys are serialised, and no call is sent")
+def test_usual_keys_are_serialised_without_pynamodb() -> None:
+    (key,) = keys.serialized_keys(Line, [("a", 1), ["a", 1]])
+    serialize = usual_keys.serializer(Line, [Line.page, Line.number])
+    assert serialize(("a", 1)) == (("a", 1), key)
+    assert serialize(("a", 1.0)) is None
 
 
 def named(case: tuple[type[Model], t.Any, str]) -> str:

@@ -146,19 +146,19 @@ USES = [
     ),
     Use(
         "_hash_key_attribute",
-        ("dynamo_ext.models.batch", "dynamo_ext.models.keys"),
+        ("dynamo_ext.models.batch", "dynamo_ext.models.keys", "dynamo_ext.models.usual_keys"),
         lambda: t.cast(t.Any, _Model._hash_key_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_range_key_attribute",
-        ("dynamo_ext.models.batch", "dynamo_ext.models.keys"),
+        ("dynamo_ext.models.batch", "dynamo_ext.models.keys", "dynamo_ext.models.usual_keys"),
         lambda: t.cast(t.Any, _Model._range_key_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_serialize_keys",
-        ("dynamo_ext.models.keys",),
+        ("dynamo_ext.models.keys", "dynamo_ext.models.usual_keys"),
         lambda: t.cast(t.Any, _Model._serialize_keys).__func__,
         ("cls", "hash_key", "range_key"),
     ),
@@ -193,8 +193,14 @@ USES = [
         ("self", "_user_instantiated"),
     ),
     Use(
+        "_container_serialize",
+        ("dynamo_ext.models.item_serializer",),
+        lambda: _Model._container_serialize,
+        ("self", "null_check"),
+    ),
+    Use(
         "_dynamo_to_python_attr",
-        ("dynamo_ext.models.deserializer",),
+        ("dynamo_ext.models.deserializer", "dynamo_ext.models.item_serializer"),
         lambda: t.cast(t.Any, _Model._dynamo_to_python_attr).__func__,
         ("cls", "dynamo_key"),
     ),

@@ -14,11 +14,8 @@ import datetime
 import functools
 import inspect
 import json
-import operator
-import sys
 import typing as t
 
-import pynamodb.models
 from pynamodb import attributes
 from pynamodb.attributes import Attribute
 from pynamodb.attributes import AttributeContainer
@@ -35,6 +32,9 @@ from pynamodb.attributes import UnicodeSetAttribute
 from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
 from pynamodb.constants import NULL
+
+from . import generated
+from . import hooks
 
 Item = cabc.Mapping[str, dict[str, t.Any]]
 Read = cabc.Callable[[t.Any], t.Any]
@@ -72,8 +72,6 @@ _scan_json: cabc.Callable[[str, int], tuple[t.Any, int]] = t.cast(
     t.Any, json.JSONDecoder()
 ).scan_once
 _DESERIALIZER = "_dynamo_ext_deserializer"
-_IMMUTABLE = frozenset({"builtins", "typing"})
-_default = operator.itemgetter("default")
 
 
 def of(kind: type[AttributeContainer]) -> Deserializer:
@@ -115,7 +113,15 @@ class Deserializer:
     def __init__(self, kind: type[AttributeContainer]) -> None:
         self._kind = kind
         self._plans: dict[type[AttributeContainer], _Plan | None] = {}
-        self._hooks = _Hooks()
+        self._unfinished: set[type[AttributeContainer]] = set()
+        self._hooks = hooks.Hooks(
+            of_containers=(*_HOOKS_OF_A_CLASS, *_HOOKS_OF_CREATION),
+            of_attributes=_HOOKS_TO_READ_ATTRIBUTES,
+            of_one_attribute="default",
+        )
+        self.item_serializer: t.Any = None
+        """What :mod:`.item_serializer` knows of the model. It is kept here, because a name more on
+        the class would look like a patch."""
 
     def holds(self) -> bool:
         """Whether everything that the plans were made of is as it was."""
@@ -145,6 +151,19 @@ class Deserializer:
                 plan = self._plan(stored) if issubclass(stored, kind) else None
 
         return t.cast(t.Any, kind)._instantiate(item) if plan is None else plan.read(item)
+
+    def reader(self, kind: type[AttributeContainer]) -> Read:
+        """The function that makes an instance of a class. As :meth:`read_as`, with fewer steps.
+
+        :param kind: The class, that of a map inside an item.
+        """
+        # A map may hold itself.
+        plan = None if kind in self._unfinished else self._plan(kind)
+
+        if plan is None or plan.has_discriminator:
+            return functools.partial(self.read_as, kind)
+
+        return plan.read
 
     def calls(self, kind: type[AttributeContainer]) -> cabc.Iterable[t.Any]:
         """What is called to read an instance of a class, without the classes of its values.
@@ -195,72 +214,11 @@ class Deserializer:
             return self._plans[kind]
         except KeyError:
             self._hooks.note_container(kind)
-            plan = _Plan(self, kind) if _is_unchanged(kind, _HOOKS_OF_A_CLASS) else None
+            self._unfinished.add(kind)
+            plan = _Plan(self, kind) if hooks.are_inherited(kind, _HOOKS_OF_A_CLASS) else None
             self._plans[kind] = plan
+            self._unfinished.discard(kind)
             return plan
-
-
-class _Hooks:
-    """The hooks of all classes and attributes that plans were made of, as they were then."""
-
-    def __init__(self) -> None:
-        self._owners: dict[type, set[str]] = {}
-        self._classes: dict[type, cabc.Mapping[str, t.Any]] = {}
-        self._attributes: list[cabc.Mapping[str, t.Any]] = []
-        self._namespaces: list[cabc.Mapping[str, t.Any]] = []
-        self._readers: list[tuple[cabc.Callable[[t.Any], t.Any], t.Any]] = []
-        self._then = self._now()
-
-    def note_container(self, kind: type[AttributeContainer]) -> None:
-        """Note the hooks of a model or map, and of its attributes.
-
-        :param kind: The model or map.
-        """
-        self._note_class(kind, (*_HOOKS_OF_A_CLASS, *_HOOKS_OF_CREATION))
-
-        found = t.cast("dict[str, t.Any]", kind.get_attributes())
-
-        for attribute in found.values():
-            self._attributes.append(t.cast("dict[str, t.Any]", vars(attribute)))
-            self._note_class(attribute.__class__, _HOOKS_TO_READ_ATTRIBUTES)
-            element_type: type | None = getattr(attribute, "element_type", None)
-
-            if element_type is not None:
-                self._note_class(element_type, _HOOKS_TO_READ_ATTRIBUTES)
-
-        self._readers = [
-            (operator.itemgetter(*hooks), vars(owner)) for owner, hooks in self._owners.items()
-        ]
-        self._namespaces = [*self._classes.values(), *self._attributes]
-        self._then = self._now()
-
-    def are_unchanged(self) -> bool:
-        """Whether all of them are as they were. It takes a microsecond or two."""
-        try:
-            return self._now() == self._then
-        except KeyError:
-            # A hook is gone: a patch was undone.
-            return False
-
-    def _note_class(self, kind: type, hooks: cabc.Iterable[str]) -> None:
-        bases = [base for base in kind.__mro__ if base.__module__ not in _IMMUTABLE]
-
-        for base in bases:
-            self._classes[base] = vars(base)
-
-        for hook in hooks:
-            for base in bases:
-                if hook in vars(base):
-                    self._owners.setdefault(base, set()).add(hook)
-                    break
-
-    def _now(self) -> list[t.Any]:
-        # A hook that hides an inherited one is one name more.
-        return [
-            *map(len, self._namespaces),
-            *map(_default, self._attributes),
-            *[read(names) for read, names in self._readers],
-        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -292,6 +250,71 @@ class _Step:
         if callable(attribute.default):
             yield attribute.default
 
+    def lines(self, number: int) -> list[str]:
+        """The source of what reads the attribute, in a function with ``item``, ``instance`` and
+        ``values``.
+
+        :param number: The number of the step, by which it names its :meth:`values`.
+        """
+        found = f"    if stored_{number} in item:"
+        typed_value = f"        typed_value = item[stored_{number}]"
+        by_pynamodb = f"read_unusual(step_{number}, instance, values, typed_value)"
+
+        if self.attribute_type is None:
+            return [found, typed_value, f"        {by_pynamodb}"]
+
+        inline = _INLINE.get(self._kind_of_read, "value = read_{number}(value)")
+        return [
+            found,
+            typed_value,
+            # The usual case: one value, of the declared type.
+            f"        if typed_value and type_{number} in typed_value and len(typed_value) == 1:",
+            f"            value = typed_value[type_{number}]",
+            *(f"            {line}" for line in inline.format(number=number).splitlines()),
+            f"            values[name_{number}] = value",
+            "        else:",
+            f"            {by_pynamodb}",
+        ]
+
+    def values(self, number: int) -> dict[str, t.Any]:
+        """What the :meth:`lines` refer to.
+
+        :param number: The number of the step.
+        """
+        return {
+            f"name_{number}": self.name,
+            f"read_{number}": self.read,
+            f"step_{number}": self,
+            f"stored_{number}": self.attribute.attr_name,
+            f"type_{number}": self.attribute_type,
+        }
+
+    @property
+    def _kind_of_read(self) -> t.Any:
+        """The function that reads the attribute, without the arguments that it has already."""
+        return self.read.func if isinstance(self.read, functools.partial) else self.read
+
+
+def _read_unusual(
+    step: _Step, instance: t.Any, values: dict[str, t.Any], typed_value: dict[str, t.Any]
+) -> None:
+    """Read a value that is not of the declared type, or an attribute that is left to PynamoDB."""
+    if not typed_value or NULL in typed_value:
+        return
+
+    attribute: t.Any = step.attribute
+    attribute_type = step.attribute_type
+
+    if attribute_type is None:
+        setattr(instance, step.name, attribute.deserialize(attribute.get_value(typed_value)))
+        return
+
+    if attribute_type not in typed_value:
+        attribute.get_value(typed_value)  # Raises PynamoDB's error.
+
+    value = typed_value[attribute_type]
+    values[step.name] = value if step.read is None else step.read(value)
+
 
 class _Plan:
     """How an item becomes an instance of one class."""
@@ -302,7 +325,9 @@ class _Plan:
         self.has_discriminator = bool(container._discriminator)
         self._has_initial_kwargs = issubclass(kind, MapAttribute)
         call = inspect.getattr_static(type(kind), "__call__")
-        self._is_created_here = call is type.__call__ and _is_unchanged(kind, _HOOKS_OF_CREATION)
+        self._is_created_here = call is type.__call__ and hooks.are_inherited(
+            kind, _HOOKS_OF_CREATION
+        )
         steps = [
             _step(deserializer, kind, name, attribute)
             for name, attribute in container.get_attributes().items()
@@ -315,48 +340,33 @@ class _Plan:
         ]
         """What :meth:`read` calls, apart from PynamoDB's base classes."""
 
-        # Plain tuples, because the loop over them takes most of the time.
-        self._steps = [
-            (
-                step.name,
-                step.attribute.attr_name,
-                step.attribute_type,
-                step.read,
-                step.attribute,
-            )
-            for step in steps
+        self.read: cabc.Callable[[Item], t.Any] = self._compile(steps)
+        """Makes an instance of an item."""
+
+    def _compile(self, steps: cabc.Sequence[_Step]) -> cabc.Callable[[Item], t.Any]:
+        lines = ["def read(item):", *self._lines_that_create()]
+        values: dict[str, t.Any] = {**_GLOBALS, "create": self._create, "kind": self._kind}
+        values |= {"defaults": self._defaults}
+
+        for number, step in enumerate(steps):
+            lines += step.lines(number)
+            values |= step.values(number)
+
+        read: cabc.Callable[[Item], t.Any] = generated.function(
+            "read", [*lines, "    return instance"], values
+        )
+        return read
+
+    def _lines_that_create(self) -> list[str]:
+        if self._defaults is None or not self._is_created_here:
+            return ["    instance, values = create()"]
+
+        return [
+            f"    values = {'defaults.copy()' if self._defaults else '{}'}",
+            "    instance = kind.__new__(kind)",
+            *(["    set_(instance, 'attribute_kwargs', {})"] if self._has_initial_kwargs else []),
+            "    set_(instance, 'attribute_values', values)",
         ]
-
-    def read(self, item: Item) -> t.Any:
-        instance, values = self._create()
-        get = item.get
-
-        for name, attribute_name, attribute_type, read, attribute in self._steps:
-            typed_value = get(attribute_name)
-
-            if not typed_value:
-                continue
-
-            # The usual case: one value, of the declared type.
-            if attribute_type in typed_value and len(typed_value) == 1:
-                value = typed_value[attribute_type]
-                values[name] = value if read is None else read(value)
-                continue
-
-            if NULL in typed_value:
-                continue
-
-            if attribute_type is None:
-                setattr(instance, name, attribute.deserialize(attribute.get_value(typed_value)))
-                continue
-
-            if attribute_type not in typed_value:
-                attribute.get_value(typed_value)  # Raises PynamoDB's error.
-
-            value = typed_value[attribute_type]
-            values[name] = value if read is None else read(value)
-
-        return instance
 
     def _create(self) -> tuple[t.Any, dict[str, t.Any]]:
         """An instance with the defaults of existing items, and the dictionary of its values."""
@@ -404,7 +414,7 @@ def _constant_defaults(steps: cabc.Iterable[_Step]) -> dict[str, t.Any] | None:
 def _step(
     deserializer: Deserializer, kind: type[AttributeContainer], name: str, attribute: t.Any
 ) -> _Step:
-    base = _base(attribute.__class__)
+    base = hooks.base(attribute.__class__)
     setter = inspect.getattr_static(attribute.__class__, "__set__")
     python_name = t.cast(t.Any, kind)._dynamo_to_python_attr(attribute.attr_name)
     left_to_pynamodb = _Step(name, attribute, is_left_to_pynamodb=True)
@@ -412,7 +422,7 @@ def _step(
     if (
         python_name != name
         or inspect.getattr_static(kind, name) is not attribute
-        or not _is_unchanged(attribute.__class__, _HOOKS_OF_AN_ATTRIBUTE)
+        or not hooks.are_inherited(attribute.__class__, _HOOKS_OF_AN_ATTRIBUTE)
         or not vars(attribute).keys().isdisjoint(_HOOKS_OF_AN_ATTRIBUTE)
     ):
         return left_to_pynamodb
@@ -443,7 +453,7 @@ def _step(
 def _reader(deserializer: Deserializer, attribute: t.Any) -> Read | None:
     """A function that does what the attribute's ``deserialize`` does; ``None`` if it does
     nothing."""
-    base: t.Any = _base(attribute.__class__)
+    base: t.Any = hooks.base(attribute.__class__)
 
     if not _reads_as_pynamodb(attribute):
         return t.cast(Read, attribute.deserialize)
@@ -470,10 +480,7 @@ def _reader(deserializer: Deserializer, attribute: t.Any) -> Read | None:
 
 
 def _map_reader(deserializer: Deserializer, kind: type[AttributeContainer]) -> Read:
-    if kind is MapAttribute:
-        return deserializer.read_plain_map
-
-    return functools.partial(deserializer.read_as, kind)
+    return deserializer.read_plain_map if kind is MapAttribute else deserializer.reader(kind)
 
 
 def _list_reader(deserializer: Deserializer, attribute: t.Any) -> Read:
@@ -482,12 +489,12 @@ def _list_reader(deserializer: Deserializer, attribute: t.Any) -> Read:
     if element_type is None:
         return deserializer.read_plain_list
 
-    base = _base(element_type)
+    base = hooks.base(element_type)
 
     if (
         not (base in _READERS or base in {MapAttribute, UTCDateTimeAttribute})
-        or not _is_unchanged(element_type, _HOOKS_OF_AN_ELEMENT)
-        or not _is_unchanged(element_type, _HOOKS_OF_READING)
+        or not hooks.are_inherited(element_type, _HOOKS_OF_AN_ELEMENT)
+        or not hooks.are_inherited(element_type, _HOOKS_OF_READING)
     ):
         return t.cast(Read, attribute.deserialize)
 
@@ -533,7 +540,7 @@ def _raw_map(deserializer: Deserializer, values: Item) -> t.Any:
 def _number(text: t.Any) -> t.Any:
     try:
         number, end = _scan_json(text, 0)
-    except (StopIteration, TypeError, ValueError):
+    except _UNREADABLE:
         return json.loads(text)
 
     return number if end == len(text) else json.loads(text)
@@ -573,51 +580,37 @@ _READERS: dict[t.Any, Read | None] = {
 }
 
 
+_UNREADABLE = (StopIteration, TypeError, ValueError)
+# What these do with the usual values, without the call.
+_INLINE: dict[t.Any, str] = {
+    None: "",
+    bool: "value = not not value",
+    set: "value = set(value)",
+    _number: """\
+try:
+    number, end = scan_json(value, 0)
+except unreadable:
+    value = read_{number}(value)
+else:
+    value = number if end == len(value) else read_{number}(value)""",
+}
+_GLOBALS: dict[str, t.Any] = {
+    "read_unusual": _read_unusual,
+    "scan_json": _scan_json,
+    "set_": _set,
+    "unreadable": _UNREADABLE,
+}
+
+
 def _is_raw_map(attribute: t.Any) -> bool:
     return bool(attribute.__class__ is MapAttribute)
 
 
 def _reads_as_pynamodb(attribute: t.Any) -> bool:
     own = set(t.cast("dict[str, t.Any]", vars(attribute)))
-    return _is_unchanged(attribute.__class__, _HOOKS_OF_READING) and own.isdisjoint(
+    return hooks.are_inherited(attribute.__class__, _HOOKS_OF_READING) and own.isdisjoint(
         _HOOKS_OF_READING
     )
 
 
-def _is_unchanged(kind: type, hooks: cabc.Iterable[str]) -> bool:
-    """Whether a class inherits all these hooks from its nearest base class in PynamoDB, and these
-    are not patched."""
-    base = _base(kind)
-    return all(inspect.getattr_static(kind, hook, None) is _original(base, hook) for hook in hooks)
-
-
-def _original(kind: type, hook: str) -> t.Any:
-    """A hook of a class of PynamoDB as it was when this module was imported."""
-    try:
-        return _ORIGINALS[kind, hook]
-    except KeyError:
-        return inspect.getattr_static(kind, hook, None)
-
-
-def _base(kind: type) -> type:
-    return next(base for base in kind.__mro__ if _is_of_pynamodb(base))
-
-
-def _is_of_pynamodb(kind: type) -> bool:
-    # The module alone does not tell: a class that calling a metaclass creates, type(Model)(...), is
-    # said to be of the module of PynamoDB's metaclass.
-    module = sys.modules.get(kind.__module__)
-    return kind.__module__.startswith("pynamodb.") and getattr(module, kind.__name__, None) is kind
-
-
-def _is_container_or_attribute(value: t.Any) -> bool:
-    return isinstance(value, type) and issubclass(value, (Attribute, AttributeContainer))
-
-
-_ORIGINALS: dict[tuple[type, str], t.Any] = {
-    (kind, hook): inspect.getattr_static(kind, hook, None)
-    for kind in filter(
-        _is_container_or_attribute, (*vars(attributes).values(), pynamodb.models.Model)
-    )
-    for hook in {*_HOOKS_OF_A_CLASS, *_HOOKS_OF_CREATION, *_HOOKS_TO_READ_ATTRIBUTES}
-}
+hooks.remember(_HOOKS_OF_A_CLASS, _HOOKS_OF_CREATION, _HOOKS_TO_READ_ATTRIBUTES)

@@ -10,6 +10,7 @@ import pynamodb.models
 
 from ..calls import items
 from ..printable import escaped
+from . import usual_keys
 from .late_binding import AnyModel
 
 Key: t.TypeAlias = dict[str, dict[str, t.Any]]
@@ -48,6 +49,9 @@ class ChecksKeys(_Model):
         """Serialise the key of an instance, for ``update``, ``delete`` and ``refresh``."""
         check_item(self)
         return super()._get_hash_range_key_serialized_values()
+
+
+_serialize_keys: t.Any = t.cast(t.Any, ChecksKeys)._serialize_keys.__func__
 
 
 def check_item(item: pynamodb.models.Model) -> None:
@@ -118,8 +122,16 @@ def serialized_keys(model: AnyModel, keys: cabc.Iterable[t.Any]) -> tuple[Key, .
     names = [name for name in _names(model) if name is not None]
     attributes = [kind.get_attributes()[name] for name in names]
     unique: dict[tuple[cabc.Hashable, ...], Key] = {}
+    is_ours = getattr(kind._serialize_keys, "__func__", None) is _serialize_keys
+    serialize_usual = usual_keys.serializer(kind, attributes) if is_ours else None
 
     for key in keys:
+        usual = serialize_usual and serialize_usual(key)
+
+        if usual:
+            unique.setdefault(*usual)
+            continue
+
         values = _values(names, key)
 
         if values and values[0] is not None:

@@ -15,6 +15,7 @@ from ..client.connection import TableConnection
 from ..concurrency import generators
 from . import batch
 from . import deserializer
+from . import item_serializer
 from . import late_binding
 from . import serializer
 from . import tables
@@ -237,6 +238,17 @@ class Model(_MetaOfItem, ChecksKeys, ChecksQueries, pynamodb.models.Model, metac
 
     if not t.TYPE_CHECKING:
         from_raw_data = _FromRawData(from_raw_data.__func__)
+
+    def serialize(self, null_check: bool = True) -> dict[str, dict[str, t.Any]]:
+        """Make an item of this instance, by code that is generated once for each class.
+
+        :param null_check: Whether a missing value is an error.
+        :return: The item, as botocore takes it.
+        :raises pynamodb.exceptions.AttributeNullError: if a value is missing.
+        """
+        write = item_serializer.of(type(self)) if null_check else None
+        item: dict[str, dict[str, t.Any]] | None = None if write is None else write(self)
+        return super().serialize(null_check) if item is None else item
 
     @classmethod
     def batch_get(

@@ -204,6 +204,10 @@ class PreparedTransport(abc.ABC):
         """Make the parser of the replies' content."""
         return Parser()
 
+    def encode(self, params: Params) -> bytes | None:
+        """Encode the parameters of an operation with items. As :func:`template.as_json`."""
+        return template.as_json(params)
+
     @property
     def can_prepare(self) -> bool:
         """Whether calls are prepared here at all now."""
@@ -243,7 +247,7 @@ class PreparedTransport(abc.ABC):
         operation = self._operations.get(name)
 
         if operation is None:
-            operation = self._operations[name] = Operation(self._client, name)
+            operation = self._operations[name] = Operation(self._client, name, self.encode)
 
         return operation
 

@@ -53,6 +53,8 @@ _ITEM_OPERATIONS = frozenset(
 _BINARY = re.compile(r'"B": (?:"([^"\\]*)")?')
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
+Encode = cabc.Callable[[Params], bytes | None]
+
 
 class Origin(t.NamedTuple):
     """Whom a connection is for: requests to another host must never go over it."""
@@ -77,10 +79,12 @@ class Operation:
 
     :param client: A botocore client.
     :param name: DynamoDB's name of the operation.
+    :param encode: What encodes the parameters of an operation with items. As :func:`as_json`.
     """
 
-    def __init__(self, client: t.Any, name: str) -> None:
+    def __init__(self, client: t.Any, name: str, encode: Encode | None = None) -> None:
         self.name = name
+        self._encode: Encode = as_json if encode is None else encode
         self.model: t.Any = client.meta.service_model.operation_model(name)
         self._serializer = client._serializer
         self._has_items = name in _ITEM_OPERATIONS
@@ -88,7 +92,7 @@ class Operation:
         self._tokens: tuple[str, ...] = tuple(self.model.idempotent_members)
 
     def body(self, params: Params) -> bytes:
-        """The body of a request, as botocore builds it.
+        """The body of a request, which says what botocore's would.
 
         :param params: The operation's parameters.
         """
@@ -96,8 +100,8 @@ class Operation:
             missing = [token for token in self._tokens if token not in params]
             params = {**params, **{token: str(uuid.uuid4()) for token in missing}}
 
-        if self._has_items and params.keys() <= self._members and (text := _as_json(params)):
-            return text.encode()
+        if self._has_items and params.keys() <= self._members and (body := self._encode(params)):
+            return body
 
         return t.cast(bytes, self._serializer.serialize_to_request(params, self.model)["body"])
 
@@ -296,12 +300,13 @@ def make_template(
     return Template(operation, request.url, headers, extra_headers)
 
 
-def _as_json(params: Params) -> str | None:
-    """The parameters of an operation with items as JSON.
+def as_json(params: Params) -> bytes | None:
+    """The parameters of an operation with items as JSON, with Python's own ``json``.
 
     botocore encodes binary values and leaves out parameters that are ``None``; everything else is
     plain JSON.
 
+    :param params: The parameters.
     :return: The JSON text; ``None`` if only botocore can serialise these parameters.
     """
     encoded: list[str] = []
@@ -325,7 +330,7 @@ def _as_json(params: Params) -> str | None:
     if (encoded or '"B"' in text) and _BINARY.findall(text) != encoded:
         return None
 
-    return text
+    return text.encode()
 
 
 def _authorization(header: str) -> tuple[str, list[str]]:

@@ -17,8 +17,10 @@ from ...calls.record import Sender
 from ...concurrency import waiting
 from .. import parser
 from ..prepared import PreparedTransport
+from ..protocol import Params
 from ..response import Response
 from ..template import Request
+from . import bodies
 from .connections import BrokenConnection
 from .connections import IdleConnections
 from .connections import NoReplyInTime
@@ -52,6 +54,10 @@ class DirectTransport(PreparedTransport):
     def make_parser(self) -> parser.Parser:
         """As :meth:`PreparedTransport.make_parser`: it reads JSON faster."""
         return _Parser()
+
+    def encode(self, params: Params) -> bytes | None:
+        """As :meth:`PreparedTransport.encode`: it writes JSON faster."""
+        return bodies.encode(params)
 
     def exchange(self, request: Request) -> Response:
         """As :meth:`PreparedTransport.exchange`."""

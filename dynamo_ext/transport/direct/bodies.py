@@ -1,0 +1,127 @@
+"""The bodies of requests, as JSON, in one pass of orjson.
+
+orjson takes more types than botocore, which refuses an enumeration or a UUID, and does nothing
+special to bytes of another type than ``B``. So the parameters are walked first, and only those that
+hold nothing unusual are encoded here. A walk and orjson together take a fraction of the time of
+Python's ``json``.
+"""
+
+from __future__ import annotations
+
+import binascii
+import collections.abc as cabc
+import typing as t
+
+import orjson
+
+from .. import template
+from ..protocol import Params
+
+_class_of: cabc.Callable[[t.Any], type[t.Any]] = type
+_SCALARS = frozenset({bool, int, str})
+_TEXT = frozenset({str})
+_BYTES = frozenset({bytes})
+
+
+def encode(params: Params) -> bytes | None:
+    """The parameters of an operation with items as JSON. As :func:`template.as_json`.
+
+    :param params: The parameters.
+    :return: The JSON text, which says what botocore's would, without spaces and escapes; ``None``
+        if only botocore can serialise these parameters.
+    """
+    try:
+        _check_members(params)
+        return orjson.dumps(params, default=_base64)
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        # Something unusual, maybe no dictionary or no list; a text that is not valid Unicode; too
+        # many levels.
+        return template.as_json(params)
+
+
+def _base64(value: t.Any) -> str:
+    return binascii.b2a_base64(value, newline=False).decode()
+
+
+def _check_members(members: dict[str, t.Any]) -> None:
+    """
+    :raises ValueError: or another error, if there is something that orjson might encode in another
+        way than botocore does.
+    """
+    for name, value in members.items():
+        check = _CHECKS.get(name)
+
+        if check is not None:
+            check(value)
+        elif type(value) not in _SCALARS:
+            raise ValueError(name)
+
+
+def _check_item(item: dict[str, t.Any]) -> None:
+    _check_values(item.values())
+
+
+def _check_values(typed_values: cabc.Iterable[dict[str, t.Any]]) -> None:
+    for typed_value in typed_values:
+        [kind] = typed_value
+        value = typed_value[kind]
+        kind_of_value = _class_of(value)
+
+        if kind in {"S", "N"}:
+            if kind_of_value is not str:
+                raise ValueError(kind)
+        elif kind == "M":
+            _check_values(value.values())
+        elif kind in {"BOOL", "NULL"}:
+            if kind_of_value is not bool:
+                raise ValueError(kind)
+        elif kind == "B":
+            if kind_of_value is not bytes:
+                raise ValueError(kind)
+        elif kind_of_value is not list:
+            raise ValueError(kind)
+        elif kind == "L":
+            _check_values(value)
+        elif not _TYPES_OF_ELEMENTS[kind].issuperset(map(type, value)):
+            raise ValueError(kind)
+
+
+def _check_items(items: list[dict[str, t.Any]]) -> None:
+    for item in items:
+        _check_values(item.values())
+
+
+def _check_names(names: dict[str, t.Any]) -> None:
+    if not _TEXT.issuperset(map(type, names.values())):
+        raise ValueError(names)
+
+
+def _check_each(elements: list[dict[str, t.Any]]) -> None:
+    for members in elements:
+        _check_members(members)
+
+
+def _check_tables(tables: dict[str, t.Any]) -> None:
+    for requests in tables.values():
+        check = _check_each if _class_of(requests) is list else _check_members
+        check(requests)
+
+
+_TYPES_OF_ELEMENTS = {"SS": _TEXT, "NS": _TEXT, "BS": _BYTES}
+_CHECKS: dict[str, cabc.Callable[[t.Any], None]] = {
+    "ConditionCheck": _check_members,
+    "Delete": _check_members,
+    "DeleteRequest": _check_members,
+    "ExclusiveStartKey": _check_item,
+    "ExpressionAttributeNames": _check_names,
+    "ExpressionAttributeValues": _check_item,
+    "Get": _check_members,
+    "Item": _check_item,
+    "Key": _check_item,
+    "Keys": _check_items,
+    "Put": _check_members,
+    "PutRequest": _check_members,
+    "RequestItems": _check_tables,
+    "TransactItems": _check_each,
+    "Update": _check_members,
+}
