@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import os
 import types
@@ -70,7 +71,8 @@ def find() -> Location | None:
     frame, is_in_task = inspect.currentframe(), False
 
     while frame is not None:
-        flags = frame.f_code.co_flags
+        code = frame.f_code
+        flags = code.co_flags
 
         if flags & _AWAITED:
             is_in_task = True
@@ -78,11 +80,11 @@ def find() -> Location | None:
             # Behind a task's own frames are those of whoever runs the event loop.
             return None
 
-        if (location := location_of(frame)) is not None:
+        if _known_files.get(code.co_filename) is not False and (location := location_of(frame)):
             return location
 
         # Behind it are the server and the app's middlewares, which make no call of the app's views.
-        if frame.f_code.co_name == "wsgi_app" and frame.f_globals.get("__name__") == "flask.app":
+        if code.co_name == "wsgi_app" and frame.f_globals.get("__name__") == "flask.app":
             return None
 
         frame = frame.f_back
@@ -112,7 +114,13 @@ def location_of(frame: types.FrameType) -> Location | None:
         return Location(code.co_filename, line, "template")
 
     module = frame.f_globals.get("__name__", "")
-    return Location(code.co_filename, frame.f_lineno, _function(code), module)
+    return _location(code.co_filename, frame.f_lineno, code.co_qualname, module)
+
+
+# The same places make calls again and again.
+@functools.lru_cache(maxsize=1024)
+def _location(file: str, line: int, qualified_name: str, module: str) -> Location:
+    return Location(file, line, _function(qualified_name), module)
 
 
 def _is_of_app(file: str, module: str) -> bool:
@@ -128,10 +136,10 @@ def _is_of_app(file: str, module: str) -> bool:
     )
 
 
-def _function(code: types.CodeType) -> str:
+def _function(qualified_name: str) -> str:
     """The name of a function; for a comprehension or a lambda, of the one around it."""
-    names = [name for name in code.co_qualname.split(".") if not name.startswith("<")]
-    return names[-1] if names else code.co_name
+    names = qualified_name.split(".")
+    return next((name for name in reversed(names) if not name.startswith("<")), names[-1])
 
 
 def warn(message: str, category: type[Warning]) -> None:

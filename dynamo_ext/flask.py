@@ -30,6 +30,8 @@ class PynamoDB(Extension):
 
 # Each call reads this. Flask's proxies for it take several times as long.
 _context: contextvars.ContextVar[context.Context] = t.cast(t.Any, flask.globals)._cv_app
+# From Flask 3.2 on, the context of the app holds the request, and the other name warns.
+_answering: t.Any = vars(flask.globals).get("request_ctx", flask.globals.app_ctx)
 
 
 def _context_pushed(app: flask.Flask, **signal: t.Any) -> None:
@@ -63,12 +65,12 @@ def _find_request(app: App) -> Request | None:
 
 def _find_request_of(app: App) -> Request | None:
     """The current request, if it is this app that answers it, and not one further out."""
-    if (request := _find_request(app)) is None:
+    if not flask.has_request_context():
         return None
 
-    # From Flask 3.2 on, the context of the app holds the request, and this name warns.
-    answering: t.Any = vars(flask.globals).get("request_ctx", flask.globals.app_ctx)
-    return request if answering.app is app else None
+    # The context itself, which is several times as fast as its proxy.
+    answering = _answering._get_current_object()
+    return answering.request if answering.app is app else None
 
 
 context.add_framework(functools.partial(_context.get, None))

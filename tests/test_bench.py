@@ -124,10 +124,10 @@ def test_shortcuts_for_views_are_compared_with_the_same_by_hand(tree: pathlib.Pa
     lines = (
         "paginate, 20 items: {}, at most 1.3\n"
         "jsonify, 100 items: {}, at most 1.5\n"
-        "GetItem on botocore, recorded: {}, at most 1.05\n"
-        "GetItem on auto, recorded: {}, at most 1.05\n"
-        "GetItem on auto, traced without an SDK: {}\n"
-        "GetItem on auto, traced with an SDK: {}\n"
+        "5 GetItem on botocore, recorded: {}, at most 1.05\n"
+        "5 GetItem on auto, recorded: {}\n"
+        "5 GetItem on auto, traced without an SDK: {}\n"
+        "5 GetItem on auto, traced with an SDK: {}\n"
     )
     figures = r"\d+ µs instead of \d+, \d+.\d\d times as much"
     assert re.fullmatch(lines.replace("{}", figures), done.stdout), done.stdout

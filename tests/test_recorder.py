@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import functools
+import gc
 import inspect
 import pathlib
 import re
@@ -28,6 +29,7 @@ import dynamo_ext.web.browse
 import dynamo_ext_async.web.browse
 import engines
 import stub as stubs
+from dynamo_ext.calls import record
 from dynamo_ext.web import recorder
 from dynamo_ext.web import timeline
 from dynamo_ext_async import Call
@@ -170,17 +172,23 @@ class TestList:
 
         assert (call.error, call.items) == ("AccessDeniedException", None)
 
+    def test_what_is_kept_of_a_call_holds_no_item(
+        self, web: flask.Flask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with web.test_request_context():
+            Note.get("x")
+            recording = recorder.current()
+            assert recording is not None
+            [(_, progress)] = recording._calls
+            dictionaries = [each for each in gc.get_referents(progress) if isinstance(each, dict)]
+            [call] = get_recorded_calls()
+
+        assert dictionaries == []
+        assert call.items == 1
+
     def test_the_last_thousand_are_kept(self, web: flask.Flask) -> None:
-        call = Call(
-            operation="GetItem",
-            model="Note",
-            table_name="note",
-            attempts=1,
-            queue_seconds=0.25,
-            seconds=0.25,
-            consumed_capacity=None,
-            error=None,
-        )
+        call = record.Progress("GetItem", "Note", "note", None)
+        call.queue_seconds = call.seconds = 0.25
 
         with web.test_request_context():
             Note.get("x")
@@ -708,19 +716,11 @@ class TestPanel:
             Note.get("x")
             recording = recorder.current()
             assert recording is not None
-            hostile = Call(
-                operation=HOSTILE,
-                model=HOSTILE,
-                table_name=HOSTILE,
-                index_name=HOSTILE,
-                bind_key=HOSTILE,
-                attempts=1,
-                queue_seconds=0,
-                seconds=0,
-                consumed_capacity=0.5,
-                error=HOSTILE,
-                location=location,
-            )
+            hostile = record.Progress(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+            hostile.end({"ConsumedCapacity": {"CapacityUnits": 0.5}})
+            hostile.attempts = 1
+            hostile.index_name = hostile.error = HOSTILE
+            hostile.location = location
             recording.end(hostile)
             html = timeline.render_alone(recording)
 

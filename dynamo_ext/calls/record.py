@@ -100,6 +100,8 @@ class Progress:
     # all that a call is counted with.
     __slots__ = (
         "_call",
+        "_consumed_capacity",
+        "_items",
         "_reply",
         "attempts",
         "bind_key",
@@ -133,6 +135,8 @@ class Progress:
         self.error: str | None = None
         self.start: float = time.monotonic()
         self._reply: dict[str, t.Any] | None = None
+        self._consumed_capacity: float | None = None
+        self._items: int | None = None
         self._call: Call | None = None
 
     def begin(self, queue_seconds: float) -> None:
@@ -144,14 +148,14 @@ class Progress:
         self.queue_seconds = queue_seconds
         self.start = time.monotonic()
 
-    def end(self, reply: dict[str, t.Any] | None) -> None:
+    def end(self, reply: t.Any) -> None:
         """Note that the call was answered.
 
-        :param reply: The parsed reply. A test's mock may reply with ``None``, or with anything else
-            that PynamoDB accepts where it does not look at the reply.
+        :param reply: The parsed reply, a dictionary. A test's mock may reply with anything that
+            PynamoDB accepts where it does not look at the reply.
         """
         self.seconds = time.monotonic() - self.start
-        self._reply = reply
+        self._reply = reply if isinstance(reply, dict) else None
 
     def fail(self, error: BaseException) -> None:
         """Note that the call failed.
@@ -161,10 +165,18 @@ class Progress:
         self.seconds = time.monotonic() - self.start
         self.error = error_name(error)
 
+    def drop_reply(self) -> None:
+        """Read what the record says of the reply, and keep no item of it."""
+        if self._reply is not None:
+            self._consumed_capacity = _consumed_capacity(self._reply)
+            self._items = _number_of_items(self.operation, self._reply)
+            self._reply = None
+
     @property
     def call(self) -> Call:
         """The record of the call, which has ended. Most calls need none: nobody asks for it."""
         if self._call is None:
+            self.drop_reply()
             self._call = Call(
                 operation=self.operation,
                 model=self.model,
@@ -172,12 +184,12 @@ class Progress:
                 attempts=self.attempts,
                 queue_seconds=self.queue_seconds,
                 seconds=self.seconds,
-                consumed_capacity=_consumed_capacity(self._reply),
+                consumed_capacity=self._consumed_capacity,
                 error=self.error,
                 transport=self.transport,
                 bind_key=self.bind_key,
                 index_name=self.index_name,
-                items=_number_of_items(self.operation, self._reply),
+                items=self._items,
                 location=self.location,
             )
 
@@ -244,9 +256,9 @@ def _write_here(level: int, what: str, call: Call) -> None:
     )
 
 
-def _consumed_capacity(reply: dict[str, t.Any] | None) -> float | None:
+def _consumed_capacity(reply: dict[str, t.Any]) -> float | None:
     """The capacity units in a reply, of all tables together."""
-    parts: t.Any = (reply or {}).get(constants.CONSUMED_CAPACITY)
+    parts: t.Any = reply.get(constants.CONSUMED_CAPACITY)
 
     if parts is None:
         return None
@@ -257,11 +269,8 @@ def _consumed_capacity(reply: dict[str, t.Any] | None) -> float | None:
     return t.cast(float, sum(part.get(constants.CAPACITY_UNITS, 0) for part in parts))
 
 
-def _number_of_items(operation: str, reply: dict[str, t.Any] | None) -> int | None:
+def _number_of_items(operation: str, reply: dict[str, t.Any]) -> int | None:
     """How many items a reply has."""
-    if not isinstance(reply, dict):
-        return None
-
     if operation == constants.GET_ITEM:
         return int(constants.ITEM in reply)
 

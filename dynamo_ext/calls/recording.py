@@ -15,7 +15,6 @@ from flask.sansio.app import App
 from .. import call_site
 from ..call_site import Location
 from .app_policy import AppPolicy
-from .record import Call
 from .record import Progress
 
 
@@ -34,10 +33,10 @@ class Recorder(t.Protocol):
         """
         ...
 
-    def end(self, call: Call) -> None:
+    def end(self, progress: Progress) -> None:
         """Note a call that has ended.
 
-        :param call: The record.
+        :param progress: The call.
         """
         ...
 
@@ -67,7 +66,11 @@ def find(policy: AppPolicy) -> Recorder | None:
     if not policy.records_calls or (app := policy.app()) is None:
         return None
 
-    return next((found for each in _finders if (found := each(app)) is not None), None)
+    for each in _finders:
+        if (found := each(app)) is not None:
+            return found
+
+    return None
 
 
 def begin(recorder: Recorder, progress: Progress, index_name: str | None) -> None:

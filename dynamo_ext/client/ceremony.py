@@ -1,8 +1,8 @@
 """Whether anybody would notice what PynamoDB does around a call, besides making it.
 
-PynamoDB announces each call by signals and debug records, each with an identifier of the call. Where
-nobody listens, and nothing of it is patched, that is left out: it takes longer than to sign the
-request.
+PynamoDB announces each call by signals and debug records, each with an identifier of the call.
+Where nobody listens, and nothing of it is patched, that is left out: it takes longer than to sign
+the request.
 """
 
 from __future__ import annotations

@@ -280,7 +280,7 @@ class Connection(pynamodb.connection.Connection):
         pool.record(progress)
 
         if recorder is not None:
-            recorder.end(progress.call)
+            recorder.end(progress)
 
         record.log(progress, self.policy.settings.slow_call_ms)
 

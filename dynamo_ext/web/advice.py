@@ -55,8 +55,7 @@ class _Read(t.Protocol):
     def location(self) -> Location | None: ...
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Reads:
+class Reads(t.NamedTuple):
     """Single reads of one model from one place."""
 
     model: str

@@ -99,7 +99,8 @@ class Recording:
 
         self._app = weakref.ref(app)
         self._start = time.monotonic()
-        self._calls: list[TimedCall] = []
+        # When each has ended, and the call.
+        self._calls: list[tuple[float, Progress]] = []
         self._left_out = 0
         self._left_out_seconds = 0.0
         self._reads: dict[advice.Reads, itertools.count[int]] = {}
@@ -134,18 +135,19 @@ class Recording:
     def _advise(app: App, kind: str, location: Location, message: str) -> None:
         advice.give(_of_app(app).given, kind, location, message)
 
-    def end(self, call: Call) -> None:
+    def end(self, progress: Progress) -> None:
         """Add a call that has ended.
 
-        :param call: The record.
+        :param progress: The call.
         """
-        begin = time.monotonic() - self._start - call.queue_seconds - call.seconds
-        self._calls.append(TimedCall(call, max(0.0, begin)))
+        # Its record is made when somebody asks for it.
+        progress.drop_reply()
+        self._calls.append((time.monotonic(), progress))
 
         if len(self._calls) > MOST_CALLS:
-            first = self._calls.pop(0)
+            _, first = self._calls.pop(0)
             self._left_out += 1
-            self._left_out_seconds += first.seconds
+            self._left_out_seconds += _seconds(first)
 
         if self.seconds is not None:
             # The request's first call may come from a task that outlives it.
@@ -154,13 +156,19 @@ class Recording:
     @property
     def calls(self) -> RecordedCalls:
         """The calls so far."""
-        calls = RecordedCalls(each.call for each in self.timed_calls)
+        calls = RecordedCalls(progress.call for _, progress in self._last_calls())
         calls.left_out = self._left_out
         return calls
 
     @property
     def timed_calls(self) -> list[TimedCall]:
         """The calls so far, with their times."""
+        return [
+            TimedCall(progress.call, max(0.0, end - self._start - _seconds(progress)))
+            for end, progress in self._last_calls()
+        ]
+
+    def _last_calls(self) -> list[tuple[float, Progress]]:
         # A copy in one step: others add to it meanwhile.
         return self._calls[-MOST_CALLS:]
 
@@ -177,7 +185,7 @@ class Recording:
     @property
     def call_seconds(self) -> float:
         """How long all calls took, added up."""
-        return self._left_out_seconds + sum(each.seconds for each in self.timed_calls)
+        return self._left_out_seconds + sum(_seconds(call) for _, call in self._last_calls())
 
     def finish(self) -> None:
         """Note that the request has ended."""
@@ -197,6 +205,11 @@ class Recording:
         if records.last is not None:
             self.number = next(records.numbers)
             records.last.append(self)
+
+
+def _seconds(call: Progress) -> float:
+    """How long a call took, with its wait for a slot."""
+    return call.queue_seconds + call.seconds
 
 
 @dataclasses.dataclass
@@ -340,7 +353,11 @@ def _find_or_begin(app: App) -> Recording | None:
 
 
 def _request(app: App) -> Request | None:
-    return next((found for find in _request_finders if (found := find(app)) is not None), None)
+    for find in _request_finders:
+        if (found := find(app)) is not None:
+            return found
+
+    return None
 
 
 def records_calls(app: App) -> bool:
