@@ -20,10 +20,11 @@ import pytest
 
 import chromium
 import engines
-from examples import serving
 
 if t.TYPE_CHECKING:
     from playwright import sync_api
+
+    from examples import serving
 else:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -274,6 +275,9 @@ def started(
     :param command: A command of the shell, which writes its process id to the file ``pid``.
     :return: The server, and the command's process id.
     """
+    # Here, because the wheel does not contain the examples: where that is tested, this is not run.
+    from examples import serving
+
     file = directory / "pid"
 
     with serving.serving(
