@@ -3,6 +3,7 @@ own tests do."""
 
 from __future__ import annotations
 
+import threading
 import typing as t
 import unittest.mock
 
@@ -162,3 +163,26 @@ def test_a_patch_of_the_capacity_that_is_asked_for_takes_effect() -> None:
 
     [call] = api.call_args_list
     assert call.args[1]["ReturnConsumedCapacity"] == "INDEXES"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", ["dispatch", "_make_api_call"])
+async def test_a_patch_of_pynamodb_s_connection_runs_in_a_thread_that_may_block(
+    in_app: InApp, stub_config: dict[str, t.Any], stub: Stub, method: str
+) -> None:
+    threads: list[str] = []
+
+    def reply(*arguments: t.Any) -> dict[str, t.Any]:
+        threads.append(threading.current_thread().name)
+        return {"Item": {"id": {"S": "1"}}}
+
+    with in_app(stub_config, DYNAMODB_TRANSPORT="direct"):
+        # So that there is a client, without which no call is made in the hub.
+        await Todo.aget("1")
+        stub.requests.clear()
+
+        with unittest.mock.patch(f"pynamodb.connection.Connection.{method}", side_effect=reply):
+            await Todo.aget("1")
+
+    assert len(threads) == 1
+    assert "hub" not in threads[0]

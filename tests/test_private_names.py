@@ -113,7 +113,7 @@ USES = [
     ),
     Use(
         "_make_api_call",
-        ("dynamo_ext.client.connection",),
+        ("dynamo_ext.client.ceremony", "dynamo_ext.client.connection"),
         lambda: pynamodb.connection.base.Connection._make_api_call,
         ("self", "operation_name", "operation_kwargs"),
     ),

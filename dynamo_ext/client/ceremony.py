@@ -19,6 +19,7 @@ _logger: logging.Logger = pynamodb.connection.base.log
 
 # As they are when this module is imported.
 _dispatch = _Connection.dispatch
+_make_api_call = _Connection._make_api_call
 _capacity_map = _Connection.get_consumed_capacity_map
 
 
@@ -28,6 +29,7 @@ def is_noticed() -> bool:
         _signals.pre_dynamodb_send.receivers
         or _signals.post_dynamodb_send.receivers
         or _Connection.dispatch is not _dispatch
+        or _Connection._make_api_call is not _make_api_call
         or _Connection.get_consumed_capacity_map is not _capacity_map
         or _logger.isEnabledFor(logging.DEBUG)
     )

@@ -22,7 +22,6 @@ import uuid
 import zoneinfo
 
 import pynamodb.models
-import pynamodb.signals
 from pynamodb.attributes import Attribute
 from pynamodb.attributes import AttributeContainer
 from pynamodb.attributes import DiscriminatorAttribute
@@ -30,6 +29,7 @@ from pynamodb.attributes import DynamicMapAttribute
 from pynamodb.attributes import MapAttribute
 from pynamodb.attributes import UnicodeAttribute
 
+from dynamo_ext.client import ceremony
 from dynamo_ext.models import deserializer
 from dynamo_ext.models import late_binding
 from dynamo_ext.models.model import Model
@@ -154,10 +154,8 @@ def _is_simple(value: t.Any) -> bool:
 
 
 def _someone_listens() -> bool:
-    signals: t.Any = pynamodb.signals
-    return bool(
-        signals.pre_dynamodb_send.receivers
-        or signals.post_dynamodb_send.receivers
+    return (
+        ceremony.is_noticed()
         or _botocore_logger.isEnabledFor(logging.DEBUG)
         or _pynamodb_logger.isEnabledFor(logging.DEBUG)
     )
