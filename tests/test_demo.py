@@ -20,6 +20,7 @@ import uuid
 import pytest
 
 import engines
+import marked
 import todo
 from todo import Page
 
@@ -96,7 +97,8 @@ class Demo:
 
         :param what: A part of the command line.
         """
-        return [pid for pid in all_processes() if self._started(pid) and what in command(pid)]
+        started = marked.processes(self._mark)
+        return [pid for pid in started if what in " ".join(marked.command(pid))]
 
     def wait_for(self, what: str) -> int:
         """Wait for one of its processes.
@@ -104,12 +106,12 @@ class Demo:
         :param what: A part of the command line.
         :return: Its id.
         """
-        wait_until(lambda: bool(self.processes(what)))
+        marked.wait_until(lambda: bool(self.processes(what)), DEADLINE)
         return self.processes(what)[0]
 
     def is_gone(self) -> None:
         """Check that no process is left, not even a little later."""
-        wait_until(lambda: not self.processes())
+        marked.wait_until(lambda: not self.processes(), DEADLINE)
 
     def kill(self) -> None:
         for pid in self.processes():
@@ -117,33 +119,6 @@ class Demo:
                 os.kill(pid, signal.SIGKILL)
 
         self._process.communicate()
-
-    def _started(self, pid: int) -> bool:
-        return self._mark.encode() in read(pid, "environ").split(b"\0")
-
-
-def all_processes() -> list[int]:
-    return [int(path.name) for path in pathlib.Path("/proc").iterdir() if path.name.isdecimal()]
-
-
-def command(pid: int) -> str:
-    return read(pid, "cmdline").replace(b"\0", b" ").decode()
-
-
-def read(pid: int, name: str) -> bytes:
-    # A process may end meanwhile, or be someone else's.
-    try:
-        return pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:
-        return b""
-
-
-def wait_until(condition: cabc.Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
-
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 Start = cabc.Callable[..., Demo]

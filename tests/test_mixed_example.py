@@ -11,7 +11,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import typing as t
 import uuid
 
@@ -20,6 +19,7 @@ import pytest
 
 import chromium
 import engines
+import marked
 
 if t.TYPE_CHECKING:
     from playwright import sync_api
@@ -59,7 +59,8 @@ class Deployment:
 
     def __init__(self, file: pathlib.Path) -> None:
         # Every process that it starts inherits this variable.
-        self._mark = str(uuid.uuid4())
+        self._mark = f"MIXED_TEST={uuid.uuid4()}"
+        name, _, value = self._mark.partition("=")
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "examples.mixed"),
@@ -69,7 +70,7 @@ class Deployment:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=file.parent,
-            env={**environment(), "MIXED_TEST": self._mark},
+            env={**environment(), name: value},
             text=True,
             start_new_session=True,
         )
@@ -115,7 +116,7 @@ class Deployment:
         :return: The exit code; what else it has said, and what it has complained about.
         """
         said, complaints = self._process.communicate(timeout=DEADLINE)
-        wait_until(lambda: not self.processes())
+        marked.wait_until(lambda: not self.processes())
         self.close()
         return self._process.returncode, said, complaints
 
@@ -124,15 +125,9 @@ class Deployment:
 
         :param module: Only those that run this module.
         """
-        command = f"{sys.executable}\0-m\0{module}" if module else ""
-        mark = f"MIXED_TEST={self._mark}".encode()
-        ids = sorted(int(path.name) for path in pathlib.Path("/proc").glob("[0-9]*"))
-        return [
-            pid
-            for pid in ids
-            if mark in read(pid, "environ").split(b"\0")
-            and read(pid, "cmdline").startswith(command.encode())
-        ]
+        command = [sys.executable, "-m", module] if module else []
+        started = marked.processes(self._mark)
+        return [pid for pid in started if marked.command(pid)[: len(command)] == command]
 
     def close(self) -> None:
         """Kill what is left of it."""
@@ -148,22 +143,6 @@ class Deployment:
 def environment() -> dict[str, str]:
     environment = engines.python_environment()
     return {**environment, "PYTHONPATH": os.pathsep.join([environment["PYTHONPATH"], str(ROOT)])}
-
-
-def read(pid: int, name: str) -> bytes:
-    # A process may end meanwhile, or be someone else's.
-    try:
-        return pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:
-        return b""
-
-
-def wait_until(condition: cabc.Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
-
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @contextlib.contextmanager
@@ -249,12 +228,12 @@ def test_server_does_not_outlive_its_block(tmp_path: pathlib.Path, guard_dies: b
     command = f"trap '' TERM; {SLEEP}"
 
     with started(command, tmp_path, stop_deadline=0.1) as (server, pid):
-        assert read(pid, "cmdline")
+        assert marked.command(pid)
 
         if guard_dies:
             server.process.kill()
 
-    wait_until(lambda: not read(pid, "cmdline"))
+    marked.wait_until(lambda: not marked.command(pid))
 
 
 def test_server_does_not_outlive_a_killed_parent(tmp_path: pathlib.Path) -> None:
@@ -263,7 +242,7 @@ def test_server_does_not_outlive_a_killed_parent(tmp_path: pathlib.Path) -> None
         assert server.process.stdin is not None
         server.process.stdin.close()
         assert server.process.wait(DEADLINE) == 128 + signal.SIGTERM
-        wait_until(lambda: not read(pid, "cmdline"))
+        marked.wait_until(lambda: not marked.command(pid))
 
 
 @contextlib.contextmanager
@@ -287,5 +266,5 @@ def started(
         environment=environment(),
         stop_deadline=stop_deadline,
     ) as server:
-        wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
+        marked.wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
         yield server, int(file.read_text())
