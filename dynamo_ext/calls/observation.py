@@ -362,22 +362,7 @@ class _Unobserved:
 
 
 UNOBSERVED: t.Final[contextlib.AbstractContextManager[Awaiting]] = _Unobserved()
-"""What :func:`awaiting` returns where nobody observes."""
-
-
-def awaiting(
-    server: Server, table_name: str | None, operation: str | None
-) -> contextlib.AbstractContextManager[Awaiting]:
-    """Follow the calls of a function that this task has run elsewhere, in a ``with`` block.
-
-    :param server: Where the calls go to.
-    :param table_name: The table of their model, if they are for one.
-    :param operation: What the first of them is, if that is known.
-    """
-    if observer is None:
-        return UNOBSERVED
-
-    return Awaited(observer, server, table_name, operation)
+"""In the place of :class:`Awaited` where nobody observes."""
 
 
 def request_id(reply: Json) -> str | None:

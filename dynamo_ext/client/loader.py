@@ -22,7 +22,7 @@ def shared_loader(data_path: str | None) -> botocore.loaders.Loader:
 
     :param data_path: Where else to look for data files; the setting of that name of botocore.
     """
-    paths = (data_path or "").split(os.pathsep) if data_path else []
+    paths = data_path.split(os.pathsep) if data_path else []
     expanded = [os.path.expanduser(os.path.expandvars(path)) for path in paths]
     return _Loader(expanded, file_loader=_Files())
 

@@ -274,11 +274,12 @@ class _Work(t.Generic[R]):
 def _awaiting(
     connection: Connection, function: cabc.Callable[..., t.Any]
 ) -> contextlib.AbstractContextManager[observation.Awaiting]:
-    if observation.observer is None:
+    """Follow the calls of a function that this task has run elsewhere, in a ``with`` block."""
+    if (observer := observation.observer) is None:
         return observation.UNOBSERVED
 
     operation = _OPERATIONS.get(getattr(function, "__name__", ""))
-    return observation.awaiting(connection.engine, connection.table_name, operation)
+    return observation.Awaited(observer, connection.engine, connection.table_name, operation)
 
 
 @functools.cache
