@@ -142,6 +142,15 @@ class Connection(pynamodb.connection.Connection):
         delete_table = _tells_outcome("delete_table")
         update_time_to_live = _tells_outcome("update_time_to_live")
 
+    def follow(self, operation_name: str) -> record.Progress:
+        """The record of a call that is about to be made on this connection, elsewhere.
+
+        :param operation_name: DynamoDB's name of the operation.
+        """
+        return record.Progress(
+            operation_name, self._model_name, self.table_name, self.policy.bind_key
+        )
+
     def dispatch(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
         """Send one call.
 
@@ -288,6 +297,15 @@ class Connection(pynamodb.connection.Connection):
             record.announce(self.policy.app(), progress.call)
 
 
+class _Description(pynamodb.connection.Connection):
+    """Says what each call would send, and sends nothing."""
+
+    if not t.TYPE_CHECKING:
+
+        def dispatch(self, operation_name: str, operation_kwargs: Kwargs) -> tuple[str, Kwargs]:
+            return operation_name, _with_capacity(operation_name, operation_kwargs)
+
+
 class TableConnection(pynamodb.connection.table.TableConnection):
     """A connection to one model's table.
 
@@ -307,6 +325,22 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         self.connection = connection
         connection.table_name = table[constants.TABLE_NAME]
         connection.add_meta_table(meta_table)
+        self._description: _Description | None = None
+
+    def describe_call(self, method: str, *args: t.Any, **kwargs: t.Any) -> tuple[str, Kwargs]:
+        """Tell what a method of this connection would send.
+
+        :param method: The name of the method. It gets the other arguments.
+        :return: DynamoDB's name of the operation, and its parameters.
+        """
+        if self._description is None:
+            self._description = _Description(region=self.connection.region, extra_headers={})
+            self._description.add_meta_table(self.get_meta_table())
+
+        call: tuple[str, Kwargs] = getattr(self._description, method)(
+            self.table_name, *args, **kwargs
+        )
+        return call
 
     def create_table(
         self,

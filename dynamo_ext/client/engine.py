@@ -119,6 +119,11 @@ class Engine:
         return self._mine.get().waits_cooperatively
 
     @property
+    def transport(self) -> Transport | None:
+        """What sends the calls of the client; ``None`` as long as there is no client."""
+        return self._mine.get().transport
+
+    @property
     def transport_in_use(self) -> str:
         """The transport by which calls go: ``"botocore"`` or ``"direct"``."""
         return BOTOCORE if _direct(self.endpoint.transport) is None else DIRECT

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import collections.abc as cabc
+import contextvars
 import dataclasses
 import functools
 import itertools
@@ -55,7 +56,7 @@ _TRACE = "x-amzn-trace-id"
 
 # Without a repr, which would show the items.
 @dataclasses.dataclass(slots=True, repr=False)
-class _Call:
+class PreparedCall:
     """One call, with all its attempts.
 
     It has no credentials: they are taken when an attempt is signed, and dropped before it is sent.
@@ -72,6 +73,22 @@ class _Call:
     """botocore's request context, in which its retries keep their state."""
 
     attempt: int = 1
+    first: cabc.Callable[[], Response] | None = None
+    """Ends the first attempt, where that has begun already."""
+
+
+# What the next call of this context goes on with, instead of beginning anew.
+_begun: contextvars.ContextVar[PreparedCall | None] = contextvars.ContextVar(
+    "dynamo_ext.begun", default=None
+)
+
+
+def resume(call: PreparedCall) -> None:
+    """Make the next call of the current context go on with one that was begun elsewhere.
+
+    :param call: A call of the same operation with the same parameters.
+    """
+    _begun.set(call)
 
 
 class _Templates:
@@ -138,11 +155,11 @@ class PreparedTransport(abc.ABC):
 
         :raises RuntimeError: if a test must not send it.
         """
-        # What is hooked into a call may answer it: then it is checked where urllib3 sends it.
-        if self._check_url is not None and not self.hooks.are_in(operation_name):
-            self._check_url(self._client.meta.endpoint_url)
-
-        call = self._begin(operation_name, params)
+        if (call := _begun.get()) is not None:
+            _begun.set(None)
+        else:
+            is_hooked = self.hooks.are_in(operation_name)
+            call = None if is_hooked else self.begin(operation_name, params)
 
         if call is None:
             return waiting.current.get().in_other_thread(
@@ -159,6 +176,52 @@ class PreparedTransport(abc.ABC):
             raise t.cast(Exception, error)
 
         response, parsed = answer
+        self.end(call, response, parsed)
+
+        if response.status_code >= 300:
+            code = call.context.get("error_code_override") or parsed.get("Error", {}).get("Code")
+            raise self._client.exceptions.from_code(code)(parsed, operation_name)
+
+        return parsed
+
+    def begin(self, operation_name: str, params: Params) -> PreparedCall | None:
+        """Prepare a call into which nothing is hooked.
+
+        :param operation_name: DynamoDB's name of the operation.
+        :param params: The operation's parameters.
+        :return: The call; ``None`` if botocore must send it.
+        :raises RuntimeError: if a test must not send it.
+        """
+        # What is hooked into a call may answer it: then it is checked where urllib3 sends it.
+        if self._check_url is not None:
+            self._check_url(self._client.meta.endpoint_url)
+
+        if not self.can_prepare or _names_an_arn(params):
+            return None
+
+        operation = self._operation(operation_name)
+        # Fails before there is a template if a value can't be serialised.
+        body = operation.body(params)
+        found = self._template(operation, params)
+
+        if found is None:
+            return None
+
+        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _invocation_ids.get().next()}
+
+        if found.names_max_attempts:
+            retries["max"] = self._max_attempts
+
+        context = {**self._context, "retries": retries}
+        return PreparedCall(operation, params, body, retries, context)
+
+    def end(self, call: PreparedCall, response: Response, parsed: Parsed) -> None:
+        """Complete what an answer says of its call, and restore the quota of retries.
+
+        :param call: The call.
+        :param response: The answer to its last attempt.
+        :param parsed: The content of the answer.
+        """
         metadata = parsed.setdefault("ResponseMetadata", {})
         metadata["RetryAttempts"] = call.attempt - 1
 
@@ -167,12 +230,6 @@ class PreparedTransport(abc.ABC):
             metadata["MaxAttemptsReached"] = True
 
         self._retry.release_quota(context=call.context, http_response=response)
-
-        if response.status_code >= 300:
-            code = call.context.get("error_code_override") or parsed.get("Error", {}).get("Code")
-            raise self._client.exceptions.from_code(code)(parsed, operation_name)
-
-        return parsed
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -223,26 +280,6 @@ class PreparedTransport(abc.ABC):
         self.hooks.add_builtin_handlers()
         return installation.send_by_botocore(self._client, operation_name, params)
 
-    def _begin(self, operation_name: str, params: Params) -> _Call | None:
-        if not self.can_prepare or _names_an_arn(params) or self.hooks.are_in(operation_name):
-            return None
-
-        operation = self._operation(operation_name)
-        # Fails before there is a template if a value can't be serialised.
-        body = operation.body(params)
-        found = self._template(operation, params)
-
-        if found is None:
-            return None
-
-        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _invocation_ids.get().next()}
-
-        if found.names_max_attempts:
-            retries["max"] = self._max_attempts
-
-        context = {**self._context, "retries": retries}
-        return _Call(operation, params, body, retries, context)
-
     def _operation(self, name: str) -> Operation:
         operation = self._operations.get(name)
 
@@ -285,7 +322,7 @@ class PreparedTransport(abc.ABC):
         return kept
 
     def _try_again(
-        self, call: _Call, answer: Answer | None, error: Exception | None
+        self, call: PreparedCall, answer: Answer | None, error: Exception | None
     ) -> tuple[Answer | None, Exception | None]:
         """Send a call again until it succeeds, or botocore's rules end the attempts."""
         request: dict[str, t.Any] = {"context": call.context, "body": call.body}
@@ -308,16 +345,22 @@ class PreparedTransport(abc.ABC):
             self._endpoint._update_retries_context(call.context, call.attempt, answer)
             answer, error = self._attempt(call)
 
-    def _attempt(self, call: _Call) -> tuple[Answer | None, Exception | None]:
+    def _attempt(self, call: PreparedCall) -> tuple[Answer | None, Exception | None]:
         record.attempted(call.attempt)
 
         try:
-            response = self.exchange(self._request(call))
-            return (response, self._parse(call.operation, response)), None
+            first, call.first = call.first, None
+            response = self.exchange(self.request(call)) if first is None else first()
+            return (response, self.parse(call.operation, response)), None
         except Exception as error:
             return None, error
 
-    def _request(self, call: _Call) -> Request:
+    def request(self, call: PreparedCall) -> Request:
+        """Make the request of a call's next attempt, signed now.
+
+        :param call: The call.
+        :raises botocore.exceptions.BotoCoreError: if it can't be signed any more.
+        """
         retries = call.retries
         attempt = "; ".join([f"{key}={retries[key]}" for key in _ATTEMPT_FIELDS if key in retries])
         request = self._sign(call, attempt)
@@ -327,7 +370,7 @@ class PreparedTransport(abc.ABC):
 
         return request
 
-    def _sign(self, call: _Call, attempt: str) -> Request:
+    def _sign(self, call: PreparedCall, attempt: str) -> Request:
         """Fill a template, with the credentials that are current now.
 
         :raises botocore.exceptions.HTTPClientError: if they were renewed since the call began, and
@@ -353,7 +396,12 @@ class PreparedTransport(abc.ABC):
             body=call.body,
         )
 
-    def _parse(self, operation: Operation, response: Response) -> Parsed:
+    def parse(self, operation: Operation, response: Response) -> Parsed:
+        """Parse an answer, also one that is an error.
+
+        :param operation: The operation.
+        :param response: The answer.
+        """
         model = operation.model
 
         if response.status_code < 300:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import contextvars
 import functools
 import math
 import threading
@@ -25,6 +26,7 @@ import anyio.to_thread
 from dynamo_ext.calls import deadline
 from dynamo_ext.calls import observation
 from dynamo_ext.calls import recording
+from dynamo_ext.calls.app_policy import AppPolicy
 from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Pool
 from dynamo_ext.calls.slot import Slot
@@ -91,13 +93,62 @@ async def run(
             with (
                 contextlib.nullcontext() if limit is None else anyio.move_on_after(limit.remaining)
             ):
-                return await anyio.to_thread.run_sync(
-                    work.run, abandon_on_cancel=True, limiter=_limiter()
-                )
+                return await _in_worker(work)
         finally:
             awaited.never_ran = work.leave()
 
         raise t.cast(deadline.Deadline, limit).exceeded()
+
+
+async def run_begun(
+    pool: Pool, slot: Slot, policy: AppPolicy, function: cabc.Callable[[], R]
+) -> R:
+    """Run the rest of a call in a worker thread.
+
+    When the task is cancelled, it runs to its end all the same.
+
+    :param pool: The pool of the slot.
+    :param slot: The call's slot, which the worker gives back.
+    :param policy: What the app wants of the call.
+    :param function: Makes the rest of the call.
+    :return: What the function returns.
+    """
+    work = _Work(pool, slot, policy.in_flight, function)
+
+    try:
+        return await _in_worker(work)
+    finally:
+        if work.leave():
+            start_begun(pool, slot, policy, function)
+
+
+def start_begun(pool: Pool, slot: Slot, policy: AppPolicy, function: cabc.Callable[[], R]) -> bool:
+    """Run the rest of a call, for which nobody waits any more, in a thread of its own.
+
+    The parameters are those of :func:`run_begun`.
+
+    :return: Whether there is such a thread. If the system has none left, the slot is given back.
+    """
+    work = _Work(pool, slot, policy.in_flight, function)
+
+    def run() -> None:
+        # It is recorded and logged like any other failure.
+        with contextlib.suppress(Exception):
+            work.run()
+
+    context = contextvars.copy_context()
+
+    try:
+        threading.Thread(target=context.run, args=(run,), name="dynamo-ext", daemon=True).start()
+    except (MemoryError, RuntimeError):
+        slot.release()
+        return False
+
+    return True
+
+
+async def _in_worker(work: _Work[R]) -> R:
+    return await anyio.to_thread.run_sync(work.run, abandon_on_cancel=True, limiter=_limiter())
 
 
 async def call(

@@ -23,6 +23,7 @@ from dynamo_ext.models import late_binding
 from dynamo_ext.models.model import abort_not_found
 
 from ..execution import eligibility
+from ..execution import on_loop
 from ..execution import workers
 from .batch import BatchGetIterator
 from .batch import batch_write
@@ -56,11 +57,15 @@ def calls(name: str) -> Twin:
             # The worker looks the connection up again, which takes 2 microseconds: the method may
             # be the app's own and enter another app's context.
             model, method = _model_of(owner), getattr(owner, name)
-            connection = late_binding.connection(model).connection
+            table = late_binding.connection(model)
+            connection = table.connection
 
             if workers.may_share_thread(connection, model) and eligibility.are_plain(
                 method, *args, *kwargs.values()
             ):
+                if (call := on_loop.prepare(table, method, args, kwargs)) is not None:
+                    return await call.make()
+
                 return await workers.run_in_hub(connection, method, *args, **kwargs)
 
             return await workers.run(connection, method, *args, **kwargs)

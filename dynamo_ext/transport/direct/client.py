@@ -24,7 +24,9 @@ from . import bodies
 from .connections import BrokenConnection
 from .connections import IdleConnections
 from .connections import NoReplyInTime
+from .exchange import Exchange
 from .opening import open_connection
+from .outgoing import OutgoingCall
 
 
 class DirectTransport(PreparedTransport):
@@ -61,30 +63,55 @@ class DirectTransport(PreparedTransport):
 
     def exchange(self, request: Request) -> Response:
         """As :meth:`PreparedTransport.exchange`."""
-        origin = request.template.origin
-        home = self._connections.home(origin)
-        connection = self._connections.take(home)
+        exchange = self.exchange_of(request)
         in_other_thread = waiting.current.get().in_other_thread
 
-        if connection is None:
+        if not exchange.take_connection():
             url, session = request.template.url, self.http_session
-            connection = in_other_thread(lambda: open_connection(session, url))
+            opened = in_other_thread(lambda: open_connection(session, url))
 
-        if connection is None:
-            return in_other_thread(lambda: self.send_by_urllib3(request))
+            if opened is None:
+                return in_other_thread(lambda: self.send_by_urllib3(request))
 
+            exchange.use(opened)
+
+        return self.end_exchange(exchange)
+
+    def prepare(self, operation_name: str, params: Params) -> OutgoingCall | None:
+        """Prepare a call whose first request is sent, and its reply read, without waiting.
+
+        Nothing must be hooked into the client: the caller has asked for
+        :attr:`waits_cooperatively`.
+
+        :param operation_name: DynamoDB's name of the operation.
+        :param params: The operation's parameters.
+        :return: The call; ``None`` if only :meth:`send` can make it.
+        """
+        call = self.begin(operation_name, params)
+        return None if call is None else OutgoingCall(self, call)
+
+    def exchange_of(self, request: Request) -> Exchange:
+        """An exchange that has no connection yet.
+
+        :param request: Its request.
+        """
+        return Exchange(self._connections, request)
+
+    def end_exchange(self, exchange: Exchange) -> Response:
+        """Wait for the reply of an exchange.
+
+        :param exchange: It has a connection, or was begun on one.
+        :raises botocore.exceptions.BotoCoreError: if there is no complete reply.
+        """
         failure: Exception
+        url = exchange.request.template.url
 
         try:
-            answer = connection.exchange(request.to_bytes(), self._patience)
+            return Response(url, exchange.complete(self._patience))
         except BrokenConnection as broken:
-            failure = ConnectionClosedError(error=broken, endpoint_url=request.template.url)
+            failure = ConnectionClosedError(error=broken, endpoint_url=url)
         except NoReplyInTime as late:
-            failure = ReadTimeoutError(error=late, endpoint_url=request.template.url)
-        else:
-            return Response(request.template.url, answer)
-        finally:
-            self._connections.give(connection, origin, home)
+            failure = ReadTimeoutError(error=late, endpoint_url=url)
 
         raise failure
 

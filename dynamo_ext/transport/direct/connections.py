@@ -57,6 +57,7 @@ class HTTP11Connection:
         self._is_encrypted = isinstance(sock, ssl.SSLSocket)
         self._received = 0
         self._has_tcp_info = False
+        self._left = memoryview(b"")
         self._has_waited = False
         sock.settimeout(0)
         self.is_reusable: bool = False
@@ -75,29 +76,57 @@ class HTTP11Connection:
         """Close it. Nothing is written: a process that has inherited it leaves it to its parent."""
         self._opened.close()
 
-    def exchange(self, request: bytes, seconds: cabc.Callable[[], float]) -> Reply:
-        """Send a request and read its reply, which may come before the request is wholly sent.
+    @property
+    def socket(self) -> socket.socket:
+        """The socket, for who waits until it is ready."""
+        return self._sock
+
+    def begin(self, request: bytes) -> Reply | None:
+        """Send a request, as far as that goes without waiting. :meth:`proceed` must follow until
+        there is a reply.
 
         :param request: The whole request.
+        :return: The reply, if it has come before the request was wholly sent.
+        :raises BrokenConnection: if the reply is not complete or not HTTP/1.1.
+        """
+        self.is_reusable = False
+        self._parser.expect_reply()
+        self._left = memoryview(request)
+        self._has_waited = False
+        return self._proceed(self._send)
+
+    def proceed(self) -> Reply | None:
+        """Go on as far as that goes without waiting, once the socket is ready.
+
+        :return: The reply, if it is complete now. It may come before the request is wholly sent.
+        :raises BrokenConnection: if the reply is not complete or not HTTP/1.1.
+        """
+        return self._proceed(self._send if self._left else self._receive)
+
+    def complete(self, seconds: cabc.Callable[[], float]) -> Reply:
+        """Wait for the reply to a request that was begun.
+
         :param seconds: Returns the longest time to wait for the next bytes, in seconds.
         :return: The reply.
         :raises BrokenConnection: if the reply is not complete or not HTTP/1.1.
         :raises NoReplyInTime: if the server is too slow.
         """
-        self.is_reusable = False
-        self._parser.expect_reply()
         waits = waiting.current.get()
 
-        try:
-            reply = self._send(request, waits, seconds)
+        while True:
+            wait = waits.until_either if self._left else waits.until_readable
 
-            if reply is None:
-                reply = self._receive(waits, seconds)
-                self.is_reusable = self._parser.keep_alive and self._is_drained()
+            if not wait(self._sock, seconds()):
+                raise NoReplyInTime
+
+            if (reply := self.proceed()) is not None:
+                return reply
+
+    def _proceed(self, step: cabc.Callable[[], Reply | None]) -> Reply | None:
+        try:
+            return step()
         except (OSError, ProtocolError) as error:
             raise BrokenConnection(str(error)) from error
-
-        return reply
 
     def _tcp_info(self) -> tuple[int, int]:
         """The state, and how many bytes were received so far."""
@@ -127,46 +156,32 @@ class HTTP11Connection:
         self._has_tcp_info = _HAS_TCP_INFO and self._tcp_info()[1] > 0
         return True
 
-    def _send(
-        self, request: bytes, waits: waiting.Waiting, seconds: cabc.Callable[[], float]
-    ) -> Reply | None:
-        """Send a request.
+    def _send(self) -> Reply | None:
+        """Send what is left of the request.
 
         :return: The reply, if it has come before the request is wholly sent.
         """
-        left = memoryview(request)
-        self._has_waited = False
-
-        while left:
+        while self._left:
             try:
-                left = left[self._sock.send(left) :]
-                continue
+                self._left = self._left[self._sock.send(self._left) :]
             except _WOULD_BLOCK:
                 self._has_waited = True
-                reply = self._received_so_far()
+                return self._received_so_far()
             except OSError as error:
                 # The server may have closed the connection because it has answered.
                 return self._last_reply(error)
 
-            if reply is not None:
-                return reply
-
-            if not waits.until_either(self._sock, seconds()):
-                raise NoReplyInTime
-
-        return None
-
-    def _receive(self, waits: waiting.Waiting, seconds: cabc.Callable[[], float]) -> Reply:
         # While the last bytes were sent, the first ones may have arrived unseen. Otherwise that is
         # too unlikely for a system call.
-        if self._has_waited and (reply := self._received_so_far()) is not None:
-            return reply
+        return self._receive() if self._has_waited else None
 
-        while waits.until_readable(self._sock, seconds()):
-            if (reply := self._received_so_far()) is not None:
-                return reply
+    def _receive(self) -> Reply | None:
+        reply = self._received_so_far()
 
-        raise NoReplyInTime
+        if reply is not None:
+            self.is_reusable = self._parser.keep_alive and self._is_drained()
+
+        return reply
 
     def _received_so_far(self) -> Reply | None:
         """Read what there is.

@@ -1,0 +1,561 @@
+"""Calls that the event loop makes itself: it watches their sockets, and no thread takes part.
+
+To pass a call to another thread and its result back costs about as much as the call. So a call that
+is planned (see :mod:`dynamo_ext.models.planned`), and runs no code of the app, is signed and sent
+by its task, or by what gives it a slot, and finished when its reply is there. It takes microseconds
+of the event loop's time, never waits, and holds a slot like any other call.
+
+Whatever is out of the ordinary goes on in a worker thread, where it has stopped here: a call without
+an open connection, an error, a large reply, a connection that breaks. So does a call whose task is
+cancelled while the call is on the wire.
+
+Only asyncio's event loops (uvloop's too) call functions for sockets. With trio, the hub makes these
+calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextvars
+import enum
+import functools
+import math
+import os
+import select
+import socket
+import threading
+import time
+import typing as t
+import weakref
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+
+from dynamo_ext.calls import deadline
+from dynamo_ext.calls import observation
+from dynamo_ext.calls import record
+from dynamo_ext.calls import recording
+from dynamo_ext.calls import uncertain
+from dynamo_ext.calls.slot import Slot
+from dynamo_ext.client.connection import TableConnection
+from dynamo_ext.concurrency.permits import Permit
+from dynamo_ext.errors import CallTimeout
+from dynamo_ext.errors import PoolTimeout
+from dynamo_ext.models import planned
+
+from . import workers
+
+if t.TYPE_CHECKING:
+    from dynamo_ext.transport.direct.client import DirectTransport
+    from dynamo_ext.transport.direct.outgoing import OutgoingCall
+
+_CHANGES: int = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET if hasattr(select, "epoll") else 0
+# Seconds of a clock that only goes forward, and that tests which freeze the time leave alone.
+_clock = functools.partial(time.clock_gettime, getattr(time, "CLOCK_MONOTONIC", 0))
+
+
+def prepare(
+    table: TableConnection, method: t.Any, args: tuple[t.Any, ...], kwargs: dict[str, t.Any]
+) -> Call | None:
+    """Prepare a call of a model's method.
+
+    :param table: The connection to the model's table. A call on it now would wait cooperatively.
+    :param method: The method, bound to the model or an instance. It runs no code of the app.
+    :param args: Its arguments, which run none either.
+    :param kwargs: Its arguments by name.
+    :return: The call; ``None`` if it can't be made on the event loop.
+    """
+    loop, connection = asyncio._get_running_loop(), table.connection
+
+    if loop is None or _is_followed(connection.policy):
+        return None
+
+    plan = planned.plan(method, args, kwargs)
+
+    if plan is None:
+        return None
+
+    transport = t.cast("DirectTransport", connection.engine.transport)
+
+    try:
+        operation, params = table.describe_call(plan.method, *plan.args, **plan.kwargs)
+        outgoing = transport.prepare(operation, params)
+    except Exception:
+        # It is raised once more where the call is then made.
+        return None
+
+    return None if outgoing is None else Call(loop, table, plan, operation, outgoing)
+
+
+def _is_followed(policy: t.Any) -> bool:
+    """Whether anybody wants to know of each call: code that may block."""
+    return (
+        observation.observer is not None
+        or bool(record.call_finished.receivers)
+        or recording.find(policy) is not None
+    )
+
+
+class _State(enum.Enum):
+    QUEUED = enum.auto()
+    SENT = enum.auto()
+    STOPPED = enum.auto()
+    """It has a slot, and goes on in a worker thread."""
+
+    REFUSED = enum.auto()
+    LEFT = enum.auto()
+    ENDED = enum.auto()
+
+
+class Call:
+    """One call. Its task makes it by :meth:`make`.
+
+    :param loop: The event loop that is running.
+    :param table: The connection to the table.
+    :param plan: What comes before and after the request.
+    :param operation: DynamoDB's name of the operation.
+    :param outgoing: The request.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_error",
+        "_future",
+        "_limit",
+        "_operation",
+        "_outgoing",
+        "_plan",
+        "_policy",
+        "_pool",
+        "_progress",
+        "_result",
+        "_slot",
+        "_start",
+        "_state",
+        "_table",
+        "_watch",
+        "descriptor",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        table: TableConnection,
+        plan: planned.PlannedCall,
+        operation: str,
+        outgoing: OutgoingCall,
+    ) -> None:
+        connection = table.connection
+        self._table = table
+        self._plan = plan
+        self._operation = operation
+        self._outgoing = outgoing
+        self._policy = connection.policy
+        self._pool = connection.engine.pool
+        self._progress = connection.follow(operation)
+        self._watch = _watch_of(loop)
+        self._future: asyncio.Future[None] = loop.create_future()
+        self._state = _State.QUEUED
+        self._slot: Slot | None = None
+        self._limit: deadline.Deadline | None = None
+        self._start = 0.0
+        self._result: t.Any = None
+        self._error: BaseException | None = None
+        self.descriptor: int = -1
+        """The descriptor of the socket that is watched for it."""
+
+    async def make(self) -> t.Any:
+        """Make the call.
+
+        When the task is cancelled, a call that is on the wire runs to its end, unattended; a call
+        that has not begun never runs.
+
+        :return: What the model's method returns.
+        :raises PoolTimeout: if no slot became free in time.
+        :raises CallTimeout: if the app limits how long a call may take, and it took longer.
+        """
+        policy = self._policy
+
+        with (
+            policy.in_flight.call(),
+            deadline.limit(policy.settings.call_timeout_seconds) as limit,
+        ):
+            if limit is None:
+                return await self._make()
+
+            self._limit = limit
+
+            with anyio.move_on_after(limit.remaining):
+                return await self._make()
+
+            raise self._refused() if self._slot is None else limit.exceeded()
+
+    @property
+    def thread(self) -> int | None:
+        """The thread of the event loop."""
+        return self._watch.thread
+
+    def take_slot(self, free: collections.deque[Permit]) -> None:
+        """Take a slot that has become free, if the call still wants it, and send the request. The
+        pool calls this.
+
+        :param free: The pool's free permits.
+        :raises IndexError: if there is none.
+        """
+        if self._state is not _State.QUEUED:
+            return
+
+        # It has one if this was interrupted before.
+        if self._slot is None:
+            timeout = self._policy.settings.pool_timeout_seconds
+            self._slot = self._pool.line.slot(self._start, timeout, free)
+
+        if self._watch.is_here:
+            self._send()
+        elif not self._watch.call_soon(self._send):
+            # The event loop has ended, and its tasks with it.
+            self._slot.release()
+
+    def proceed(self) -> None:
+        """Go on, now that the socket is ready."""
+        outgoing = self._outgoing
+
+        try:
+            if not outgoing.proceed():
+                return
+
+            self._watch.forget(self)
+            reply = outgoing.result()
+        except Exception:
+            # The same is raised where the call goes on.
+            self._stop()
+            return
+        except BaseException as error:
+            self._break(error)
+            raise
+
+        if reply is None:
+            self._stop()
+        else:
+            self._end(reply)
+
+    def time_out(self) -> None:
+        """End a wait, for a slot or for the server, that has taken too long."""
+        if self._state is _State.SENT:
+            self._outgoing.give_up()
+            self._stop()
+        elif self._state is _State.QUEUED and self._slot is None:
+            self._state = _State.REFUSED
+            self._pool.line.leave(self)
+            self._wake_task()
+
+    async def _make(self) -> t.Any:
+        settings = self._policy.settings
+
+        try:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            self._start = time.monotonic()
+            self._pool.line.join(self)
+
+            if self._slot is None:
+                self._watch.limit(self, settings.pool_timeout_seconds)
+
+            await self._future
+        except BaseException:
+            self._leave()
+            raise
+
+        if self._state is _State.ENDED:
+            slow_ms = settings.slow_call_ms
+
+            if slow_ms is not None and self._progress.seconds * 1000 >= slow_ms:
+                # Handlers of log records are code of the app.
+                await anyio.to_thread.run_sync(record.log, self._progress, slow_ms)
+
+            if self._error is None:
+                return self._result
+
+            try:
+                raise self._error
+            finally:
+                # The error's traceback refers to this frame: break the cycle.
+                self._error = None
+
+        if self._state is _State.REFUSED:
+            raise self._refused()
+
+        return await workers.run_begun(self._pool, self._take_slot_away(), self._policy, self._go_on)
+
+    def _send(self) -> None:
+        """Send the request, in the thread of the event loop."""
+        slot = t.cast(Slot, self._slot)
+
+        if self._state is not _State.QUEUED:
+            if self._state is _State.LEFT:
+                slot.release()
+
+            return
+
+        self._state = _State.SENT
+        self._progress.begin(slot.queue_seconds)
+
+        if self._limit is not None and uncertain.is_write(self._operation):
+            self._limit.uncertain_writes += 1
+
+        try:
+            sock = self._outgoing.begin()
+
+            if sock is None:
+                self._stop()
+            else:
+                self._watch.add(self, sock, self._outgoing.patience_seconds)
+        except Exception:
+            self._stop()
+        except BaseException as error:
+            self._break(error)
+            raise
+
+    def _end(self, reply: planned.Reply) -> None:
+        """End a call that has its reply."""
+        self._state = _State.ENDED
+        self._give_back()
+        progress = self._progress
+        progress.attempts, progress.transport = 1, "direct"
+        progress.end(reply)
+        self._pool.record(progress)
+
+        if self._limit is not None:
+            self._forget_write()
+
+        try:
+            self._result = self._plan.finish(reply)
+        except Exception as error:
+            self._error = error
+
+        self._wake_task()
+
+    def _stop(self) -> None:
+        """Have the call go on in a worker thread."""
+        self._state = _State.STOPPED
+        self._watch.forget(self)
+        self._wake_task()
+
+    def _break(self, error: BaseException) -> None:
+        """End a call that was interrupted in the middle of anything."""
+        self._state = _State.ENDED
+        self._watch.forget(self)
+        self._outgoing.close()
+        self._give_back()
+        self._progress.fail(error)
+        self._pool.record(self._progress)
+        self._error = error
+        self._wake_task()
+
+    def _leave(self) -> None:
+        """Note that the task does not wait any more."""
+        state = self._state
+
+        if state is _State.QUEUED or (state is _State.STOPPED and not self._outgoing.has_begun):
+            self._state = _State.LEFT
+            self._watch.forget(self)
+            self._pool.line.leave(self)
+            self._give_back()
+        elif state is _State.SENT or state is _State.STOPPED:
+            self._state = _State.LEFT
+            self._watch.forget(self)
+            self._go_on_unattended()
+
+    def _go_on_unattended(self) -> None:
+        counted = self._policy.in_flight.call()
+        counted.__enter__()
+
+        def go_on() -> None:
+            with counted:
+                self._go_on()
+
+        if not workers.start_begun(self._pool, self._take_slot_away(), self._policy, go_on):
+            self._outgoing.close()
+
+    def _go_on(self) -> t.Any:
+        """Make the rest of the call, in a worker thread."""
+        plan = self._plan
+        self._forget_write()
+        self._outgoing.hand_over()
+        send = getattr(self._table, plan.method)
+        return plan.finish(send(*plan.args, **plan.kwargs))
+
+    def _take_slot_away(self) -> Slot:
+        return t.cast(Slot, self._slot)
+
+    def _give_back(self) -> None:
+        if self._slot is not None:
+            self._slot.release()
+
+    def _forget_write(self) -> None:
+        """Note that it is known what became of a write, or that others look after it."""
+        if self._limit is not None and uncertain.is_write(self._operation):
+            self._limit.uncertain_writes -= 1
+
+    def _refused(self) -> PoolTimeout | CallTimeout:
+        try:
+            timeout = self._policy.settings.pool_timeout_seconds
+            return self._pool.line.refused(self._start, timeout)
+        except CallTimeout as error:
+            return error
+
+    def _wake_task(self) -> None:
+        if not self._future.done():
+            self._future.set_result(None)
+
+
+class _Watch:
+    """The sockets and time limits of one event loop's calls.
+
+    The sockets are watched by an epoll object of its own, which the event loop watches in turn.
+    That leaves a connection free for other threads while it is idle: epoll reports what has changed
+    there, once, and nobody here waits for it.
+
+    :param loop: The event loop, which is running in this thread.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        # Both belong to the loop, and must not keep it alive.
+        self._loop = weakref.ref(loop)
+        self.thread: int = threading.get_ident()
+        """The thread of the event loop."""
+
+        self._process = os.getpid()
+        self._poll = select.epoll()
+        self._sockets: dict[int, weakref.ref[socket.socket]] = {}
+        self._calls: dict[int, Call] = {}
+        self._ready: collections.deque[int] = collections.deque()
+        # When each call that waits has waited too long.
+        self._due: dict[Call, float] = {}
+        self._next_due = math.inf
+        loop.add_reader(self._poll.fileno(), self._handle_changes)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it was made in this process and for the thread in which its loop runs now."""
+        return self._process == os.getpid() and self.thread == threading.get_ident()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the event loop is running in this thread."""
+        return asyncio._get_running_loop() is self._loop()
+
+    def call_soon(self, function: t.Callable[[], None]) -> bool:
+        """Have a function called by the event loop, from any thread.
+
+        :param function: The function.
+        :return: Whether it will be, unless the loop ends before.
+        """
+        loop = self._loop()
+
+        if loop is None:
+            return False
+
+        try:
+            loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            return False
+
+        return True
+
+    def add(self, call: Call, sock: socket.socket, seconds: float) -> None:
+        """Watch a socket for a call.
+
+        :param call: The call.
+        :param sock: The socket.
+        :param seconds: The longest wait, in seconds.
+        """
+        descriptor = sock.fileno()
+        known = self._sockets.get(descriptor)
+
+        if known is None or known() is not sock:
+            self._register(descriptor, sock)
+
+        call.descriptor = descriptor
+        self._calls[descriptor] = call
+        self.limit(call, seconds)
+
+    def limit(self, call: Call, seconds: float) -> None:
+        """Limit how long a call waits from now on.
+
+        :param call: The call.
+        :param seconds: The longest wait, in seconds.
+        """
+        self._due[call] = due = _clock() + seconds
+
+        if due < self._next_due:
+            self._call_at(due)
+
+    def forget(self, call: Call) -> None:
+        """Forget a call, which waits no more.
+
+        :param call: The call.
+        """
+        self._due.pop(call, None)
+
+        if self._calls.get(call.descriptor) is call:
+            del self._calls[call.descriptor]
+
+    def _register(self, descriptor: int, sock: socket.socket) -> None:
+        try:
+            self._poll.register(descriptor, _CHANGES)
+        except FileExistsError:
+            self._poll.modify(descriptor, _CHANGES)
+
+        self._sockets[descriptor] = weakref.ref(sock)
+
+    def _handle_changes(self) -> None:
+        """Let the calls go on whose sockets are ready."""
+        ready = self._ready
+        ready.extend(descriptor for descriptor, _ in self._poll.poll(0))
+
+        try:
+            while ready:
+                call = self._calls.get(ready.popleft())
+
+                if call is not None:
+                    call.proceed()
+        finally:
+            if ready:
+                # Something was raised. Each change is reported once, and must not be lost.
+                self.call_soon(self._handle_changes)
+
+    def _call_at(self, due: float) -> None:
+        self._next_due = due
+        loop = t.cast(asyncio.AbstractEventLoop, self._loop())
+        loop.call_later(max(0.0, due - _clock()), self._end_waits, due)
+
+    def _end_waits(self, due: float) -> None:
+        """End the waits that have taken too long, and note when the next one will."""
+        # Otherwise a later timer was replaced by an earlier one.
+        if due != self._next_due:
+            return
+
+        self._next_due = math.inf
+        now = _clock()
+
+        try:
+            for call in [call for call, due in self._due.items() if due <= now]:
+                self._due.pop(call, None)
+                call.time_out()
+        finally:
+            if self._due:
+                self._call_at(min(self._due.values()))
+
+
+_watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = weakref.WeakKeyDictionary()
+
+
+def _watch_of(loop: asyncio.AbstractEventLoop) -> _Watch:
+    watch = _watches.get(loop)
+
+    if watch is None or not watch.is_usable:
+        watch = _watches[loop] = _Watch(loop)
+
+    return watch
