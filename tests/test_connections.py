@@ -93,7 +93,7 @@ def peers(request: pytest.FixtureRequest, contexts: Contexts) -> cabc.Iterator[P
 def exchange(
     peers: Peers, request: bytes = REQUEST, seconds: float = DEADLINE
 ) -> tuple[int, bytes]:
-    answer = peers.client.exchange(request, lambda: seconds)
+    answer = peers.client.begin(request) or peers.client.complete(lambda: seconds)
     return answer.status_code, answer.body
 
 

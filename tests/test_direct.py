@@ -1094,7 +1094,7 @@ def test_no_repr_shows_a_secret(in_app: InApp, stub: Stub, settings: dict[str, t
         text = shown(db.connection.engine) + shown(db.connection.client)
         transport = t.cast(t.Any, db.connection.engine._mine.get().transport)
         text += repr(transport) + repr(flask.current_app.extensions)
-        text += repr(transport._begin("GetItem", PARAMS["GetItem"]))
+        text += repr(transport.begin("GetItem", PARAMS["GetItem"]))
 
     assert "DirectTransport" in text
     assert "_Call" in text

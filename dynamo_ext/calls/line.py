@@ -192,7 +192,8 @@ class Line:
             raise
 
     def _move_on(self) -> None:
-        while self._waiters:
+        # Both are asked first, because most calls end with nobody queued, or nothing free.
+        while self._waiters and self._free:
             try:
                 waiter = self._waiters[0]
                 waiter.take_slot(self._free)

@@ -11,16 +11,16 @@ import logging
 import typing as t
 
 import pynamodb.connection.base
+import pynamodb.connection.table
 import pynamodb.signals
 
-_Connection: t.Any = pynamodb.connection.base.Connection
 _signals: t.Any = pynamodb.signals
 _logger: logging.Logger = pynamodb.connection.base.log
 
-# As they are when this module is imported.
-_dispatch = _Connection.dispatch
-_make_api_call = _Connection._make_api_call
-_capacity_map = _Connection.get_consumed_capacity_map
+# What PynamoDB's connections are made of, at any time and when this module is imported.
+_of_connection = vars(pynamodb.connection.base.Connection).values()
+_of_table_connection = vars(pynamodb.connection.table.TableConnection).values()
+_at_first = [*_of_connection, *_of_table_connection]
 
 
 def is_noticed() -> bool:
@@ -28,8 +28,7 @@ def is_noticed() -> bool:
     return bool(
         _signals.pre_dynamodb_send.receivers
         or _signals.post_dynamodb_send.receivers
-        or _Connection.dispatch is not _dispatch
-        or _Connection._make_api_call is not _make_api_call
-        or _Connection.get_consumed_capacity_map is not _capacity_map
+        # They are hardly ever compared, because Python first looks whether they are identical.
+        or [*_of_connection, *_of_table_connection] != _at_first
         or _logger.isEnabledFor(logging.DEBUG)
     )

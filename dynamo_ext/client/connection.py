@@ -298,12 +298,64 @@ class Connection(pynamodb.connection.Connection):
 
 
 class _Description(pynamodb.connection.Connection):
-    """Says what each call would send, and sends nothing."""
+    """Says what each call on a table would send, and sends nothing.
+
+    :param table: The table.
+    """
+
+    def __init__(self, table: pynamodb.connection.base.MetaTable) -> None:
+        super().__init__(region="us-east-1", extra_headers={})
+        self.add_meta_table(table)
+        names = table.hash_keyname, table.range_keyname
+        self._key: list[str | None] = [
+            part
+            for name in names
+            for part in (name, None if name is None else table.get_attribute_type(name))
+        ]
 
     if not t.TYPE_CHECKING:
 
         def dispatch(self, operation_name: str, operation_kwargs: Kwargs) -> tuple[str, Kwargs]:
             return operation_name, _with_capacity(operation_name, operation_kwargs)
+
+        def get_operation_kwargs(
+            self,
+            table_name: str,
+            hash_key: str,
+            range_key: str | None = None,
+            key: str = constants.KEY,
+            attributes: Kwargs | None = None,
+            consistent_read: bool | None = None,
+            **options: t.Any,
+        ) -> Kwargs:
+            """As PynamoDB's, in fewer steps where a call has nothing but a key or an item."""
+            for option in options.values():
+                if option is not None:
+                    return super().get_operation_kwargs(
+                        table_name,
+                        hash_key,
+                        range_key=range_key,
+                        key=key,
+                        attributes=attributes,
+                        consistent_read=consistent_read,
+                        **options,
+                    )
+
+            hash_name, hash_type, range_name, range_type = self._key
+            item: Kwargs = {hash_name: {hash_type: hash_key}}
+
+            if range_key is not None and range_name is not None:
+                item[range_name] = {range_type: range_key}
+
+            if attributes:
+                item.update(attributes)
+
+            params: Kwargs = {constants.TABLE_NAME: table_name, key: item}
+
+            if consistent_read is not None:
+                params[constants.CONSISTENT_READ] = consistent_read
+
+            return params
 
 
 class TableConnection(pynamodb.connection.table.TableConnection):
@@ -334,8 +386,7 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         :return: DynamoDB's name of the operation, and its parameters.
         """
         if self._description is None:
-            self._description = _Description(region=self.connection.region, extra_headers={})
-            self._description.add_meta_table(self.get_meta_table())
+            self._description = _Description(self.get_meta_table())
 
         call: tuple[str, Kwargs] = getattr(self._description, method)(
             self.table_name, *args, **kwargs

@@ -202,9 +202,10 @@ class PreparedTransport(abc.ABC):
         operation = self._operation(operation_name)
         # Fails before there is a template if a value can't be serialised.
         body = operation.body(params)
-        found = self._template(operation, params)
+        found = self._templates.by_operation.get(operation_name)
 
-        if found is None:
+        # The credentials of one that is there already are compared when it is filled.
+        if found is None and (found := self._template(operation, params)) is None:
             return None
 
         retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _invocation_ids.get().next()}
@@ -361,9 +362,7 @@ class PreparedTransport(abc.ABC):
         :param call: The call.
         :raises botocore.exceptions.BotoCoreError: if it can't be signed any more.
         """
-        retries = call.retries
-        attempt = "; ".join([f"{key}={retries[key]}" for key in _ATTEMPT_FIELDS if key in retries])
-        request = self._sign(call, attempt)
+        request = self._sign(call, _attempt_header(call.retries))
 
         if self._adds_trace:
             handlers.add_recursion_detection_header({"headers": request.more_headers})
@@ -420,6 +419,14 @@ def _is_success(answer: Answer) -> bool:
 
 def _must_be_renewed(credentials: t.Any) -> bool:
     return isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed()
+
+
+def _attempt_header(retries: dict[str, t.Any]) -> str:
+    """What a request tells the server of its attempt, in the order of botocore."""
+    if len(retries) == 3 and "max" in retries:
+        return f"attempt={retries['attempt']}; max={retries['max']}"
+
+    return "; ".join([f"{key}={retries[key]}" for key in _ATTEMPT_FIELDS if key in retries])
 
 
 @functools.lru_cache(maxsize=2)

@@ -66,16 +66,28 @@ def authorization(
     :param signed_names: The names of the signed headers, with ``;`` between them.
     :param canonical_request: What is signed.
     """
-    date = timestamp[:8]
-    scope = f"{date}/{region}/{service}/aws4_request"
+    key, scope, start = _of_day(
+        credentials.access_key,
+        credentials.secret_key,
+        timestamp[:8],
+        region,
+        service,
+        signed_names,
+    )
     digest = hashlib.sha256(canonical_request.encode()).hexdigest()
     to_sign = f"{ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
-    key = signing_key(credentials.secret_key, date, region, service)
-    return (
-        f"{ALGORITHM} Credential={credentials.access_key}/{scope}, "
-        f"SignedHeaders={signed_names}, "
-        f"Signature={hmac.digest(key, to_sign.encode(), 'sha256').hex()}"
-    )
+    return f"{start}{hmac.digest(key, to_sign.encode(), 'sha256').hex()}"
+
+
+@functools.lru_cache(maxsize=64)
+def _of_day(
+    access_key: str, secret_key: str, date: str, region: str, service: str, signed_names: str
+) -> tuple[bytes, str, str]:
+    """What is the same in all signatures of one day: the key, the scope, and what comes before the
+    signature itself."""
+    scope = f"{date}/{region}/{service}/aws4_request"
+    start = f"{ALGORITHM} Credential={access_key}/{scope}, SignedHeaders={signed_names}, Signature="
+    return signing_key(secret_key, date, region, service), scope, start
 
 
 def install(client: botocore.client.BaseClient) -> None:

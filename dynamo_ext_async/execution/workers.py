@@ -130,6 +130,8 @@ def start_begun(pool: Pool, slot: Slot, policy: AppPolicy, function: cabc.Callab
     :return: Whether there is such a thread. If the system has none left, the slot is given back.
     """
     work = _Work(pool, slot, policy.in_flight, function)
+    # So the worker gives the slot back, whoever is next.
+    work.has_no_task()
 
     def run() -> None:
         # It is recorded and logged like any other failure.
@@ -302,6 +304,10 @@ class _Work(t.Generic[R]):
 
             if self._task_has_left or not self._slot_is_left:
                 self._slot.release()
+
+    def has_no_task(self) -> None:
+        """Note that no task waits for the worker."""
+        self._task_has_left = True
 
     def leave(self) -> bool:
         """Note that the task does not wait any more. Give the slot back if the worker has left that
