@@ -333,3 +333,14 @@ def run_python() -> RunPython:
         )
 
     return run
+
+
+@pytest.fixture
+def announced() -> cabc.Generator[None]:
+    """Somebody wants to know of each call: so the event loop makes none itself."""
+
+    def receive(sender: object, call: dynamo_ext.Call) -> None:
+        pass
+
+    with dynamo_ext.call_finished.connected_to(receive):
+        yield

@@ -33,7 +33,11 @@ from dynamo_ext_async.execution import hub as hub_module
 from stub import Stub
 from waiting import until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.once(reason="each test names its transport")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.once(reason="each test names its transport"),
+    pytest.mark.usefixtures("announced"),
+]
 
 HUB = "dynamo-ext hub"
 LONGEST = 2147483
@@ -439,16 +443,20 @@ app.config.update(DYNAMODB_HOST=sys.argv[1], DYNAMODB_AWS_ACCESS_KEY_ID="id",
                   DYNAMODB_MAX_POOL_CONNECTIONS=2)
 db = PynamoDB(app)
 
+async def get(key):
+    # The event loop itself would make a GetItem.
+    return [item async for item in Item.aquery(key)]
+
 async def fails(key):
     try:
-        await Item.aget(key)
+        await get(key)
     except RuntimeError as error:
         print(type(error).__name__ == "HubUnavailable", "could not be started" in str(error))
 
 async def main():
     async with app.app_context():
         # Opens the connection, in a worker thread.
-        await Item.aget("a")
+        await get("a")
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         unused = os.open("/dev/null", os.O_RDONLY)
         os.close(unused)
@@ -463,7 +471,7 @@ async def main():
         threading.stack_size(usual)
         assert db.pool.in_use == db.pool.waiting == 0
         assert os.dup(0) == unused
-        items = await asyncio.gather(*(Item.aget(str(n)) for n in range(10)))
+        items = await asyncio.gather(*(get(str(n)) for n in range(10)))
         assert [thread.name for thread in threading.enumerate()].count("dynamo-ext hub") == 1
         print(len(items))
 
@@ -496,10 +504,14 @@ def make_app(host):
     PynamoDB(app)
     return app
 
+async def get(key):
+    # The event loop itself would make a GetItem.
+    return [item async for item in Item.aquery(key)]
+
 async def main(app):
     async with app.app_context():
-        await Item.aget("a")
-        items = await asyncio.wait_for(asyncio.gather(*(Item.aget(str(n)) for n in range(20))), 60)
+        await get("a")
+        items = await asyncio.wait_for(asyncio.gather(*(get(str(n)) for n in range(20))), 60)
         return len(items)
 
 app = make_app(sys.argv[1])

@@ -50,11 +50,14 @@ def db() -> PynamoDB:
     return PynamoDB()
 
 
-@pytest.fixture(params=["threads", "hub"])
+@pytest.fixture(params=["threads", "hub", "loop"])
 def make_app(
     request: pytest.FixtureRequest, db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]
 ) -> MakeApp:
-    """Apps whose calls are made in worker threads, or all in the one of the hub."""
+    """Apps whose calls are made in worker threads, all in the one of the hub, or by asyncio's event
+    loop itself."""
+    if request.param == "hub":
+        request.getfixturevalue("announced")
 
     def make_app(pool: int, **settings: t.Any) -> Quart:
         app = Quart(__name__)
@@ -63,12 +66,12 @@ def make_app(
         )
         app.config.from_mapping(settings)
 
-        if request.param == "hub":
+        if request.param != "threads":
             app.config["DYNAMODB_TRANSPORT"] = "direct"
 
         db.init_app(app)
 
-        if request.param == "hub":
+        if request.param != "threads":
             # It takes calls as soon as there is a client.
             with context.use(app):
                 db.connection.list_tables()

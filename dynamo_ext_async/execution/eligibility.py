@@ -34,6 +34,8 @@ from dynamo_ext.models import deserializer
 from dynamo_ext.models import late_binding
 from dynamo_ext.models.model import Model
 
+from . import turns
+
 _DECISION = "_dynamo_ext_eligibility"
 _OF_PYNAMODB = ("pynamodb.", "dynamo_ext.", "dynamo_ext_async.")
 _BUILTIN_FUNCTIONS = (
@@ -164,7 +166,7 @@ def _someone_listens() -> bool:
 def _is_plain(kind: type[t.Any]) -> bool:
     decision: _Decision | None = kind.__dict__.get(_DECISION)
 
-    if decision is None or not decision.holds():
+    if decision is None or not decision.holds_now():
         # What is stored on the class comes first: it must not look like a change of it.
         plans = deserializer.renew(kind)
         decision = _Decision()
@@ -187,6 +189,7 @@ class _Decision:
         """What they held when they were read, one after the other."""
 
         self._sizes_then: list[int] = []
+        self._turn: object | None = None
 
     def note(self, owner: object, names: cabc.Mapping[t.Any, t.Any]) -> None:
         """Note what a namespace holds now.
@@ -199,6 +202,22 @@ class _Decision:
             self._values.append(names.values())
             self._values_then += names.values()
             self._sizes_then.append(len(names))
+
+    def holds_now(self) -> bool:
+        """Whether everything is still as it was, or was so in this turn of the event loop.
+
+        Who changes a class and then waits for a call has it looked at again.
+        """
+        turn = turns.current()
+
+        if turn is not None and turn is self._turn:
+            return True
+
+        if not self.holds():
+            return False
+
+        self._turn = turn
+        return True
 
     def holds(self) -> bool:
         """Whether everything is still as it was."""
