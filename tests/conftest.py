@@ -338,8 +338,9 @@ def run_python() -> RunPython:
 @pytest.fixture
 def announced() -> cabc.Generator[None]:
     """Somebody wants to know of each call: so the event loop makes none itself."""
+    import dynamo_ext
 
-    def receive(sender: object, call: dynamo_ext.Call) -> None:
+    def receive(sender: object, call: object) -> None:
         pass
 
     with dynamo_ext.call_finished.connected_to(receive):

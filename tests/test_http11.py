@@ -279,3 +279,48 @@ def test_a_reply_is_the_same_however_it_is_cut(
     *before, reply = replies
     assert not any(before)
     assert reply == Reply(200, {"content-length": str(len(body)), **headers}, body)
+
+
+LINES = [
+    *("Content-Length: 12", "content-length: 12", "Content-Length: 012", "Content-Length: +12"),
+    *("Content-Length: 12 ", "Content-Length : 12", "Content-Length:12", "Content-Length: 13"),
+    *("Connection: keep-alive", "connection: Keep-Alive", "Connection: close", "Connection: x"),
+    *("Transfer-Encoding: identity", "Transfer-Encoding: chunked", "Upgrade: h2c", "Trailer: x"),
+    *("X-A: 1", "x-a: 2", "X-B:no space", "X-C:", "X-D:  two spaces", "X-E: a\tb", "X-F: a\0b"),
+    *("X-G: \xe9", " folded", "no colon", "Keep-Alive: timeout=5", ": no name", "X H: 1"),
+]
+
+
+@hypothesis.given(
+    lines=st.lists(st.sampled_from(LINES), max_size=5),
+    status=st.sampled_from(["200 OK", "200 ", "200", "201 Created", "204 No Content"]),
+    minor=st.sampled_from([1, 1, 1, 0, 2]),
+    body=st.sampled_from([BODY, BODY, BODY + b" ", BODY[:-1], BODY + b"\r\n"]),
+)
+def test_a_reply_that_is_read_at_once_is_as_one_that_comes_byte_by_byte(
+    lines: list[str], status: str, minor: int, body: bytes
+) -> None:
+    # In most examples there is one length.
+    data = message(*lines, "Content-Length: 12", status=status, minor=minor, body=body)
+    assert outcome(data, len(data)) == outcome(data, 1)
+
+
+def outcome(data: bytes, size: int) -> tuple[Reply | None, bool] | str:
+    """What a parser makes of some bytes, and whether another request may follow."""
+    parser = a_parser()
+
+    try:
+        for start in range(0, len(data), size):
+            if (reply := parser.receive_data(data[start : start + size])) is not None:
+                return reply, parser.keep_alive and start + size >= len(data)
+    except ProtocolError:
+        return "an error"
+
+    return None, parser.keep_alive
+
+
+def test_the_limits_hold_for_replies_that_are_read_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http11, "MAX_BODY_BYTES", len(BODY) - 1)
+
+    with pytest.raises(ProtocolError, match="the body is over the limit"):
+        a_parser().receive_data(PLAIN)

@@ -224,6 +224,7 @@ def _whole_reply(data: Buffer) -> Reply | None:
         or head.end() + int(length) != len(data)
         or len(headers) != len(lines)
         or len(lines) > MAX_HEADERS
+        or int(length) > MAX_BODY_BYTES
         or not (_FOR_HTTPTOOLS.isdisjoint(headers) or _only_keeps_alive(headers))
     ):
         return None

@@ -1,0 +1,616 @@
+"""Calls that the event loop makes itself: the same as elsewhere, and what goes on elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import collections.abc as cabc
+import contextlib
+import copy
+import dataclasses
+import logging
+import threading
+import typing as t
+import unittest.mock
+
+import anyio
+import anyio.to_thread
+import pytest
+from pynamodb.attributes import BinaryAttribute
+from pynamodb.attributes import NumberAttribute
+from pynamodb.attributes import UnicodeAttribute
+from pynamodb.attributes import VersionAttribute
+from pynamodb.connection.base import Connection
+from pynamodb.exceptions import GetError
+from pynamodb.exceptions import PutError
+from quart import Quart
+
+import dynamo_ext
+import stub as stubs
+from dynamo_ext.binding import context
+from dynamo_ext.models import late_binding
+from dynamo_ext_async import CallTimeout
+from dynamo_ext_async import Model
+from dynamo_ext_async import PoolTimeout
+from dynamo_ext_async import PynamoDB
+from stub import Answer
+from stub import Request
+from stub import Stub
+from waiting import until
+
+pytestmark = [pytest.mark.anyio, pytest.mark.once(reason="each test names its transport")]
+
+MakeApp = cabc.Callable[..., Quart]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Item(Model):
+    class Meta:
+        table_name = "item"
+
+    id = UnicodeAttribute(hash_key=True)
+    number = NumberAttribute(range_key=True)
+    text = UnicodeAttribute(null=True, attr_name="t")
+    content = BinaryAttribute(null=True, legacy_encoding=False)
+
+
+class Versioned(Model):
+    class Meta:
+        table_name = "versioned"
+
+    id = UnicodeAttribute(hash_key=True)
+    version = VersionAttribute()
+
+
+@pytest.fixture
+def db() -> PynamoDB:
+    return PynamoDB()
+
+
+@pytest.fixture
+def make_app(db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]) -> MakeApp:
+    """Apps on the direct transport that have made a call, and so have an open connection."""
+
+    def make_app(**settings: t.Any) -> Quart:
+        app = Quart(__name__)
+        app.config.from_mapping(
+            stub_config,
+            DYNAMODB_TRANSPORT="direct",
+            DYNAMODB_MAX_RETRY_ATTEMPTS=0,
+            DYNAMODB_BASE_BACKOFF_MS=0,
+        )
+        app.config.from_mapping(settings)
+        db.init_app(app)
+        stub.always("GetItem", found)
+
+        with context.use(app):
+            Item.get("opens", 1)
+
+        stub.forget()
+        return app
+
+    return make_app
+
+
+def found(request: Request) -> Answer:
+    return Answer(body={"Item": {**request.body["Key"], "t": {"S": "stored"}}})
+
+
+def stored(request: Request) -> Answer:
+    return Answer(body={"Attributes": {**request.body["Key"], "t": {"S": "stored"}}})
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> list[t.Any]:
+    """What is run in worker threads."""
+    made: list[t.Any] = []
+    run_sync = anyio.to_thread.run_sync
+
+    async def run(function: t.Any, *args: t.Any, **options: t.Any) -> t.Any:
+        made.append(function)
+        return await run_sync(function, *args, **options)
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", run)
+    return made
+
+
+def hubs() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "dynamo-ext hub"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a call has led to."""
+
+    value: t.Any
+    error: str | None
+    sent: list[t.Any]
+    item: dict[str, t.Any]
+
+
+Do = cabc.Callable[[t.Any], cabc.Awaitable[t.Any]]
+
+CALLS: dict[str, tuple[Do, stubs.Behaviour]] = {
+    "get": (lambda item: Item.aget("a", 1), found),
+    "get consistently": (lambda item: Item.aget("a", range_key=1, consistent_read=True), found),
+    "get some": (lambda item: Item.aget("a", 1, attributes_to_get=["t", "id"]), found),
+    "get what is not there": (lambda item: Item.aget("a", 1), Answer()),
+    "get an empty item": (lambda item: Item.aget("a", 1), Answer(body={"Item": {}})),
+    "get a wrong key": (lambda item: Item.aget("a", "no number"), found),
+    "get with too much": (lambda item: Item.aget("a", 1, False, None, None), found),
+    "get what can't be read": (
+        lambda item: Item.aget("a", 1),
+        Answer(body={"Item": {"id": {"S": "a"}, "number": {"N": "not a number"}}}),
+    ),
+    "save": (lambda item: item.asave(), Answer()),
+    "save if": (lambda item: item.asave(Item.text.exists() & (Item.number == 2)), Answer()),
+    "save not": (
+        lambda item: item.asave(Item.text.exists()),
+        stubs.error(400, "ConditionalCheckFailedException"),
+    ),
+    "save by no condition": (lambda item: item.asave("no condition"), Answer()),
+    "delete": (lambda item: item.adelete(), Answer()),
+    "delete if": (lambda item: item.adelete(condition=Item.text == "x"), Answer()),
+    "update": (lambda item: item.aupdate([Item.text.set("new")]), stored),
+    "update if": (
+        lambda item: item.aupdate([Item.text.set("new")], condition=Item.number > 0),
+        stored,
+    ),
+    "update nothing": (lambda item: item.aupdate([]), stored),
+    "refresh": (lambda item: item.arefresh(), found),
+    "refresh what is gone": (lambda item: item.arefresh(consistent_read=True), Answer()),
+    "a server that fails": (lambda item: item.arefresh(), stubs.INTERNAL_ERROR),
+    "a damaged reply": (lambda item: item.arefresh(), stubs.WRONG_CHECKSUM),
+    "no JSON": (lambda item: item.arefresh(), Answer(content=b"no JSON")),
+}
+
+
+async def outcome_of(stub: Stub, do: Do, answer: stubs.Behaviour) -> Outcome:
+    item = Item("a", 1, text="x", content=b"\0\1")
+    value, error = None, None
+    stub.forget()
+
+    for operation in ("DeleteItem", "GetItem", "PutItem", "UpdateItem"):
+        stub.always(operation, answer)
+
+    try:
+        value = await do(item)
+    except Exception as raised:
+        error = f"{type(raised).__qualname__}: {raised}"
+
+    if isinstance(value, Item):
+        value = value.attribute_values
+
+    if isinstance(value, dict):
+        value = {name: each for name, each in value.items() if name != "ResponseMetadata"}
+
+    sent = [(request.operation, request.body) for request in stub.requests]
+    return Outcome(value, error, sent, copy.deepcopy(item.attribute_values))
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_call_is_the_same_as_elsewhere(
+    request: pytest.FixtureRequest, make_app: MakeApp, stub: Stub, name: str
+) -> None:
+    async with make_app(DYNAMODB_BLOCKING_CALLS="allow").app_context():
+        outcome = await outcome_of(stub, *CALLS[name])
+        # Somebody listens, so from here on each call is made as PynamoDB makes it.
+        request.getfixturevalue("announced")
+        assert outcome == await outcome_of(stub, *CALLS[name])
+
+
+async def test_no_thread_takes_part(
+    make_app: MakeApp, stub: Stub, workers: list[t.Any], db: PynamoDB
+) -> None:
+    async with make_app(DYNAMODB_MAX_POOL_CONNECTIONS=1).app_context():
+        before = hubs()
+        item = await Item.aget("a", 1)
+        stub.always("UpdateItem", stored)
+
+        for _ in range(2):
+            await item.asave()
+            await item.aupdate([Item.text.set("new")])
+            await item.arefresh()
+            await item.adelete()
+
+        stats = db.pool.stats()
+
+    assert (workers, hubs()) == ([], before)
+    assert (stats.calls, stats.errors, stats.in_use) == (10, 0, 0)
+    assert stats.call_seconds > 0
+    assert stub.total_connections == 1
+    assert len(stub.requests) == 9
+
+
+async def test_each_of_many_calls_gets_its_own_answer_and_they_share_few_slots(
+    make_app: MakeApp, stub: Stub, db: PynamoDB, workers: list[t.Any]
+) -> None:
+    names: list[str] = []
+
+    async def get(name: str) -> None:
+        names.append((await Item.aget(name, 1)).id)
+        assert names[-1] == name
+
+    async with make_app(DYNAMODB_MAX_POOL_CONNECTIONS=3).app_context():
+        stub.always("GetItem", stubs.delayed(0.005, found))
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(100):
+                tasks.start_soon(get, str(number))
+
+        assert sorted(names) == sorted(str(number) for number in range(100))
+        assert db.pool.in_use == db.pool.waiting == 0
+
+    assert stub.peak_in_flight == 3
+    # Two more connections were opened, in worker threads.
+    assert len(workers) == 2
+
+
+async def test_a_version_is_counted_once(make_app: MakeApp, stub: Stub) -> None:
+    async with make_app().app_context():
+        item = Versioned("a")
+        await item.asave()
+        await item.asave()
+        assert item.version == 2
+        stub.next("PutItem", stubs.error(400, "ConditionalCheckFailedException"))
+
+        with pytest.raises(PutError):
+            await item.asave()
+
+        assert item.version == 2
+        stub.next("UpdateItem", Answer(body={"Attributes": {"id": {"S": "a"}}}))
+        actions = [Versioned.id.set("a")]
+        await item.aupdate(actions)
+
+    assert [request.body["Item"]["version"] for request in stub.requests[:3]] == [
+        {"N": "1"},
+        {"N": "2"},
+        {"N": "3"},
+    ]
+    # PynamoDB adds the action of the version to the caller's.
+    assert len(actions) == 2
+    assert "ADD" in stub.requests[3].body["UpdateExpression"]
+
+
+async def test_a_large_reply_is_read_in_a_worker_thread(
+    make_app: MakeApp, stub: Stub, workers: list[t.Any]
+) -> None:
+    large = Answer(body={"Item": {"id": {"S": "a"}, "number": {"N": "1"}, "t": {"S": "x" * 9000}}})
+    stub.next("GetItem", found, large)
+
+    async with make_app().app_context():
+        stub.always("GetItem", large)
+        assert len((await Item.aget("a", 1)).text) == 9000
+
+    assert len(workers) == 1
+    assert len(stub.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"HTTP/1.1 200 OK\r\n", b"Content-Length: 2\r\n\r\n", b"{", b"}"),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", b"0\r\n\r\n"),
+    ],
+)
+async def test_a_reply_may_come_in_pieces(
+    make_app: MakeApp, stub: Stub, workers: list[t.Any], pieces: tuple[bytes, ...]
+) -> None:
+    async with make_app().app_context():
+        stub.next("PutItem", Answer(pieces=pieces, trickle=0.02))
+        await Item("a", 1).asave()
+        assert (await Item.aget("b", 1)).id == "b"
+
+    assert workers == []
+    assert stub.operations == ["PutItem", "GetItem"]
+
+
+@pytest.mark.parametrize(
+    "first", [stubs.THROTTLE, stubs.INTERNAL_ERROR, stubs.DROP, stubs.RESET, stubs.WRONG_CHECKSUM]
+)
+async def test_an_attempt_that_fails_is_the_first_of_the_usual_ones(
+    make_app: MakeApp, stub: Stub, db: PynamoDB, first: Answer
+) -> None:
+    async with make_app(DYNAMODB_MAX_RETRY_ATTEMPTS=2).app_context():
+        stub.next("GetItem", first, stubs.THROTTLE)
+        assert (await Item.aget("a", 1)).text == "stored"
+        stats = db.pool.stats()
+
+    attempts = [request.header("amz-sdk-request") or "" for request in stub.requests]
+    numbers = [field for each in attempts for field in each.split("; ") if "attempt" in field]
+    assert numbers == ["attempt=1", "attempt=2", "attempt=3"]
+    assert len({request.header("amz-sdk-invocation-id") for request in stub.requests}) == 1
+    assert (stats.calls, stats.retries, stats.errors, stats.in_use) == (2, 2, 0, 0)
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_no_failure(
+    make_app: MakeApp, stub: Stub, db: PynamoDB
+) -> None:
+    async with make_app().app_context():
+        for number in range(3):
+            assert (await Item.aget(str(number), 1)).id == str(number)
+            stub.close_connections()
+            await until(lambda: stub.connections == 0)
+
+        assert db.pool.stats().errors == 0
+
+    assert len(stub.requests) == 3
+
+
+async def test_a_server_that_says_nothing(make_app: MakeApp, stub: Stub, db: PynamoDB) -> None:
+    async with make_app(DYNAMODB_READ_TIMEOUT_SECONDS=0.2).app_context():
+        stub.always("GetItem", stubs.HOLD)
+
+        with pytest.raises(GetError, match="Read timeout"):
+            await Item.aget("a", 1)
+
+        assert db.pool.in_use == 0
+        stub.release()
+        stub.always("GetItem", found)
+        assert (await Item.aget("b", 1)).id == "b"
+
+
+async def test_no_slot_in_time(make_app: MakeApp, stub: Stub, db: PynamoDB) -> None:
+    app = make_app(DYNAMODB_MAX_POOL_CONNECTIONS=1, DYNAMODB_POOL_TIMEOUT_SECONDS=0.1)
+
+    async with app.app_context(), anyio.create_task_group() as tasks:
+        stub.next("GetItem", stubs.held(found))
+        tasks.start_soon(Item.aget, "holds the slot", 1)
+        await until(lambda: stub.in_flight == 1)
+
+        with pytest.raises(PoolTimeout):
+            await Item.aget("in vain", 1)
+
+        assert db.pool.waiting == 0
+        stub.release()
+
+    assert (db_of(db, app).timeouts, db_of(db, app).in_use) == (1, 0)
+    assert len(stub.requests) == 1
+
+
+def db_of(db: PynamoDB, app: Quart) -> dynamo_ext.PoolStats:
+    with context.use(app):
+        return db.pool.stats()
+
+
+@pytest.mark.parametrize("is_write", [False, True])
+async def test_a_deadline_ends_the_wait_but_not_the_call(
+    make_app: MakeApp, stub: Stub, db: PynamoDB, is_write: bool
+) -> None:
+    app = make_app(DYNAMODB_CALL_TIMEOUT_SECONDS=0.2)
+
+    async with app.app_context():
+        stub.next("PutItem" if is_write else "GetItem", stubs.held(stub._usual))
+
+        with pytest.raises(CallTimeout) as raised:
+            await (Item("a", 1).asave() if is_write else Item.aget("a", 1))
+
+        stub.release()
+        await until(lambda: db.pool.in_use == 0)
+        # It was made as usual, and counts.
+        assert len(stub.requests) == 1
+        assert (await Item.aget("b", 1)).id == "b"
+
+    assert getattr(raised.value, "outcome_unknown", False) is is_write
+
+
+async def test_a_deadline_in_the_queue(make_app: MakeApp, stub: Stub, db: PynamoDB) -> None:
+    app = make_app(DYNAMODB_MAX_POOL_CONNECTIONS=1, DYNAMODB_CALL_TIMEOUT_SECONDS=0.2)
+
+    async with app.app_context():
+        slot = db.pool.acquire(1)
+
+        with pytest.raises(CallTimeout) as raised:
+            await Item("a", 1).asave()
+
+        slot.release()
+        assert not getattr(raised.value, "outcome_unknown", False)
+        assert db.pool.in_use == db.pool.waiting == 0
+
+    assert stub.requests == []
+
+
+@pytest.mark.parametrize("then", [Answer(), stubs.THROTTLE, stubs.DROP])
+async def test_a_cancelled_call_that_is_on_the_wire_runs_to_its_end(
+    make_app: MakeApp, stub: Stub, db: PynamoDB, then: stubs.Behaviour
+) -> None:
+    async with make_app(DYNAMODB_MAX_RETRY_ATTEMPTS=1).app_context():
+        stub.next("PutItem", stubs.held(then))
+        task = asyncio.ensure_future(Item("a", 1).asave())
+        await until(lambda: stub.in_flight == 1)
+        task.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert db.pool.in_use == 1
+        assert db.pool.stats().calls == 1
+        stub.release()
+        await until(lambda: db.pool.in_use == 0)
+        stats = db.pool.stats()
+
+    assert (stats.calls, stats.errors) == (2, 0)
+    assert len(stub.requests) == (1 if then == Answer() else 2)
+
+
+async def test_a_call_that_is_cancelled_in_the_queue_never_runs(
+    make_app: MakeApp, stub: Stub, db: PynamoDB
+) -> None:
+    async with make_app(DYNAMODB_MAX_POOL_CONNECTIONS=1).app_context():
+        slot = db.pool.acquire(1)
+        task = asyncio.ensure_future(Item("a", 1).asave())
+        await until(lambda: db.pool.waiting == 1)
+        task.cancel()
+
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        slot.release()
+        assert db.pool.in_use == db.pool.waiting == 0
+
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await Item("b", 1).asave()
+
+    assert stub.requests == []
+
+
+async def test_a_slot_may_come_from_another_thread(
+    make_app: MakeApp, stub: Stub, db: PynamoDB
+) -> None:
+    async with make_app(DYNAMODB_MAX_POOL_CONNECTIONS=1).app_context():
+        slot = db.pool.acquire(1)
+        task = asyncio.ensure_future(Item.aget("a", 1))
+        await until(lambda: db.pool.waiting == 1)
+        await anyio.to_thread.run_sync(slot.release)
+        assert (await task).id == "a"
+        assert db.pool.in_use == 0
+
+
+def test_a_loop_that_ends_leaves_its_calls_to_threads(
+    make_app: MakeApp, stub: Stub, db: PynamoDB
+) -> None:
+    app = make_app(DYNAMODB_MAX_RETRY_ATTEMPTS=1)
+    stub.next("PutItem", stubs.held(stubs.THROTTLE))
+
+    async def leave() -> None:
+        async with app.app_context():
+            asyncio.ensure_future(Item("a", 1).asave())
+            await until(lambda: stub.in_flight == 1)
+
+    async def get() -> str:
+        async with app.app_context():
+            return (await Item.aget("b", 1)).id
+
+    asyncio.run(leave())
+    stub.release()
+    # Sent again: the call runs to its end.
+    stub.wait_for(lambda: len(stub.requests) == 2)
+    assert asyncio.run(get()) == "b"
+
+    with context.use(app):
+        assert db.pool.in_use == 0
+
+
+async def test_slow_calls_are_logged_in_another_thread(
+    make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with make_app(DYNAMODB_SLOW_CALL_MS=20).app_context():
+        stub.next("GetItem", stubs.delayed(0.05, found))
+
+        with caplog.at_level(logging.WARNING, "dynamo_ext.calls"):
+            await Item.aget("a", 1)
+
+    [record] = [each for each in caplog.records if each.message.startswith("slow call")]
+    assert record.thread != threading.get_ident()
+    call = t.cast(t.Any, record).dynamodb_call
+    assert (call.operation, call.model) == ("GetItem", "Item")
+    assert call.table_name == stub.requests[0].body["TableName"]
+    assert (call.attempts, call.transport, call.error, call.items) == (1, "direct", None, 1)
+
+
+@pytest.mark.parametrize("owner", ["Connection", "table.TableConnection"])
+@pytest.mark.parametrize("method", ["get_item", "put_item"])
+async def test_what_a_test_has_mocked_never_reaches_the_network(
+    make_app: MakeApp, stub: Stub, owner: str, method: str
+) -> None:
+    reply = {"Item": {"id": {"S": "mocked"}, "number": {"N": "1"}}}
+
+    async with make_app().app_context():
+        await Item.aget("a", 1)
+        stub.forget()
+
+        with unittest.mock.patch(f"pynamodb.connection.{owner}.{method}", return_value=reply):
+            if method == "get_item":
+                assert (await Item.aget("a", 1)).id == "mocked"
+            else:
+                assert await Item("a", 1).asave() == reply
+
+        assert stub.requests == []
+        await Item.aget("a", 1)
+
+    assert len(stub.requests) == 1
+
+
+async def test_a_patch_takes_effect_at_the_next_call(make_app: MakeApp, stub: Stub) -> None:
+    threads: list[int] = []
+
+    def deserialize(self: t.Any, value: t.Any) -> str:
+        threads.append(threading.get_ident())
+        return "patched"
+
+    async with make_app().app_context():
+        assert (await Item.aget("a", 1)).text == "stored"
+
+        with unittest.mock.patch.object(UnicodeAttribute, "deserialize", deserialize):
+            assert (await Item.aget("a", 1)).text == "patched"
+
+        assert (await Item.aget("a", 1)).text == "stored"
+
+    # It is code of the app: it does not run on the event loop.
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+async def test_a_task_that_is_cancelled_as_its_reply_is_there(
+    make_app: MakeApp, stub: Stub, db: PynamoDB
+) -> None:
+    async with make_app(DYNAMODB_MAX_POOL_CONNECTIONS=2).app_context():
+        for _ in range(30):
+            task = asyncio.ensure_future(Item.aget("a", 1))
+            calls = db.pool.stats().calls
+
+            while db.pool.stats().calls == calls and not task.done():
+                await asyncio.sleep(0)
+
+            task.cancel()
+
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+        await until(lambda: db.pool.in_use == 0)
+        assert db.pool.stats().errors == 0
+
+
+@pytest.mark.parametrize("name", ["get_item", "put_item", "delete_item", "update_item"])
+async def test_what_would_be_sent_is_what_pynamodb_sends(make_app: MakeApp, name: str) -> None:
+    written = {"t": {"S": "x"}, "content": {"B": b"\0"}}
+    every: dict[str, list[dict[str, t.Any]]] = {
+        "get_item": [{}, {"consistent_read": True}, {"attributes_to_get": ["t", "id.x"]}],
+        "put_item": [
+            {},
+            {"attributes": written},
+            {"attributes": written, "condition": Item.text == "x", "return_values": "ALL_OLD"},
+        ],
+        "delete_item": [{}, {"condition": Item.text.exists()}],
+        "update_item": [
+            {"actions": [Item.text.set("y")], "return_values": "ALL_NEW"},
+            {"actions": [Item.text.remove()], "condition": Item.text == "x"},
+        ],
+    }
+
+    async with make_app().app_context():
+        table = late_binding.connection(Item)
+
+        for options in every[name]:
+            sent: list[t.Any] = []
+
+            def dispatch(self: t.Any, *call: t.Any, sent: list[t.Any] = sent) -> t.Any:
+                sent.append(call)
+                return {}
+
+            stock = Connection(region="us-east-1")
+            stock.add_meta_table(table.get_meta_table())
+
+            with unittest.mock.patch.object(Connection, "dispatch", dispatch):
+                getattr(stock, name)(table.table_name, "a", range_key="1", **options)
+
+            [(operation, params)] = sent
+            assert table.describe_call(name, "a", range_key="1", **options) == (
+                operation,
+                {**params, "ReturnConsumedCapacity": "TOTAL"},
+            )
