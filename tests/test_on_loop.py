@@ -140,7 +140,7 @@ CALLS: dict[str, tuple[Do, stubs.Behaviour]] = {
     "get what is not there": (lambda item: Item.aget("a", 1), Answer()),
     "get an empty item": (lambda item: Item.aget("a", 1), Answer(body={"Item": {}})),
     "get a wrong key": (lambda item: Item.aget("a", "no number"), found),
-    "get with too much": (lambda item: Item.aget("a", 1, False, None, None), found),
+    "get with too much": (lambda item: t.cast(t.Any, Item).aget("a", 1, False, None, None), found),
     "get what can't be read": (
         lambda item: Item.aget("a", 1),
         Answer(body={"Item": {"id": {"S": "a"}, "number": {"N": "not a number"}}}),
@@ -262,7 +262,7 @@ async def test_a_version_is_counted_once(make_app: MakeApp, stub: Stub) -> None:
 
         assert item.version == 2
         stub.next("UpdateItem", Answer(body={"Attributes": {"id": {"S": "a"}}}))
-        actions = [Versioned.id.set("a")]
+        actions: list[t.Any] = [Versioned.id.set("a")]
         await item.aupdate(actions)
 
     assert [request.body["Item"]["version"] for request in stub.requests[:3]] == [
@@ -477,9 +477,11 @@ def test_a_loop_that_ends_leaves_its_calls_to_threads(
     app = make_app(DYNAMODB_MAX_RETRY_ATTEMPTS=1)
     stub.next("PutItem", stubs.held(stubs.THROTTLE))
 
+    left: list[t.Any] = []
+
     async def leave() -> None:
         async with app.app_context():
-            asyncio.ensure_future(Item("a", 1).asave())
+            left.append(asyncio.ensure_future(Item("a", 1).asave()))
             await until(lambda: stub.in_flight == 1)
 
     async def get() -> str:
@@ -501,6 +503,8 @@ async def test_slow_calls_are_logged_in_another_thread(
 ) -> None:
     async with make_app(DYNAMODB_SLOW_CALL_MS=20).app_context():
         stub.next("GetItem", stubs.delayed(0.05, found))
+
+        caplog.clear()
 
         with caplog.at_level(logging.WARNING, "dynamo_ext.calls"):
             await Item.aget("a", 1)
@@ -564,7 +568,7 @@ async def test_a_task_that_is_cancelled_as_its_reply_is_there(
             task = asyncio.ensure_future(Item.aget("a", 1))
             calls = db.pool.stats().calls
 
-            while db.pool.stats().calls == calls and not task.done():
+            while db.pool.stats().calls == calls and not task.done():  # noqa: ASYNC110
                 await asyncio.sleep(0)
 
             task.cancel()

@@ -113,7 +113,7 @@ USES = [
     ),
     Use(
         "_make_api_call",
-        ("dynamo_ext.client.ceremony", "dynamo_ext.client.connection"),
+        ("dynamo_ext.client.connection",),
         lambda: pynamodb.connection.base.Connection._make_api_call,
         ("self", "operation_name", "operation_kwargs"),
     ),
@@ -158,13 +158,13 @@ USES = [
     ),
     Use(
         "_serialize_keys",
-        ("dynamo_ext.models.keys", "dynamo_ext.models.usual_keys"),
+        ("dynamo_ext.models.keys", "dynamo_ext.models.planned", "dynamo_ext.models.usual_keys"),
         lambda: t.cast(t.Any, _Model._serialize_keys).__func__,
         ("cls", "hash_key", "range_key"),
     ),
     Use(
         "_get_hash_range_key_serialized_values",
-        ("dynamo_ext.models.keys",),
+        ("dynamo_ext.models.keys", "dynamo_ext.models.planned"),
         lambda: _Model._get_hash_range_key_serialized_values,
         ("self",),
     ),
@@ -176,9 +176,26 @@ USES = [
     ),
     Use(
         "_get_discriminator_class",
-        ("dynamo_ext.models.deserializer",),
+        ("dynamo_ext.models.deserializer", "dynamo_ext.models.planned"),
         lambda: t.cast(t.Any, _Model._get_discriminator_class).__func__,
         ("cls", "attribute_values"),
+    ),
+    Use(
+        "_get_save_args",
+        ("dynamo_ext.models.planned",),
+        lambda: _Model._get_save_args,
+        ("self", "condition", "add_version_condition"),
+    ),
+    Use(
+        "_version_attribute_name",
+        ("dynamo_ext.models.planned",),
+        lambda: _Model._version_attribute_name,
+    ),
+    Use(
+        "_handle_version_attribute",
+        ("dynamo_ext.models.planned",),
+        lambda: _Model._handle_version_attribute,
+        ("self", "attributes", "actions"),
     ),
     Use(
         "_set_discriminator",
@@ -457,7 +474,12 @@ USES = [
     ),
     Use(
         "_get_running_loop",
-        ("dynamo_ext.calls.blocking", "dynamo_ext_async.execution.completion"),
+        (
+            "dynamo_ext.calls.blocking",
+            "dynamo_ext_async.execution.completion",
+            "dynamo_ext_async.execution.on_loop",
+            "dynamo_ext_async.execution.turns",
+        ),
         lambda: asyncio._get_running_loop,
         (),
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections.abc as cabc
 import contextlib
 import contextvars
+import dataclasses
 import functools
 import typing as t
 import uuid
@@ -33,6 +34,7 @@ from ..config.settings import PROVISIONED
 from ..config.settings import RETRY
 from ..errors import OUTCOME_UNKNOWN
 from ..errors import ConfigError
+from ..transport.protocol import Outgoing
 from . import ceremony
 from .engine import Engine
 
@@ -358,6 +360,17 @@ class _Description(pynamodb.connection.Connection):
             return params
 
 
+@dataclasses.dataclass(slots=True)
+class CallInSteps:
+    """A call that is made in steps that never wait."""
+
+    outgoing: Outgoing
+    progress: record.Progress
+    """Its record."""
+
+    is_write: bool
+
+
 class TableConnection(pynamodb.connection.table.TableConnection):
     """A connection to one model's table.
 
@@ -378,6 +391,29 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         connection.table_name = table[constants.TABLE_NAME]
         connection.add_meta_table(meta_table)
         self._description: _Description | None = None
+
+    def prepare_call(self, method: str, *args: t.Any, **kwargs: t.Any) -> CallInSteps | None:
+        """Prepare a call that is made in steps that never wait.
+
+        A call of that method now would wait cooperatively: the caller has asked.
+
+        :param method: The name of a method of this connection. It gets the other arguments.
+        :return: The call; ``None`` if only the method itself can make it.
+        :raises ValueError: or another error, if the method would raise it before it sends anything.
+        """
+        transport = self.connection.engine.transport
+
+        if transport is None:
+            return None
+
+        operation, params = self.describe_call(method, *args, **kwargs)
+        outgoing = transport.prepare(operation, params)
+
+        if outgoing is None:
+            return None
+
+        progress = self.connection.follow(operation)
+        return CallInSteps(outgoing, progress, is_write=uncertain.is_write(operation))
 
     def describe_call(self, method: str, *args: t.Any, **kwargs: t.Any) -> tuple[str, Kwargs]:
         """Tell what a method of this connection would send.

@@ -1,4 +1,4 @@
-"""The methods of a model that make one call, divided into what comes before it and what comes after.
+"""The methods of a model that make one call, divided into what comes before and after it.
 
 So who has only sockets to watch can make the call, without PynamoDB in between. The steps are those
 of PynamoDB's methods; where one of these is overridden or patched, there is no plan for it.
@@ -124,8 +124,8 @@ def _plan_update(
     *,
     add_version_condition: bool = True,
 ) -> PlannedCall | None:
-    # PynamoDB refuses another form of actions, and adds that of a version to the caller's list.
-    if not isinstance(actions, list) or not actions or item._version_attribute_name is not None:
+    # PynamoDB refuses other actions, and adds that of a version to the caller's list.
+    if type(actions) is not list or item._version_attribute_name is not None:
         return None
 
     hash_key, range_key = item._get_hash_range_key_serialized_values()
@@ -146,7 +146,7 @@ def _plan_update(
 def _read_into(item: t.Any, stored: dict[str, t.Any], what: str) -> None:
     kind = item._get_discriminator_class(stored)
 
-    if kind and kind != type(item):
+    if kind and kind is not type(item):
         raise ValueError(f"Cannot {what} this item from the returned class: {kind.__name__}")
 
     item.deserialize(stored)

@@ -37,6 +37,7 @@ from . import loopback
 from . import template
 from .hooks import Hooks
 from .parser import Parser
+from .protocol import Outgoing
 from .protocol import Params
 from .protocol import Parsed
 from .response import Reply
@@ -144,6 +145,10 @@ class PreparedTransport(abc.ABC):
         self._adds_trace = _IN_LAMBDA in os.environ and _TRACE not in map(str.lower, extra_headers)
         self._operations: dict[str, Operation] = {}
         self._templates = _Templates(None, None)
+
+    def prepare(self, operation_name: str, params: Params) -> Outgoing | None:
+        """As :meth:`Transport.prepare`."""
+        return None
 
     @property
     def waits_cooperatively(self) -> bool:

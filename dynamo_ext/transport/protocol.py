@@ -2,10 +2,63 @@
 
 from __future__ import annotations
 
+import socket
 import typing as t
 
 Params = dict[str, t.Any]
 Parsed = dict[str, t.Any]
+
+
+class Outgoing(t.Protocol):
+    """A call whose first attempt is made in steps that never wait, by who watches its socket."""
+
+    @property
+    def patience_seconds(self) -> float:
+        """The longest wait for the next bytes of a reply, in seconds."""
+        ...
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything was sent."""
+        ...
+
+    def begin(self) -> socket.socket | None:
+        """Sign the request and send it, as far as that goes without waiting.
+
+        :return: The socket on which the reply will come; ``None`` if there is no open connection,
+            or the exchange has ended already.
+        :raises botocore.exceptions.BotoCoreError: if the request can't be signed any more.
+        """
+        ...
+
+    def proceed(self) -> bool:
+        """Read what there is, once the socket is ready.
+
+        :return: Whether the exchange has ended.
+        """
+        ...
+
+    def result(self) -> Parsed | None:
+        """Parse the reply of an exchange that has ended.
+
+        :return: The parsed reply, as botocore returns it; ``None`` if it is not an ordinary one.
+        """
+        ...
+
+    def give_up(self) -> None:
+        """End an exchange whose server is too slow: the attempt has failed."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection: nobody will go on with the call."""
+        ...
+
+    def hand_over(self) -> None:
+        """Make the next call of the current context go on with this one.
+
+        It must be of the same operation, with the same parameters.
+        """
+        ...
 
 
 class Transport(t.Protocol):
@@ -28,6 +81,19 @@ class Transport(t.Protocol):
         :return: The parsed reply, as botocore returns it.
         :raises botocore.exceptions.ClientError: if DynamoDB answers with an error.
         :raises botocore.exceptions.BotoCoreError: if there is no valid answer.
+        """
+        ...
+
+    def prepare(self, operation_name: str, params: Params) -> Outgoing | None:
+        """Prepare a call that is made in steps that never wait.
+
+        Nothing must be hooked into the client: the caller has asked for
+        :attr:`waits_cooperatively`.
+
+        :param operation_name: DynamoDB's name of the operation.
+        :param params: The operation's parameters.
+        :return: The call; ``None`` if only :meth:`send` can make it.
+        :raises RuntimeError: if a test must not send it.
         """
         ...
 

@@ -66,7 +66,7 @@ def authorization(
     :param signed_names: The names of the signed headers, with ``;`` between them.
     :param canonical_request: What is signed.
     """
-    key, scope, start = _of_day(
+    keyed, scope, start = _of_day(
         credentials.access_key,
         credentials.secret_key,
         timestamp[:8],
@@ -76,18 +76,22 @@ def authorization(
     )
     digest = hashlib.sha256(canonical_request.encode()).hexdigest()
     to_sign = f"{ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
-    return f"{start}{hmac.digest(key, to_sign.encode(), 'sha256').hex()}"
+    signature = keyed.copy()
+    signature.update(to_sign.encode())
+    return f"{start}{signature.hexdigest()}"
 
 
 @functools.lru_cache(maxsize=64)
 def _of_day(
     access_key: str, secret_key: str, date: str, region: str, service: str, signed_names: str
-) -> tuple[bytes, str, str]:
-    """What is the same in all signatures of one day: the key, the scope, and what comes before the
-    signature itself."""
+) -> tuple[hmac.HMAC, str, str]:
+    """What is the same in all signatures of one day: the code that the key begins, the scope, and
+    what comes before the signature itself."""
+    key = signing_key(secret_key, date, region, service)
     scope = f"{date}/{region}/{service}/aws4_request"
     start = f"{ALGORITHM} Credential={access_key}/{scope}, SignedHeaders={signed_names}, Signature="
-    return signing_key(secret_key, date, region, service), scope, start
+    # To copy it takes a fraction of the time that its creation takes.
+    return hmac.new(key, digestmod="sha256"), scope, start
 
 
 def install(client: botocore.client.BaseClient) -> None:

@@ -5,9 +5,9 @@ is planned (see :mod:`dynamo_ext.models.planned`), and runs no code of the app, 
 by its task, or by what gives it a slot, and finished when its reply is there. It takes microseconds
 of the event loop's time, never waits, and holds a slot like any other call.
 
-Whatever is out of the ordinary goes on in a worker thread, where it has stopped here: a call without
-an open connection, an error, a large reply, a connection that breaks. So does a call whose task is
-cancelled while the call is on the wire.
+Whatever is out of the ordinary goes on in a worker thread, where it has stopped here: a call
+without an open connection, an error, a large reply, a connection that breaks. So does a call whose
+task is cancelled while the call is on the wire.
 
 Only asyncio's event loops (uvloop's too) call functions for sockets. With trio, the hub makes these
 calls.
@@ -17,8 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextvars
-import enum
 import functools
 import math
 import os
@@ -37,8 +35,8 @@ from dynamo_ext.calls import deadline
 from dynamo_ext.calls import observation
 from dynamo_ext.calls import record
 from dynamo_ext.calls import recording
-from dynamo_ext.calls import uncertain
 from dynamo_ext.calls.slot import Slot
+from dynamo_ext.client.connection import CallInSteps
 from dynamo_ext.client.connection import TableConnection
 from dynamo_ext.concurrency.permits import Permit
 from dynamo_ext.errors import CallTimeout
@@ -46,10 +44,6 @@ from dynamo_ext.errors import PoolTimeout
 from dynamo_ext.models import planned
 
 from . import workers
-
-if t.TYPE_CHECKING:
-    from dynamo_ext.transport.direct.client import DirectTransport
-    from dynamo_ext.transport.direct.outgoing import OutgoingCall
 
 _CHANGES: int = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET if hasattr(select, "epoll") else 0
 # Seconds of a clock that only goes forward, and that tests which freeze the time leave alone.
@@ -77,16 +71,13 @@ def prepare(
     if plan is None:
         return None
 
-    transport = t.cast("DirectTransport", connection.engine.transport)
-
     try:
-        operation, params = table.describe_call(plan.method, *plan.args, **plan.kwargs)
-        outgoing = transport.prepare(operation, params)
+        steps = table.prepare_call(plan.method, *plan.args, **plan.kwargs)
     except Exception:
         # It is raised once more where the call is then made.
         return None
 
-    return None if outgoing is None else Call(loop, table, plan, operation, outgoing)
+    return None if steps is None else Call(loop, table, plan, steps)
 
 
 def _is_followed(policy: t.Any) -> bool:
@@ -98,15 +89,8 @@ def _is_followed(policy: t.Any) -> bool:
     )
 
 
-class _State(enum.Enum):
-    QUEUED = enum.auto()
-    SENT = enum.auto()
-    STOPPED = enum.auto()
-    """It has a slot, and goes on in a worker thread."""
-
-    REFUSED = enum.auto()
-    LEFT = enum.auto()
-    ENDED = enum.auto()
+# What has become of a call. One that is stopped has its slot, and goes on in a worker thread.
+_State = t.Literal["queued", "sent", "stopped", "refused", "left", "ended"]
 
 
 class Call:
@@ -115,16 +99,15 @@ class Call:
     :param loop: The event loop that is running.
     :param table: The connection to the table.
     :param plan: What comes before and after the request.
-    :param operation: DynamoDB's name of the operation.
-    :param outgoing: The request.
+    :param steps: The steps by which it is made.
     """
 
     __slots__ = (
         "__weakref__",
         "_error",
         "_future",
+        "_is_write",
         "_limit",
-        "_operation",
         "_outgoing",
         "_plan",
         "_policy",
@@ -144,20 +127,19 @@ class Call:
         loop: asyncio.AbstractEventLoop,
         table: TableConnection,
         plan: planned.PlannedCall,
-        operation: str,
-        outgoing: OutgoingCall,
+        steps: CallInSteps,
     ) -> None:
         connection = table.connection
         self._table = table
         self._plan = plan
-        self._operation = operation
-        self._outgoing = outgoing
+        self._is_write = steps.is_write
+        self._outgoing = steps.outgoing
+        self._progress = steps.progress
         self._policy = connection.policy
         self._pool = connection.engine.pool
-        self._progress = connection.follow(operation)
         self._watch = _watch_of(loop)
         self._future: asyncio.Future[None] = loop.create_future()
-        self._state = _State.QUEUED
+        self._state: _State = "queued"
         self._slot: Slot | None = None
         self._limit: deadline.Deadline | None = None
         self._start = 0.0
@@ -204,7 +186,7 @@ class Call:
         :param free: The pool's free permits.
         :raises IndexError: if there is none.
         """
-        if self._state is not _State.QUEUED:
+        if self._state != "queued":
             return
 
         # It has one if this was interrupted before.
@@ -243,11 +225,11 @@ class Call:
 
     def time_out(self) -> None:
         """End a wait, for a slot or for the server, that has taken too long."""
-        if self._state is _State.SENT:
+        if self._state == "sent":
             self._outgoing.give_up()
             self._stop()
-        elif self._state is _State.QUEUED and self._slot is None:
-            self._state = _State.REFUSED
+        elif self._state == "queued" and self._slot is None:
+            self._state = "refused"
             self._pool.line.leave(self)
             self._wake_task()
 
@@ -267,7 +249,7 @@ class Call:
             self._leave()
             raise
 
-        if self._state is _State.ENDED:
+        if self._state == "ended":
             slow_ms = settings.slow_call_ms
 
             if slow_ms is not None and self._progress.seconds * 1000 >= slow_ms:
@@ -283,25 +265,26 @@ class Call:
                 # The error's traceback refers to this frame: break the cycle.
                 self._error = None
 
-        if self._state is _State.REFUSED:
+        if self._state == "refused":
             raise self._refused()
 
-        return await workers.run_begun(self._pool, self._take_slot_away(), self._policy, self._go_on)
+        slot = t.cast(Slot, self._slot)
+        return await workers.run_begun(self._pool, slot, self._policy, self._go_on)
 
     def _send(self) -> None:
         """Send the request, in the thread of the event loop."""
         slot = t.cast(Slot, self._slot)
 
-        if self._state is not _State.QUEUED:
-            if self._state is _State.LEFT:
+        if self._state != "queued":
+            if self._state == "left":
                 slot.release()
 
             return
 
-        self._state = _State.SENT
+        self._state = "sent"
         self._progress.begin(slot.queue_seconds)
 
-        if self._limit is not None and uncertain.is_write(self._operation):
+        if self._limit is not None and self._is_write:
             self._limit.uncertain_writes += 1
 
         try:
@@ -319,7 +302,7 @@ class Call:
 
     def _end(self, reply: planned.Reply) -> None:
         """End a call that has its reply."""
-        self._state = _State.ENDED
+        self._state = "ended"
         self._give_back()
         progress = self._progress
         progress.attempts, progress.transport = 1, "direct"
@@ -338,13 +321,13 @@ class Call:
 
     def _stop(self) -> None:
         """Have the call go on in a worker thread."""
-        self._state = _State.STOPPED
+        self._state = "stopped"
         self._watch.forget(self)
         self._wake_task()
 
     def _break(self, error: BaseException) -> None:
         """End a call that was interrupted in the middle of anything."""
-        self._state = _State.ENDED
+        self._state = "ended"
         self._watch.forget(self)
         self._outgoing.close()
         self._give_back()
@@ -357,13 +340,13 @@ class Call:
         """Note that the task does not wait any more."""
         state = self._state
 
-        if state is _State.QUEUED or (state is _State.STOPPED and not self._outgoing.has_begun):
-            self._state = _State.LEFT
+        if state == "queued" or (state == "stopped" and not self._outgoing.has_begun):
+            self._state = "left"
             self._watch.forget(self)
             self._pool.line.leave(self)
             self._give_back()
-        elif state is _State.SENT or state is _State.STOPPED:
-            self._state = _State.LEFT
+        elif state == "sent" or state == "stopped":
+            self._state = "left"
             self._watch.forget(self)
             self._go_on_unattended()
 
@@ -375,7 +358,9 @@ class Call:
             with counted:
                 self._go_on()
 
-        if not workers.start_begun(self._pool, self._take_slot_away(), self._policy, go_on):
+        slot = t.cast(Slot, self._slot)
+
+        if not workers.start_begun(self._pool, slot, self._policy, go_on):
             self._outgoing.close()
 
     def _go_on(self) -> t.Any:
@@ -386,16 +371,13 @@ class Call:
         send = getattr(self._table, plan.method)
         return plan.finish(send(*plan.args, **plan.kwargs))
 
-    def _take_slot_away(self) -> Slot:
-        return t.cast(Slot, self._slot)
-
     def _give_back(self) -> None:
         if self._slot is not None:
             self._slot.release()
 
     def _forget_write(self) -> None:
         """Note that it is known what became of a write, or that others look after it."""
-        if self._limit is not None and uncertain.is_write(self._operation):
+        if self._limit is not None and self._is_write:
             self._limit.uncertain_writes -= 1
 
     def _refused(self) -> PoolTimeout | CallTimeout:

@@ -100,9 +100,7 @@ async def run(
         raise t.cast(deadline.Deadline, limit).exceeded()
 
 
-async def run_begun(
-    pool: Pool, slot: Slot, policy: AppPolicy, function: cabc.Callable[[], R]
-) -> R:
+async def run_begun(pool: Pool, slot: Slot, policy: AppPolicy, function: cabc.Callable[[], R]) -> R:
     """Run the rest of a call in a worker thread.
 
     When the task is cancelled, it runs to its end all the same.

@@ -63,7 +63,7 @@ class DirectTransport(PreparedTransport):
 
     def exchange(self, request: Request) -> Response:
         """As :meth:`PreparedTransport.exchange`."""
-        exchange = self.exchange_of(request)
+        exchange = Exchange(self._connections, request)
         in_other_thread = waiting.current.get().in_other_thread
 
         if not exchange.take_connection():
@@ -75,34 +75,19 @@ class DirectTransport(PreparedTransport):
 
             exchange.use(opened)
 
-        return self.end_exchange(exchange)
+        return self._end_exchange(exchange)
 
     def prepare(self, operation_name: str, params: Params) -> OutgoingCall | None:
-        """Prepare a call whose first request is sent, and its reply read, without waiting.
-
-        Nothing must be hooked into the client: the caller has asked for
-        :attr:`waits_cooperatively`.
-
-        :param operation_name: DynamoDB's name of the operation.
-        :param params: The operation's parameters.
-        :return: The call; ``None`` if only :meth:`send` can make it.
-        """
+        """As :meth:`Transport.prepare`."""
         call = self.begin(operation_name, params)
-        return None if call is None else OutgoingCall(self, call)
 
-    def exchange_of(self, request: Request) -> Exchange:
-        """An exchange that has no connection yet.
+        if call is None:
+            return None
 
-        :param request: Its request.
-        """
-        return Exchange(self._connections, request)
+        return OutgoingCall(self, self._connections, self._end_exchange, call)
 
-    def end_exchange(self, exchange: Exchange) -> Response:
-        """Wait for the reply of an exchange.
-
-        :param exchange: It has a connection, or was begun on one.
-        :raises botocore.exceptions.BotoCoreError: if there is no complete reply.
-        """
+    def _end_exchange(self, exchange: Exchange) -> Response:
+        """Wait for the reply of an exchange that has a connection, or was begun on one."""
         failure: Exception
         url = exchange.request.template.url
 

@@ -69,11 +69,11 @@ class Exchange:
 
     def give_up(self) -> None:
         """End an exchange whose server is too slow."""
-        self._end(None, NoReplyInTime())
+        self._end(failure=NoReplyInTime())
 
     def close(self) -> None:
         """Close the connection of an exchange that nobody will complete."""
-        self._end(None, BrokenConnection("nobody waits for the reply"))
+        self._end(failure=BrokenConnection("nobody waits for the reply"))
 
     def complete(self, seconds: cabc.Callable[[], float]) -> Reply:
         """Wait for the reply.
@@ -88,8 +88,10 @@ class Exchange:
         if connection is not None and not (self.proceed() if self._has_begun else self.begin()):
             try:
                 self._end(connection.complete(seconds))
-            except BaseException as error:
-                self._end(None, error)
+            except (BrokenConnection, NoReplyInTime) as error:
+                self._end(failure=error)
+            except BaseException:
+                self.close()
                 raise
 
         if self._failure is not None:
@@ -106,7 +108,7 @@ class Exchange:
         try:
             reply = step(connection)
         except BrokenConnection as error:
-            self._end(None, error)
+            self._end(failure=error)
             return True
         except BaseException:
             self.close()
@@ -118,7 +120,7 @@ class Exchange:
         self._end(reply)
         return True
 
-    def _end(self, reply: Reply | None, failure: BaseException | None = None) -> None:
+    def _end(self, reply: Reply | None = None, *, failure: Exception | None = None) -> None:
         """Keep the outcome, and give the connection back, which may close it."""
         connection, self.connection = self.connection, None
 

@@ -7,17 +7,19 @@ on where the steps have stopped.
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import functools
 import socket
 import typing as t
 
 from ...calls.retry import Damaged
-from .. import prepared
+from ..prepared import PreparedCall
+from ..prepared import PreparedTransport
+from ..prepared import resume
 from ..protocol import Parsed
 from ..response import Response
+from .connections import IdleConnections
 from .exchange import Exchange
-
-if t.TYPE_CHECKING:
-    from .client import DirectTransport
 
 _OK = 200
 
@@ -29,29 +31,34 @@ class OutgoingCall:
     """One call.
 
     :param transport: Its transport.
+    :param idle: The idle connections.
+    :param end_exchange: Waits for the reply of an exchange, as the transport does.
     :param call: The call, of which nothing is sent yet.
     """
 
-    __slots__ = ("_call", "_exchange", "_transport")
+    __slots__ = ("_call", "_end_exchange", "_exchange", "_idle", "_transport")
 
-    def __init__(self, transport: DirectTransport, call: prepared.PreparedCall) -> None:
+    def __init__(
+        self,
+        transport: PreparedTransport,
+        idle: IdleConnections,
+        end_exchange: cabc.Callable[[Exchange], Response],
+        call: PreparedCall,
+    ) -> None:
         self._transport = transport
+        self._idle = idle
+        self._end_exchange = end_exchange
         self._call = call
         self._exchange: Exchange | None = None
 
     @property
     def patience_seconds(self) -> float:
-        """The longest wait for the next bytes of a reply, in seconds."""
+        """As :meth:`Outgoing.patience_seconds`."""
         return self._transport.read_timeout_seconds
 
     def begin(self) -> socket.socket | None:
-        """Sign the request and send it, as far as that goes without waiting.
-
-        :return: The socket on which the reply will come; ``None`` if there is no open connection,
-            or the exchange has ended already.
-        :raises botocore.exceptions.BotoCoreError: if the request can't be signed any more.
-        """
-        exchange = self._transport.exchange_of(self._transport.request(self._call))
+        """As :meth:`Outgoing.begin`."""
+        exchange = Exchange(self._idle, self._transport.request(self._call))
 
         if not exchange.take_connection():
             return None
@@ -62,22 +69,16 @@ class OutgoingCall:
 
     @property
     def has_begun(self) -> bool:
-        """Whether anything was sent."""
+        """As :meth:`Outgoing.has_begun`."""
         return self._exchange is not None
 
     def proceed(self) -> bool:
-        """Read what there is, once the socket is ready.
-
-        :return: Whether the exchange has ended.
-        """
+        """As :meth:`Outgoing.proceed`."""
         exchange = t.cast(Exchange, self._exchange)
         return exchange.proceed()
 
     def result(self) -> Parsed | None:
-        """Parse the reply of an exchange that has ended.
-
-        :return: The parsed reply, as botocore returns it; ``None`` if it is not an ordinary one.
-        """
+        """As :meth:`Outgoing.result`."""
         exchange = self._exchange
 
         if exchange is None or (reply := exchange.reply) is None:
@@ -97,22 +98,19 @@ class OutgoingCall:
         return parsed
 
     def give_up(self) -> None:
-        """End an exchange whose server is too slow: the attempt has failed."""
+        """As :meth:`Outgoing.give_up`."""
         if self._exchange is not None:
             self._exchange.give_up()
 
     def close(self) -> None:
-        """Close the connection: nobody will go on with the call."""
+        """As :meth:`Outgoing.close`."""
         if self._exchange is not None:
             self._exchange.close()
 
     def hand_over(self) -> None:
-        """Make the next call of the current context go on with this one.
-
-        It must be of the same operation, with the same parameters.
-        """
+        """As :meth:`Outgoing.hand_over`."""
         exchange = self._exchange
 
         if exchange is not None:
-            self._call.first = lambda: self._transport.end_exchange(exchange)
-            prepared.resume(self._call)
+            self._call.first = functools.partial(self._end_exchange, exchange)
+            resume(self._call)
