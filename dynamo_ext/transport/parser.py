@@ -19,6 +19,8 @@ import zlib
 
 import botocore.parsers
 
+from ..calls import item_reading
+from ..calls.item_reading import ReadItems
 from ..calls.retry import Damaged
 from ..concurrency import decode_lock
 
@@ -118,6 +120,9 @@ class Parser(botocore.parsers.JSONParser):
         if readers is None or _botocore_logger.isEnabledFor(logging.DEBUG):
             return self._botocore_parse(response, shape)
 
+        if (read := item_reading.current()) is not None:
+            readers = _with(read, shape.name, readers, body)
+
         try:
             content, rest = _split(t.cast("dict[str, t.Any]", body), readers)
         except (AttributeError, KeyError, TypeError, ValueError):
@@ -168,6 +173,31 @@ def _split(
             rest[name] = value
 
     return content, rest
+
+
+def _with(
+    read: ReadItems, shape_name: str, readers: cabc.Mapping[str, Reader], reply: dict[str, t.Any]
+) -> cabc.Mapping[str, Reader]:
+    """The readers of a reply whose items the caller has read."""
+
+    def read_items(items: t.Any) -> None:
+        if not read(_checked_list(items), reply, _decode):
+            _decode_items(items)
+
+    def read_items_of_tables(tables: dict[str, t.Any]) -> None:
+        # The caller knows the items of one table.
+        decode = read_items if len(tables) == 1 else _decode_items
+
+        for items in tables.values():
+            decode(items)
+
+    if shape_name in _SHAPES_OF_PAGES:
+        return {**readers, "Items": read_items}
+
+    if shape_name == _SHAPE_OF_BATCH:
+        return {**readers, "Responses": read_items_of_tables}
+
+    return readers
 
 
 def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
@@ -250,8 +280,10 @@ _PAGE: dict[str, Reader] = {
     "LastEvaluatedKey": _decode_item,
     "ScannedCount": _check_number,
 }
+_SHAPES_OF_PAGES = frozenset({"QueryOutput", "ScanOutput"})
+_SHAPE_OF_BATCH = "BatchGetItemOutput"
 _READERS: dict[str, dict[str, Reader]] = {
-    "BatchGetItemOutput": {"Responses": _decode_items_of_tables},
+    _SHAPE_OF_BATCH: {"Responses": _decode_items_of_tables},
     "DeleteItemOutput": _ATTRIBUTES,
     "GetItemOutput": {"ConsumedCapacity": _check_capacity, "Item": _decode_item},
     "PutItemOutput": _ATTRIBUTES,
