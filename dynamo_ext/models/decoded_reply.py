@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 import collections.abc as cabc
-import copy
 import dataclasses
 import typing as t
 
@@ -12,8 +11,7 @@ from pynamodb import constants
 from pynamodb.pagination import PageIterator
 
 from ..calls import item_reading
-from ..calls.item_reading import Decode
-from . import deserializer
+from . import reply_reading
 from . import undecodable
 from .item_json import Raw
 from .item_json import TypedValue
@@ -23,9 +21,6 @@ A = t.TypeVar("A")
 B = t.TypeVar("B")
 T = t.TypeVar("T")
 Key: t.TypeAlias = dict[str, TypedValue]
-
-# For fewer, no code is generated.
-_MANY_ITEMS = 4
 
 
 class DecodeEach(t.Protocol):
@@ -97,7 +92,7 @@ def fetch(
     :return: The reply, or ``None`` after the last one.
     :raises pynamodb.exceptions.PynamoDBException: if the call fails.
     """
-    reading = None if hidden else _Reading.of(pages, decode, limit)
+    reading = None if hidden else reply_reading.of_page(decode, pages, limit)
 
     try:
         with item_reading.by(reading):
@@ -109,11 +104,11 @@ def fetch(
     consumed = consumed_by(reply)
     raw_items: list[Raw] = reply.get(constants.ITEMS) or []
 
-    if reading is not None and reading.items is raw_items:
+    if reading is not None and reading.has_read(raw_items):
         return DecodedReply(
             count=count,
             keys=reading.keys,
-            items=reading.items,
+            items=raw_items,
             consumed=consumed,
             pages=pages,
         )
@@ -143,56 +138,6 @@ def fetch(
         consumed=consumed,
         pages=pages,
     )
-
-
-class _Reading:
-    """Makes instances of a reply's items while it is parsed.
-
-    :param pages: PynamoDB's iterator.
-    :param read_page: What makes instances.
-    :param limit: How many items to decode at most; ``None`` for all.
-    """
-
-    def __init__(
-        self,
-        pages: PageIterator[t.Any],
-        read_page: deserializer.ReadPage,
-        limit: int | None,
-    ) -> None:
-        self._pages = pages
-        self._read_page = read_page
-        self._limit = limit
-        self.items: list[t.Any] | None = None
-        """The list of the last reply, if it has instances now."""
-
-        self.keys: dict[str, list[TypedValue | None]] = {}
-        """As :attr:`DecodedReply.keys`."""
-
-    @classmethod
-    def of(
-        cls, pages: PageIterator[t.Any], decode: t.Any, limit: int | None
-    ) -> _Reading | None:
-        """What reads the items of the next reply; ``None`` if they are read one by one."""
-        read_page = deserializer.reads_page(decode)
-        return None if read_page is None else cls(pages, read_page, limit)
-
-    def __call__(
-        self, items: list[t.Any], reply: cabc.Mapping[str, t.Any], decode: Decode
-    ) -> bool:
-        """As :class:`item_reading.ReadItems`."""
-        if len(items) < _MANY_ITEMS or (self._limit is not None and self._limit < len(items)):
-            return False
-
-        # PynamoDB's iterator has not seen the reply yet.
-        pages = copy.copy(self._pages)
-        t.cast(t.Any, pages)._last_evaluated_key = reply.get(constants.LAST_EVALUATED_KEY)
-        keys = {name: [item.get(name) for item in items] for name in pages.key_names}
-        left = items[:]
-        # Each item can be freed as soon as it is read.
-        items.clear()
-        items += self._read_page(left, decode)
-        self.items, self.keys = items, keys
-        return True
 
 
 def consumed_by(reply: Raw) -> float:

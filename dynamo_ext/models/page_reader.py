@@ -51,7 +51,7 @@ if end != len({value}):
 """The source that reads a number. It fails where json reads more than that."""
 
 DATE_TIME = """\
-if {value}[4:20:3] != "--T::." or {value}[26:] != "+0000":
+if {value}[separators] != "--T::." or {value}[offset] != "+0000":
     raise unusual
 {value} = read_iso_format({value})"""
 """The source that reads a time in PynamoDB's format. It fails where that reads more."""
@@ -338,8 +338,10 @@ def _names(
 
 _GLOBALS: dict[str, t.Any] = {
     "from_base64": binascii.a2b_base64,
+    "offset": slice(26, None),
     "read_iso_format": datetime.datetime.fromisoformat,
     "scan_json": t.cast(t.Any, json.JSONDecoder()).scan_once,
+    "separators": slice(4, 20, 3),
     # Bypass MapAttribute.__setattr__ without creating __dict__.
     "set_": object.__setattr__,
     "unusual": Unusual,

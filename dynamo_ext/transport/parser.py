@@ -181,15 +181,15 @@ def _with(
     """The readers of a reply whose items the caller has read."""
 
     def read_items(items: t.Any) -> None:
-        if not read(_checked_list(items), reply, _decode):
+        if not read(_checked_list(items), reply, decode):
             _decode_items(items)
 
     def read_items_of_tables(tables: dict[str, t.Any]) -> None:
         # The caller knows the items of one table.
-        decode = read_items if len(tables) == 1 else _decode_items
+        read_list = read_items if len(tables) == 1 else _decode_items
 
         for items in tables.values():
-            decode(items)
+            read_list(items)
 
     if shape_name in _SHAPES_OF_PAGES:
         return {**readers, "Items": read_items}
@@ -200,8 +200,12 @@ def _with(
     return readers
 
 
-def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
-    """Decode the binary values among these, in their places."""
+def decode(typed_values: cabc.Iterable[TypedValue]) -> None:
+    """Decode the binary values among these, in their places.
+
+    :param typed_values: Values with their types, as they are in JSON.
+    :raises ValueError: or another error, if one is not as DynamoDB sends it.
+    """
     for typed_value in typed_values:
         [kind] = typed_value
         value = typed_value[kind]
@@ -213,14 +217,14 @@ def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
             continue
 
         if kind == "M":
-            _decode(value.values())
+            decode(value.values())
         elif kind == "B":
             typed_value[kind] = binascii.a2b_base64(value)
         elif kind in _LIST_TYPES:
             elements = _checked_list(value)
 
             if kind == "L":
-                _decode(elements)
+                decode(elements)
             elif kind == "BS":
                 typed_value[kind] = [binascii.a2b_base64(element) for element in elements]
         else:
@@ -228,12 +232,12 @@ def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
 
 
 def _decode_item(item: dict[str, TypedValue]) -> None:
-    _decode(item.values())
+    decode(item.values())
 
 
 def _decode_items(items: t.Any) -> None:
     for item in _checked_list(items):
-        _decode(item.values())
+        decode(item.values())
 
 
 def _decode_items_of_tables(tables: dict[str, list[dict[str, TypedValue]]]) -> None:
@@ -247,7 +251,7 @@ def _decode_responses(responses: t.Any) -> None:
             if name != "Item":
                 raise ValueError(name)
 
-            _decode(item.values())
+            decode(item.values())
 
 
 def _checked_list(value: t.Any) -> t.Any:
