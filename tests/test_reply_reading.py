@@ -7,6 +7,7 @@ import collections.abc as cabc
 import contextvars
 import functools
 import json
+import types
 import typing as t
 
 import botocore.parsers
@@ -16,6 +17,7 @@ import pynamodb.models
 import pytest
 from hypothesis import strategies as st
 from pynamodb.attributes import DESERIALIZE_CLASS_MAP
+from pynamodb.attributes import Attribute
 from pynamodb.attributes import AttributeContainer
 from pynamodb.attributes import BinaryAttribute
 from pynamodb.attributes import BinarySetAttribute
@@ -31,12 +33,15 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.attributes import UnicodeSetAttribute
 from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
+from pynamodb.pagination import PageIterator
 from quart import Quart
 
 import dynamo_ext_async
 from dynamo_ext.calls import item_reading
 from dynamo_ext.concurrency import waiting
+from dynamo_ext.models import decoded_reply
 from dynamo_ext.models import deserializer
+from dynamo_ext.models import late_binding
 from dynamo_ext.models import reply_reading
 from dynamo_ext.models.undecodable import Undecodable
 from dynamo_ext.transport import parser
@@ -80,8 +85,8 @@ class Address(MapAttribute[t.Any, t.Any]):
     streets: ListAttribute[t.Any] = ListAttribute(of=Street, null=True)
 
 
-class Empty(MapAttribute[t.Any, t.Any]):
-    """Has no attribute, but is not what PynamoDB takes for a raw map."""
+class PlainTexts(Attribute[t.Any]):
+    attr_type = "SS"
 
 
 class Usual(dynamo_ext_async.Model):
@@ -91,6 +96,7 @@ class Usual(dynamo_ext_async.Model):
         table_name = "usual"
 
     id = UnicodeAttribute(hash_key=True)
+    plain_texts = PlainTexts(null=True)
     range = BinaryAttribute(range_key=True, legacy_encoding=False, attr_name="r")
     address: t.Any = t.cast(t.Any, Address)(null=True)
     addresses: ListAttribute[t.Any] = ListAttribute(of=Address, null=True)
@@ -134,6 +140,7 @@ FITTING: dict[str, st.SearchStrategy[t.Any]] = {
     "maps": lists_of(plain_maps),
     "moment": dates,
     "num": typed("N", numbers),
+    "plain_texts": typed("SS", st.lists(texts, max_size=3)),
     "numbers": typed("NS", st.lists(numbers, max_size=3)),
     "text": typed("S", texts),
     "texts": typed("SS", st.lists(texts, max_size=3)),
@@ -148,6 +155,9 @@ UNUSUAL: list[t.Any] = [
     {"B": "no base64"},
     {"BS": ["a", None]},
     {"SS": [["not hashable"]]},
+    {"SS": "a text"},
+    {"L": "a text"},
+    {"L": {"a": 1}},
     {"N": "1", "NULL": True},
     {"S": "a", "X": 1},
     {"NULL": True},
@@ -275,6 +285,7 @@ WHOLE: Item = {
     "maps": {"L": [{"M": {"a": {"N": "1"}}}]},
     "moment": {"S": "2025-11-02T10:11:12.123456+0000"},
     "num": {"N": "1.5"},
+    "plain_texts": {"SS": ["a", "b"]},
     "numbers": {"NS": ["1", "2.5"]},
     "text": {"S": "text"},
     "texts": {"SS": ["a", "b"]},
@@ -297,20 +308,16 @@ def test_usual_items_are_read_while_their_reply_is_parsed() -> None:
 @pytest.mark.slow
 @hypothesis.settings(max_examples=examples(100))
 @hypothesis.given(
-    st.lists(
-        st.fixed_dictionaries(
-            {},
-            optional={
-                **{name: st.one_of(v, v, v, anything) for name, v in FITTING.items()},
-                "undeclared": anything,
-            },
-        ),
-        min_size=4,
-        max_size=5,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            **{name: st.one_of(value, value, anything) for name, value in FITTING.items()},
+            "undeclared": anything,
+        },
     )
 )
-def test_items_are_what_botocore_and_pynamodb_make_of_them(items: list[Item]) -> None:
-    agree(*items)
+def test_items_are_what_botocore_and_pynamodb_make_of_them(item: Item) -> None:
+    agree(number(0), number(1), item, number(2))
 
 
 @pytest.mark.parametrize("name", FITTING)
@@ -323,19 +330,48 @@ def test_a_value_of_any_kind_is_what_botocore_and_pynamodb_make_of_it(name: str)
         agree(number(0), {**WHOLE, name: value}, number(1), number(2))
 
 
-@pytest.mark.parametrize("around", ["address", "addresses", "list", "map", "maps", "undeclared"])
-def test_so_is_a_value_that_is_deeper(around: str) -> None:
-    for value in UNUSUAL:
-        inner: Item = {"M": {"n": value, "number": value, "floors": {"L": [value]}}}
-        outer = {
-            "address": {"M": {"street": inner, "notes": inner}},
-            "addresses": {"L": [{"M": {"streets": {"L": [inner, value]}}}]},
-            "list": {"L": [inner, value]},
-            "map": inner,
-            "maps": {"L": [inner]},
-            "undeclared": {"L": [{"B": b"b"}, inner]},
-        }[around]
-        agree(number(0), {"id": {"S": "1"}, around: outer}, number(2), number(3))
+DEEPER: dict[str, cabc.Callable[[t.Any], Item]] = {
+    "floors": lambda value: {"address": {"M": {"floors": {"L": [value]}}}},
+    "notes": lambda value: {"address": {"M": {"notes": {"M": {"a": value}}}}},
+    "street": lambda value: {"address": {"M": {"street": {"M": {"n": value}}}}},
+    "streets": lambda value: {"addresses": {"L": [{"M": {"streets": {"L": [value]}}}]}},
+    "undeclared-in-map": lambda value: {"address": {"M": {"street": {"M": {"new": value}}}}},
+    "dates": lambda value: {"dates": {"L": [value]}},
+    "list": lambda value: {"list": {"L": [value, {"L": [value]}]}},
+    "map": lambda value: {"map": {"M": {"a": value}}},
+    "maps": lambda value: {"maps": {"L": [value, {"M": {"a": value}}]}},
+    "undeclared": lambda value: {"undeclared": {"L": [{"B": b"b"}, value]}},
+}
+
+
+@pytest.mark.parametrize("place", DEEPER)
+def test_so_is_a_value_that_is_deeper(place: str) -> None:
+    for value in [*UNUSUAL, {"N": "1"}, {"S": "a"}, {"B": b"b"}]:
+        agree(number(0), {"id": {"S": "1"}, **DEEPER[place](value)}, number(2), number(3))
+
+
+TEXTS = [
+    *("1", "-1.5e3", "1 2", " 1", "007", "NaN", "[1]", "", "9" * 38),
+    "2025-01-02T03:04:05.000006+0000",
+    "2025-01-02 03:04:05.000006+0000",
+    "2025-01-02T03:04:05,000006+0000",
+    "2025-01-02T03:04:05.000006+0100",
+    "2025-W1-2T03:04:05.0000006+0000",
+    "25-01-02T03:04:05.000006+0000",
+]
+
+
+@pytest.mark.parametrize("name", ["num", "moment", "ttl", "version", "numbers", "dates", "floors"])
+def test_a_text_is_converted_as_by_pynamodb(name: str) -> None:
+    for text in TEXTS:
+        value: Item = {
+            "moment": {"S": text},
+            "numbers": {"NS": [text, "1"]},
+            "dates": {"L": [{"S": text}]},
+            "floors": {"L": [{"N": text}]},
+        }.get(name, {"N": text})
+        item = DEEPER["floors"](value["L"][0]) if name == "floors" else {name: value}
+        assert agree(number(0), item, {**WHOLE, **item}, number(3))
 
 
 @pytest.mark.parametrize("item", [None, [], "text", 5, {"id": []}, {"id": "text"}])
@@ -387,6 +423,39 @@ def test_where_code_of_the_app_may_run_nothing_is_read_meanwhile() -> None:
         content = parser.Parser().parse(body, _operation("Query").output_shape)
 
     assert content["Items"][1] == {"id": {"S": "1"}, "r": {"B": b"\1"}}
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("app")
+@pytest.mark.parametrize("hidden", [(), ("text",)])
+@pytest.mark.parametrize("limit", [None, 3, 9])
+async def test_a_page_is_the_same(limit: int | None, hidden: tuple[str, ...]) -> None:
+    items = [number(0), {**WHOLE, "num": {"S": "wrong"}}, WHOLE, number(3), number(4), {}]
+    # Keys of another index than the one that is asked for.
+    last = {**number(5), "num": {"N": "5"}}
+    bodies = [{**page(*items), "LastEvaluatedKey": last}, page(*items)]
+    connection = late_binding.connection(Usual)
+
+    def fetch_both() -> t.Any:
+        replies = iter(bodies)
+
+        def query(_: t.Any, **__: t.Any) -> t.Any:
+            shape = _operation("Query").output_shape
+            return parser.Parser().parse(response(next(replies)), shape)
+
+        pages: t.Any = PageIterator(types.MethodType(query, connection), (), {})
+
+        for _ in bodies:
+            found = decoded_reply.fetch(pages, Usual.from_raw_data, limit=limit, hidden=hidden)
+            assert found is not None
+            keys = [outcome(functools.partial(found.key_of, index)) for index in range(6)]
+            yield picture(list(found.items)), found.count, keys
+
+    def in_hub() -> t.Any:
+        waiting.current.set(hub.shared())
+        return [*fetch_both()]
+
+    assert contextvars.copy_context().run(in_hub) == [*fetch_both()]
 
 
 class Shouted(UnicodeAttribute):
@@ -501,9 +570,7 @@ async def test_awaited_items_and_keys_are_those_of_a_blocking_call(stub: Stub) -
 
     assert [key and key["r"] for _, key in seen[:-1]] == [{"B": bytes([n])} for n in range(11)]
     assert seen[-1][1] is None
-    assert [each for each, _ in seen] == [
-        picture(by_pynamodb(Usual, number(n))) for n in range(12)
-    ]
+    assert [each for each, _ in seen] == [picture(by_pynamodb(Usual, number(n))) for n in range(12)]
 
 
 @pytest.mark.anyio

@@ -176,11 +176,11 @@ class Deserializer:
         plan = self._plan(self._kind)
         fields = None if plan is None else self._fields(plan)
 
-        if plan is None or fields is None or plan.defaults is None:
+        if plan is None or fields is None:
             return None
 
         read = plan.read
-        read_page = page_reader.of_page(self._kind, fields, plan.defaults)
+        read_page = page_reader.of_page(self._kind, fields, plan.defaults or {})
 
         def otherwise(decode: Decode, item: Item) -> t.Any:
             decode(item.values())
@@ -264,7 +264,7 @@ class Deserializer:
 
     def _fields(self, plan: _Plan) -> list[Field] | None:
         """How a page's reader reads the attributes of a class; ``None`` if it can't."""
-        if not plan.is_simple:
+        if not plan.is_created_here or plan.defaults is None:
             return None
 
         fields: list[Field] = []
@@ -316,10 +316,10 @@ class Deserializer:
         fields = None if plan is None else self._fields(plan)
         self._unfinished.discard(kind)
 
-        if plan is None or fields is None or plan.defaults is None:
+        if plan is None or fields is None:
             return None
 
-        return page_reader.of_map(kind, fields, plan.defaults)
+        return page_reader.of_map(kind, fields, plan.defaults or {})
 
     def _conversion_of_list(self, attribute: t.Any, read: Read | None) -> Conversion | None:
         plain = self._plain
@@ -475,7 +475,7 @@ class _Plan:
         self.has_discriminator = bool(container._discriminator)
         self._has_initial_kwargs = issubclass(kind, MapAttribute)
         call = inspect.getattr_static(type(kind), "__call__")
-        self._is_created_here = call is type.__call__ and hooks.are_inherited(
+        self.is_created_here: bool = call is type.__call__ and hooks.are_inherited(
             kind, _HOOKS_OF_CREATION
         )
         self.steps: list[_Step] = [
@@ -486,19 +486,16 @@ class _Plan:
         self.defaults: dict[str, t.Any] | None = (
             None if self.has_discriminator else _constant_defaults(self.steps)
         )
+        """What an instance without any attribute has; ``None`` if PynamoDB has to set it."""
+
         self.calls: list[t.Any] = [
-            *([] if self._is_created_here else [kind]),
+            *([] if self.is_created_here else [kind]),
             *(function for step in self.steps for function in step.calls),
         ]
         """What :meth:`read` calls, apart from PynamoDB's base classes."""
 
         self.read: cabc.Callable[[Item], t.Any] = self._compile(self.steps)
         """Makes an instance of an item."""
-
-    @property
-    def is_simple(self) -> bool:
-        """Whether an instance is created without a call of its class, with constant defaults."""
-        return self._is_created_here and self.defaults is not None
 
     def _compile(self, steps: cabc.Sequence[_Step]) -> cabc.Callable[[Item], t.Any]:
         lines = ["def read(item):", *self._lines_that_create()]
@@ -515,7 +512,7 @@ class _Plan:
         return read
 
     def _lines_that_create(self) -> list[str]:
-        if self.defaults is None or not self._is_created_here:
+        if self.defaults is None or not self.is_created_here:
             return ["    instance, values = create()"]
 
         return [
@@ -529,7 +526,7 @@ class _Plan:
         """An instance with the defaults of existing items, and the dictionary of its values."""
         values = {} if self.defaults is None else self.defaults.copy()
 
-        if self._is_created_here:
+        if self.is_created_here:
             instance = self._kind.__new__(self._kind)
 
             if self._has_initial_kwargs:

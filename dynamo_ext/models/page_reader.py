@@ -181,8 +181,6 @@ def of_list(element: Conversion) -> Conversion:
     """
     lines = [
         "def read_list(elements):",
-        "    if elements.__class__ is not list:",
-        "        raise unusual",
         "    found = []",
         "    for typed_value in elements:",
         "        [kind] = typed_value",
@@ -236,9 +234,6 @@ class Plain:
 
     def read_list(self, values: t.Any) -> list[t.Any]:
         """Make a list of a list."""
-        if values.__class__ is not list:
-            raise Unusual
-
         readers = self._readers
         plain: list[t.Any] = []
 

@@ -36,9 +36,7 @@ class Reading:
         """
         return self._items is items
 
-    def __call__(
-        self, items: list[t.Any], reply: cabc.Mapping[str, t.Any], decode: Decode
-    ) -> bool:
+    def __call__(self, items: list[t.Any], reply: cabc.Mapping[str, t.Any], decode: Decode) -> bool:
         """As :class:`~dynamo_ext.calls.item_reading.ReadItems`."""
         if len(items) < _MANY_ITEMS:
             return False
@@ -69,9 +67,7 @@ class ReadingOfPage(Reading):
         """By name, the attributes of a ``LastEvaluatedKey``: the value of each item, in order, or
         ``None`` for one that lacks it. Binary values are as they are in JSON."""
 
-    def __call__(
-        self, items: list[t.Any], reply: cabc.Mapping[str, t.Any], decode: Decode
-    ) -> bool:
+    def __call__(self, items: list[t.Any], reply: cabc.Mapping[str, t.Any], decode: Decode) -> bool:
         """As :class:`~dynamo_ext.calls.item_reading.ReadItems`."""
         if self._limit is not None and self._limit < len(items):
             return False
@@ -86,9 +82,7 @@ class ReadingOfPage(Reading):
         return True
 
 
-def _key_names(
-    pages: PageIterator[t.Any], reply: cabc.Mapping[str, t.Any]
-) -> cabc.Iterable[str]:
+def _key_names(pages: PageIterator[t.Any], reply: cabc.Mapping[str, t.Any]) -> cabc.Iterable[str]:
     """What PynamoDB's iterator will say the key's names are, once it has seen a reply."""
     if last_key := reply.get(constants.LAST_EVALUATED_KEY):
         return t.cast("dict[str, t.Any]", last_key).keys()
