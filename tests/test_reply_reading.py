@@ -364,12 +364,13 @@ TEXTS = [
 @pytest.mark.parametrize("name", ["num", "moment", "ttl", "version", "numbers", "dates", "floors"])
 def test_a_text_is_converted_as_by_pynamodb(name: str) -> None:
     for text in TEXTS:
-        value: Item = {
+        values: dict[str, Item] = {
             "moment": {"S": text},
             "numbers": {"NS": [text, "1"]},
             "dates": {"L": [{"S": text}]},
             "floors": {"L": [{"N": text}]},
-        }.get(name, {"N": text})
+        }
+        value = values.get(name, {"N": text})
         item = DEEPER["floors"](value["L"][0]) if name == "floors" else {name: value}
         assert agree(number(0), item, {**WHOLE, **item}, number(3))
 
@@ -431,8 +432,8 @@ def test_where_code_of_the_app_may_run_nothing_is_read_meanwhile() -> None:
 @pytest.mark.parametrize("limit", [None, 3, 9])
 async def test_a_page_is_the_same(limit: int | None, hidden: tuple[str, ...]) -> None:
     items = [number(0), {**WHOLE, "num": {"S": "wrong"}}, WHOLE, number(3), number(4), {}]
-    # Keys of another index than the one that is asked for.
-    last = {**number(5), "num": {"N": "5"}}
+    # It is not the whole key, which the second page has.
+    last = {"id": {"S": "5"}}
     bodies = [{**page(*items), "LastEvaluatedKey": last}, page(*items)]
     connection = late_binding.connection(Usual)
 
@@ -470,7 +471,8 @@ def model(name: str, attribute: t.Any = None, **namespace: t.Any) -> t.Any:
     if attribute is not None:
         declared["other"] = attribute
 
-    return type(dynamo_ext_async.Model)(name, (dynamo_ext_async.Model,), {"Meta": meta, **declared})
+    create: t.Any = type(dynamo_ext_async.Model)
+    return create(name, (dynamo_ext_async.Model,), {"Meta": meta, **declared})
 
 
 class LoudMap(MapAttribute[t.Any, t.Any]):

@@ -108,7 +108,7 @@ def fetch(
         return DecodedReply(
             count=count,
             keys=reading.keys,
-            items=raw_items,
+            items=t.cast(t.Any, raw_items),
             consumed=consumed,
             pages=pages,
         )

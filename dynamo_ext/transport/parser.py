@@ -115,7 +115,7 @@ class Parser(botocore.parsers.JSONParser):
         if not isinstance(body, dict):
             return Damaged("it is not a JSON object")
 
-        readers = _READERS.get(shape.name)
+        readers: cabc.Mapping[str, Reader] | None = _READERS.get(shape.name)
 
         if readers is None or _botocore_logger.isEnabledFor(logging.DEBUG):
             return self._botocore_parse(response, shape)

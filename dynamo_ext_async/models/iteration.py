@@ -413,10 +413,10 @@ class ResultIterator(cabc.AsyncIterator[T]):
                 if self._limit is not None:
                     self._limit -= 1
 
-                if item.__class__ is Undecodable:
-                    raise t.cast(Undecodable, item).error
+                if isinstance(item, Undecodable):
+                    raise item.error
 
-                return t.cast(T, item)
+                return item
 
             exhausted = self._items
 
