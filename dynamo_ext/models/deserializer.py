@@ -737,7 +737,8 @@ _READERS: dict[t.Any, Read | None] = {
 
 
 def _conversion_of_scalar(attribute_type: str, read: Read | None) -> Conversion | None:
-    kind = read.func if isinstance(read, functools.partial) else read
+    untyped: t.Any = read
+    kind = untyped.func if isinstance(untyped, functools.partial) else untyped
     return page_reader.conversion(attribute_type, read, _INLINE_IN_PAGES.get(kind, ""))
 
 

@@ -121,7 +121,7 @@ class Parser(botocore.parsers.JSONParser):
             return self._botocore_parse(response, shape)
 
         if (read := item_reading.current()) is not None:
-            readers = _with(read, shape.name, readers, body)
+            readers = _with(read, shape.name, readers, t.cast("dict[str, t.Any]", body))
 
         try:
             content, rest = _split(t.cast("dict[str, t.Any]", body), readers)
