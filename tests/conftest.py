@@ -3,6 +3,7 @@ from __future__ import annotations
 import collections
 import collections.abc as cabc
 import contextlib
+import functools
 import gc
 import ipaddress
 import os
@@ -53,6 +54,19 @@ def heed_interrupts() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def read_data_of_botocore_once() -> None:
+    """Let the sessions of stock PynamoDB share what they have read of botocore's data files.
+
+    Each would parse megabytes of JSON. The engines of this project have a loader of their own.
+    """
+    from botocore import loaders
+
+    class ReadOnce(loaders.JSONFileLoader):
+        load_file = staticmethod(functools.cache(loaders.JSONFileLoader().load_file))
+
+    loaders.Loader.FILE_LOADER_CLASS = ReadOnce
 
 
 class SkipsFailInCI:
@@ -157,6 +171,7 @@ def pytest_configure(config: pytest.Config) -> None:
     heed_interrupts()
     # Now, because PynamoDB reads PYNAMODB_CONFIG when it is imported.
     isolate()
+    read_data_of_botocore_once()
 
     if (transport := os.environ.get(engines.TRANSPORT, "botocore")) != "botocore":
         config.pluginmanager.register(OnTransport(transport))

@@ -23,6 +23,8 @@ from waiting import until
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.slow,
+    # They wait most of the time: one process is enough for them, while the others compute.
+    pytest.mark.xdist_group("backoff"),
     pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"]),
     pytest.mark.once(reason="the tests name the transports"),
 ]

@@ -39,6 +39,8 @@ from stub import Stub
 from stub import error
 from stub import held
 
+pytestmark = pytest.mark.once(reason="pages are made above the transport")
+
 SECRET = "a secret of the tests"
 HOSTILE = "<script>alert(1)</script>\"><img src=x onerror=alert(1)>'{{ 70007 * 7 }}\0\u202egnp.exe"
 BIG = "1234567890123456789012345678.9012345678"

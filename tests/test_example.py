@@ -30,7 +30,11 @@ UNKNOWN = uuid.UUID(int=0)
 SCRIPT = "<script>alert(1)</script>"
 
 # One server of each app for all.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("example")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.once(reason="made above the transport; the demo runs on the default one"),
+    pytest.mark.xdist_group("example"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import collections.abc as cabc
 import dataclasses
+import functools
 import pathlib
 import re
 import subprocess
@@ -248,7 +249,13 @@ def package_of(module: str) -> str:
     return module if module in ALLOWED else ".".join(first[:2])
 
 
-def imports() -> cabc.Iterator[Import]:
+@functools.cache
+def imports() -> list[Import]:
+    """All of them. Not read where tests are only collected, as each process of a run does."""
+    return list(_read_imports())
+
+
+def _read_imports() -> cabc.Iterator[Import]:
     for name, file in MODULES.items():
         is_package = file.name == "__init__.py"
 
@@ -266,9 +273,6 @@ def imports() -> cabc.Iterator[Import]:
                     yield Import(name, target if target in MODULES else origin, node.lineno)
 
 
-IMPORTS = list(imports())
-
-
 def is_ours(name: str) -> bool:
     return name.partition(".")[0] in {"dynamo_ext", "dynamo_ext_async", "pytest_dynamo_ext"}
 
@@ -280,7 +284,7 @@ def matches(name: str, package: str) -> bool:
 def test_each_package_imports_only_what_it_may() -> None:
     wrong = [
         f"{each}, but {package_of(each.importer)} may import only {allowed}"
-        for each in IMPORTS
+        for each in imports()
         if is_ours(each.imported)
         and (imported := package_of(each.imported)) != package_of(each.importer)
         and imported not in (allowed := sorted(ALLOWED.get(package_of(each.importer), ())))
@@ -305,7 +309,7 @@ def test_every_arrow_of_the_table_points_down() -> None:
 
 def test_every_arrow_of_the_table_is_there() -> None:
     """Else the table would allow more than there is need for."""
-    used = {(package_of(each.importer), package_of(each.imported)) for each in IMPORTS}
+    used = {(package_of(each.importer), package_of(each.imported)) for each in imports()}
     listed = {(package, target) for package, targets in ALLOWED.items() for target in targets}
     assert listed - used == set()
 
@@ -313,7 +317,7 @@ def test_every_arrow_of_the_table_is_there() -> None:
 def test_no_modules_import_each_other_in_a_circle() -> None:
     arrows: dict[str, set[str]] = {name: set() for name in MODULES}
 
-    for each in IMPORTS:
+    for each in imports():
         if each.imported in MODULES and each.imported != each.importer:
             arrows[each.importer].add(each.imported)
 
@@ -327,7 +331,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 def test_only_adapters_and_those_who_need_it_import(framework: str) -> None:
     wrong = [
         f"{each}, but only {sorted(FRAMEWORKS[framework])} may"
-        for each in IMPORTS
+        for each in imports()
         if matches(each.imported, framework)
         and not any(matches(each.imported, package) for package in FOR_EVERYBODY)
         and package_of(each.importer) not in FRAMEWORKS[framework]
@@ -399,7 +403,7 @@ def test_no_module_hides_one_of_the_standard_library_or_of_a_dependency() -> Non
 
 
 def _foreign_names() -> set[str]:
-    outside = {each.imported.partition(".")[0] for each in IMPORTS if not is_ours(each.imported)}
+    outside = {each.imported.partition(".")[0] for each in imports() if not is_ours(each.imported)}
     return outside | sys.stdlib_module_names
 
 

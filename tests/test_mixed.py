@@ -15,8 +15,6 @@ from stub import Answer
 from stub import Request
 from stub import Stub
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def other_stub() -> cabc.Iterator[Stub]:
@@ -42,6 +40,7 @@ def key(request: Request) -> str:
     return t.cast(str, request.body["Key"]["id"]["S"])
 
 
+@pytest.mark.slow
 def test_what_one_process_creates_the_other_reads(embedded_config: dict[str, str]) -> None:
     environment = {
         "HOST": embedded_config["DYNAMODB_HOST"],
@@ -74,6 +73,7 @@ def test_what_one_process_creates_the_other_reads(embedded_config: dict[str, str
             assert "Traceback" not in server.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("worker", "app"), [("asyncio", "create_app"), ("trio", "create_trio_app")]
 )
@@ -112,6 +112,7 @@ def test_apps_with_equal_settings_share_one_budget_and_others_have_their_own(
         assert "Traceback" not in server.stop()
 
 
+@pytest.mark.slow
 def test_the_flask_app_that_a_quart_handler_calls_in_a_thread_is_the_one_inside(
     stub: Stub, other_stub: Stub, hosts: dict[str, str]
 ) -> None:
@@ -130,7 +131,8 @@ def test_the_flask_app_that_a_quart_handler_calls_in_a_thread_is_the_one_inside(
         assert "Traceback" not in server.stop()
 
 
-# Quart 0.23, which needs Python 3.13, is too new for Quart-Flask-Patch 0.3.
+# Quart 0.23, which needs Python 3.13, is too new for Quart-Flask-Patch 0.3. These two are not
+# marked as slow: in CI, only the oldest dependencies have a Python that is old enough.
 if sys.version_info < (3, 13):
 
     def test_with_quart_flask_patch_both_kinds_of_calls_work(

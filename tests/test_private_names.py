@@ -250,6 +250,11 @@ USES = [
         lambda: [_page_iterator()._is_last_page],
     ),
     Use(
+        "_last_evaluated_key",
+        ("dynamo_ext.models.reply_reading",),
+        lambda: [_page_iterator()._last_evaluated_key],
+    ),
+    Use(
         "_rate_limiter",
         ("dynamo_ext.web.pending_query", "dynamo_ext_async.models.iteration"),
         lambda: [_page_iterator()._rate_limiter],

@@ -487,6 +487,7 @@ flask.cli.FlaskGroup(create_app=create_app)(sys.argv[1:])
 
 
 @pytest.mark.slow
+@pytest.mark.once(reason="a process of its own has its own default")
 @pytest.mark.parametrize("outcome", ["success", "denied", "config error"])
 def test_commands_show_no_secret(run_python: RunPython, stub: Stub, outcome: str) -> None:
     if outcome == "denied":
@@ -505,6 +506,7 @@ def test_commands_show_no_secret(run_python: RunPython, stub: Stub, outcome: str
 
 
 @pytest.mark.slow
+@pytest.mark.once(reason="no call is sent")
 @pytest.mark.parametrize("arguments", [["dynamodb", "--help"], ["--help"], ["routes"]], ids=str)
 def test_help_shows_no_secret(run_python: RunPython, arguments: list[str]) -> None:
     environment = {
@@ -586,6 +588,7 @@ configs = st.fixed_dictionaries({}, optional=values)
 
 
 @pytest.mark.slow
+@pytest.mark.once(reason="no call is sent")
 @hypothesis.settings(max_examples=examples(250), database=None)
 @hypothesis.given(configs)
 def test_any_mapping_gives_settings_or_a_config_error_that_names_a_key(

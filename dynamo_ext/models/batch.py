@@ -16,6 +16,7 @@ import typing as t
 import pynamodb.models
 from pynamodb import constants
 
+from ..calls import item_reading
 from ..calls.items import normal_item
 from ..calls.retry import full_jitter
 from ..client.connection import TableConnection
@@ -25,6 +26,7 @@ from ..concurrency.generators import Waits
 from ..errors import UnprocessedItems
 from ..errors import UnprocessedKeys
 from . import late_binding
+from . import reply_reading
 from . import undecodable
 from .item_json import Raw
 from .keys import check_item
@@ -283,13 +285,22 @@ class BatchGet(t.Generic[T]):
 
         :return: The items, and the keys that DynamoDB left unprocessed.
         """
-        reply: Raw = t.cast(t.Any, self.connection).batch_get_item(
-            list(keys),
-            consistent_read=self.consistent_read,
-            attributes_to_get=self.attributes_to_get,
-        )
-        items: list[Raw] = [*(_of_only_table(reply.get(constants.RESPONSES)) or ())]
+        reading = reply_reading.of_batch(self.decode)
+
+        with item_reading.by(reading):
+            reply: Raw = t.cast(t.Any, self.connection).batch_get_item(
+                list(keys),
+                consistent_read=self.consistent_read,
+                attributes_to_get=self.attributes_to_get,
+            )
+
+        items: list[t.Any] = _of_only_table(reply.get(constants.RESPONSES)) or []
         unprocessed: Raw = _of_only_table(reply.get(constants.UNPROCESSED_KEYS)) or {}
+
+        if reading is not None and reading.has_read(items):
+            return items, unprocessed.get(constants.KEYS, [])
+
+        items = [*items]
         # Usually the last reference: each item can then be freed as soon as it is decoded.
         del reply
         return (

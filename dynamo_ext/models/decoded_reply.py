@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import collections.abc as cabc
 import dataclasses
 import typing as t
@@ -9,6 +10,8 @@ import typing as t
 from pynamodb import constants
 from pynamodb.pagination import PageIterator
 
+from ..calls import item_reading
+from . import reply_reading
 from . import undecodable
 from .item_json import Raw
 from .item_json import TypedValue
@@ -33,7 +36,7 @@ class DecodedReply(t.Generic[T]):
     count: int
     keys: cabc.Mapping[str, list[TypedValue | None]]
     """By name, the attributes of a ``LastEvaluatedKey``: the value of each item, in order, or
-    ``None`` for one that lacks it."""
+    ``None`` for one that lacks it. A binary value may be in base64 still."""
 
     items: cabc.Sequence[T | Undecodable]
     consumed: float
@@ -56,9 +59,15 @@ class DecodedReply(t.Generic[T]):
             if value is None:
                 raise KeyError(name)
 
-            key[name] = value
+            key[name] = _decoded(value)
 
         return key
+
+
+def _decoded(value: TypedValue) -> TypedValue:
+    """A value of a key, whose item may have been read without being changed."""
+    content = value.get(constants.BINARY)
+    return {constants.BINARY: binascii.a2b_base64(content)} if type(content) is str else value
 
 
 def _one_by_one(function: cabc.Callable[[A], B], items: list[A]) -> list[B]:
@@ -83,14 +92,28 @@ def fetch(
     :return: The reply, or ``None`` after the last one.
     :raises pynamodb.exceptions.PynamoDBException: if the call fails.
     """
+    reading = None if hidden else reply_reading.of_page(decode, pages, limit)
+
     try:
-        reply: Raw = next(pages)
+        with item_reading.by(reading):
+            reply: Raw = next(pages)
     except StopIteration:
         return None
 
     count: int = reply[constants.CAMEL_COUNT]
     consumed = consumed_by(reply)
-    raw_items: list[Raw] = [*(reply.get(constants.ITEMS) or ())]
+    raw_items: list[Raw] = reply.get(constants.ITEMS) or []
+
+    if reading is not None and reading.has_read(raw_items):
+        return DecodedReply(
+            count=count,
+            keys=reading.keys,
+            items=t.cast(t.Any, raw_items),
+            consumed=consumed,
+            pages=pages,
+        )
+
+    raw_items = [*raw_items]
     # Usually the last reference: each item can then be freed as soon as it is decoded.
     del reply
     keys = {name: [item.get(name) for item in raw_items] for name in pages.key_names}

@@ -31,13 +31,24 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.attributes import UnicodeSetAttribute
 from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
+from pynamodb.constants import LIST
+from pynamodb.constants import MAP
 from pynamodb.constants import NULL
 
+from ..calls.item_reading import Decode
 from . import generated
 from . import hooks
+from . import page_reader
+from . import undecodable
+from .page_reader import Conversion
+from .page_reader import Field
 
 Item = cabc.Mapping[str, dict[str, t.Any]]
 Read = cabc.Callable[[t.Any], t.Any]
+F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
+ReadPage = cabc.Callable[[list[t.Any], Decode], list[t.Any]]
+"""Makes instances of the items of a reply, which are taken from their list. Gets what decodes
+binary values."""
 
 # A class that overrides one of these is left to PynamoDB altogether ...
 _HOOKS_OF_A_CLASS = (
@@ -72,6 +83,31 @@ _scan_json: cabc.Callable[[str, int], tuple[t.Any, int]] = t.cast(
     t.Any, json.JSONDecoder()
 ).scan_once
 _DESERIALIZER = "_dynamo_ext_deserializer"
+
+# What models have for ``from_raw_data``, if nobody has overridden it.
+_readers_of_items: set[t.Any] = set()
+
+
+def reads_items(function: F) -> F:
+    """Declare a class method's function that does nothing but :meth:`Deserializer.read`.
+
+    :param function: The function.
+    """
+    _readers_of_items.add(function)
+    return function
+
+
+def reads_page(decode: t.Any) -> ReadPage | None:
+    """What makes instances of the items of a reply while it is parsed.
+
+    :param decode: What would make an instance of one item as botocore gives it.
+    :return: A function with the same results; ``None`` if there is none, because code of the app
+        may take part.
+    """
+    if getattr(decode, "__func__", None) not in _readers_of_items:
+        return None
+
+    return of(decode.__self__).read_page
 
 
 def of(kind: type[AttributeContainer]) -> Deserializer:
@@ -127,13 +163,30 @@ class Deserializer:
         """Whether everything that the plans were made of is as it was."""
         return self._hooks.are_unchanged()
 
-    def read(self, item: Item) -> t.Any:
-        """Make an instance.
+    @functools.cached_property
+    def read(self) -> cabc.Callable[[Item], t.Any]:
+        """Makes an instance of an item as botocore gives it: one of the model, or of the subclass
+        that the item's discriminator names."""
+        return self.reader(self._kind)
 
-        :param item: The item, as botocore gives it.
-        :return: An instance of the model, or of the subclass that the item's discriminator names.
-        """
-        return self.read_as(self._kind, item)
+    @functools.cached_property
+    def read_page(self) -> ReadPage | None:
+        """Makes instances of all items of a reply whose binary values are not decoded; ``None`` if
+        that must not be done in one walk, because code of the app may take part."""
+        plan = self._plan(self._kind)
+        fields = None if plan is None else self._fields(plan)
+
+        if plan is None or fields is None:
+            return None
+
+        read = plan.read
+        read_page = page_reader.of_page(self._kind, fields, plan.defaults or {})
+
+        def otherwise(decode: Decode, item: Item) -> t.Any:
+            decode(item.values())
+            return undecodable.decoded(read, t.cast(t.Any, item))
+
+        return lambda items, decode: read_page(items, decode, functools.partial(otherwise, decode))
 
     def read_as(self, kind: type[AttributeContainer], item: Item) -> t.Any:
         """Make an instance of another class, that of a map inside an item.
@@ -208,6 +261,103 @@ class Deserializer:
     def _plain_readers(self) -> dict[str, Read | None]:
         stock: dict[str, t.Any] = t.cast(t.Any, attributes).DESERIALIZE_CLASS_MAP
         return {kind: _reader(self, attribute) for kind, attribute in stock.items()}
+
+    def _fields(self, plan: _Plan) -> list[Field] | None:
+        """How a page's reader reads the attributes of a class; ``None`` if it can't."""
+        if not plan.is_created_here or plan.defaults is None:
+            return None
+
+        fields: list[Field] = []
+
+        for step in plan.steps:
+            conversion = self._conversion(step)
+
+            if conversion is None:
+                return None
+
+            fields.append(Field(step.name, step.attribute.attr_name, conversion))
+
+        return fields
+
+    def _conversion(self, step: _Step) -> Conversion | None:
+        attribute: t.Any = step.attribute
+        base: t.Any = hooks.base(attribute.__class__)
+
+        if step.attribute_type is None or not _reads_as_pynamodb(attribute):
+            return None
+
+        if _is_raw_map(attribute):
+            return self._conversion_of_raw_map
+
+        if base is MapAttribute:
+            return self._conversion_of_map(attribute.__class__)
+
+        if base is ListAttribute:
+            return self._conversion_of_list(attribute, step.read)
+
+        return _conversion_of_scalar(step.attribute_type, step.read)
+
+    @functools.cached_property
+    def _conversion_of_raw_map(self) -> Conversion | None:
+        plain = self._plain
+
+        if plain is None:
+            return None
+
+        return page_reader.reads_nested("M", lambda values: _raw_map_of(plain.read_map(values)))
+
+    def _conversion_of_map(self, kind: type[AttributeContainer]) -> Conversion | None:
+        # A map may hold itself.
+        if kind in self._unfinished:
+            return None
+
+        plan = self._plan(kind)
+        self._unfinished.add(kind)
+        fields = None if plan is None else self._fields(plan)
+        self._unfinished.discard(kind)
+
+        if plan is None or fields is None:
+            return None
+
+        return page_reader.of_map(kind, fields, plan.defaults or {})
+
+    def _conversion_of_list(self, attribute: t.Any, read: Read | None) -> Conversion | None:
+        plain = self._plain
+
+        if attribute.element_type is None:
+            return None if plain is None else page_reader.reads_nested("L", plain.read_list)
+
+        if not isinstance(read, functools.partial) or read.func is not _typed_list:
+            return None
+
+        _, element_type, read_element = read.args
+
+        if attribute.element_type is MapAttribute:
+            element = None if plain is None else page_reader.reads_nested("M", plain.read_map)
+        elif element_type == MAP:
+            element = self._conversion_of_map(attribute.element_type)
+        else:
+            element = _conversion_of_scalar(element_type, read_element)
+
+        return None if element is None else page_reader.of_list(element)
+
+    @functools.cached_property
+    def _plain(self) -> page_reader.Plain | None:
+        """What reads maps and lists of which nothing is declared; ``None`` if the app has its own
+        readers of their values."""
+        readers = {**self._plain_readers}
+        nested = readers.pop(LIST, None), readers.pop(MAP, None)
+        stock: dict[str, t.Any] = t.cast(t.Any, attributes).DESERIALIZE_CLASS_MAP
+        conversions = [_conversion_of_scalar(kind, read) for kind, read in readers.items()]
+
+        if (
+            nested != (self.read_plain_list, self.read_plain_map)
+            or None in conversions
+            or not all(map(_reads_as_pynamodb, stock.values()))
+        ):
+            return None
+
+        return page_reader.Plain(t.cast("list[Conversion]", conversions))
 
     def _plan(self, kind: type[AttributeContainer]) -> _Plan | None:
         try:
@@ -325,28 +475,32 @@ class _Plan:
         self.has_discriminator = bool(container._discriminator)
         self._has_initial_kwargs = issubclass(kind, MapAttribute)
         call = inspect.getattr_static(type(kind), "__call__")
-        self._is_created_here = call is type.__call__ and hooks.are_inherited(
+        self.is_created_here: bool = call is type.__call__ and hooks.are_inherited(
             kind, _HOOKS_OF_CREATION
         )
-        steps = [
+        self.steps: list[_Step] = [
             _step(deserializer, kind, name, attribute)
             for name, attribute in container.get_attributes().items()
         ]
         # With a discriminator, PynamoDB sets the defaults, after the discriminator.
-        self._defaults = None if self.has_discriminator else _constant_defaults(steps)
+        self.defaults: dict[str, t.Any] | None = (
+            None if self.has_discriminator else _constant_defaults(self.steps)
+        )
+        """What an instance without any attribute has; ``None`` if PynamoDB has to set it."""
+
         self.calls: list[t.Any] = [
-            *([] if self._is_created_here else [kind]),
-            *(function for step in steps for function in step.calls),
+            *([] if self.is_created_here else [kind]),
+            *(function for step in self.steps for function in step.calls),
         ]
         """What :meth:`read` calls, apart from PynamoDB's base classes."""
 
-        self.read: cabc.Callable[[Item], t.Any] = self._compile(steps)
+        self.read: cabc.Callable[[Item], t.Any] = self._compile(self.steps)
         """Makes an instance of an item."""
 
     def _compile(self, steps: cabc.Sequence[_Step]) -> cabc.Callable[[Item], t.Any]:
         lines = ["def read(item):", *self._lines_that_create()]
         values: dict[str, t.Any] = {**_GLOBALS, "create": self._create, "kind": self._kind}
-        values |= {"defaults": self._defaults}
+        values |= {"defaults": self.defaults}
 
         for number, step in enumerate(steps):
             lines += step.lines(number)
@@ -358,11 +512,11 @@ class _Plan:
         return read
 
     def _lines_that_create(self) -> list[str]:
-        if self._defaults is None or not self._is_created_here:
+        if self.defaults is None or not self.is_created_here:
             return ["    instance, values = create()"]
 
         return [
-            f"    values = {'defaults.copy()' if self._defaults else '{}'}",
+            f"    values = {'defaults.copy()' if self.defaults else '{}'}",
             "    instance = kind.__new__(kind)",
             *(["    set_(instance, 'attribute_kwargs', {})"] if self._has_initial_kwargs else []),
             "    set_(instance, 'attribute_values', values)",
@@ -370,9 +524,9 @@ class _Plan:
 
     def _create(self) -> tuple[t.Any, dict[str, t.Any]]:
         """An instance with the defaults of existing items, and the dictionary of its values."""
-        values = {} if self._defaults is None else self._defaults.copy()
+        values = {} if self.defaults is None else self.defaults.copy()
 
-        if self._is_created_here:
+        if self.is_created_here:
             instance = self._kind.__new__(self._kind)
 
             if self._has_initial_kwargs:
@@ -385,7 +539,7 @@ class _Plan:
         if self.has_discriminator:
             instance._set_discriminator()
 
-        if self._defaults is None:
+        if self.defaults is None:
             instance._set_defaults(_user_instantiated=False)
 
         return instance, values
@@ -526,8 +680,10 @@ def _typed_list(
 
 def _raw_map(deserializer: Deserializer, values: Item) -> t.Any:
     """The value of a map without declared attributes."""
-    plain = deserializer.read_plain_map(values)
+    return _raw_map_of(deserializer.read_plain_map(values))
 
+
+def _raw_map_of(plain: dict[str, t.Any]) -> t.Any:
     if not _PARAMETERS_OF_ATTRIBUTES.isdisjoint(plain):
         return t.cast(t.Any, MapAttribute)(**plain)
 
@@ -580,6 +736,18 @@ _READERS: dict[t.Any, Read | None] = {
 }
 
 
+def _conversion_of_scalar(attribute_type: str, read: Read | None) -> Conversion | None:
+    untyped: t.Any = read
+    kind = untyped.func if isinstance(untyped, functools.partial) else untyped
+    return page_reader.conversion(attribute_type, read, _INLINE_IN_PAGES.get(kind, ""))
+
+
+_INLINE_IN_PAGES: dict[t.Any, str] = {
+    bool: "{value} = not not {value}",
+    set: "{value} = set({value})",
+    _date_time: page_reader.DATE_TIME,
+    _number: page_reader.NUMBER,
+}
 _UNREADABLE = (StopIteration, TypeError, ValueError)
 # What these do with the usual values, without the call.
 _INLINE: dict[t.Any, str] = {

@@ -237,7 +237,7 @@ class Model(_MetaOfItem, ChecksKeys, ChecksQueries, pynamodb.models.Model, metac
         return instance
 
     if not t.TYPE_CHECKING:
-        from_raw_data = _FromRawData(from_raw_data.__func__)
+        from_raw_data = _FromRawData(deserializer.reads_items(from_raw_data.__func__))
 
     def serialize(self, null_check: bool = True) -> dict[str, dict[str, t.Any]]:
         """Make an item of this instance, by code that is generated once for each class.

@@ -19,6 +19,8 @@ import zlib
 
 import botocore.parsers
 
+from ..calls import item_reading
+from ..calls.item_reading import ReadItems
 from ..calls.retry import Damaged
 from ..concurrency import decode_lock
 
@@ -113,10 +115,13 @@ class Parser(botocore.parsers.JSONParser):
         if not isinstance(body, dict):
             return Damaged("it is not a JSON object")
 
-        readers = _READERS.get(shape.name)
+        readers: cabc.Mapping[str, Reader] | None = _READERS.get(shape.name)
 
         if readers is None or _botocore_logger.isEnabledFor(logging.DEBUG):
             return self._botocore_parse(response, shape)
+
+        if (read := item_reading.current()) is not None:
+            readers = _with(read, shape.name, readers, t.cast("dict[str, t.Any]", body))
 
         try:
             content, rest = _split(t.cast("dict[str, t.Any]", body), readers)
@@ -170,8 +175,37 @@ def _split(
     return content, rest
 
 
-def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
-    """Decode the binary values among these, in their places."""
+def _with(
+    read: ReadItems, shape_name: str, readers: cabc.Mapping[str, Reader], reply: dict[str, t.Any]
+) -> cabc.Mapping[str, Reader]:
+    """The readers of a reply whose items the caller has read."""
+
+    def read_items(items: t.Any) -> None:
+        if not read(_checked_list(items), reply, decode):
+            _decode_items(items)
+
+    def read_items_of_tables(tables: dict[str, t.Any]) -> None:
+        # The caller knows the items of one table.
+        read_list = read_items if len(tables) == 1 else _decode_items
+
+        for items in tables.values():
+            read_list(items)
+
+    if shape_name in _SHAPES_OF_PAGES:
+        return {**readers, "Items": read_items}
+
+    if shape_name == _SHAPE_OF_BATCH:
+        return {**readers, "Responses": read_items_of_tables}
+
+    return readers
+
+
+def decode(typed_values: cabc.Iterable[TypedValue]) -> None:
+    """Decode the binary values among these, in their places.
+
+    :param typed_values: Values with their types, as they are in JSON.
+    :raises ValueError: or another error, if one is not as DynamoDB sends it.
+    """
     for typed_value in typed_values:
         [kind] = typed_value
         value = typed_value[kind]
@@ -183,14 +217,14 @@ def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
             continue
 
         if kind == "M":
-            _decode(value.values())
+            decode(value.values())
         elif kind == "B":
             typed_value[kind] = binascii.a2b_base64(value)
         elif kind in _LIST_TYPES:
             elements = _checked_list(value)
 
             if kind == "L":
-                _decode(elements)
+                decode(elements)
             elif kind == "BS":
                 typed_value[kind] = [binascii.a2b_base64(element) for element in elements]
         else:
@@ -198,12 +232,12 @@ def _decode(typed_values: cabc.Iterable[TypedValue]) -> None:
 
 
 def _decode_item(item: dict[str, TypedValue]) -> None:
-    _decode(item.values())
+    decode(item.values())
 
 
 def _decode_items(items: t.Any) -> None:
     for item in _checked_list(items):
-        _decode(item.values())
+        decode(item.values())
 
 
 def _decode_items_of_tables(tables: dict[str, list[dict[str, TypedValue]]]) -> None:
@@ -217,7 +251,7 @@ def _decode_responses(responses: t.Any) -> None:
             if name != "Item":
                 raise ValueError(name)
 
-            _decode(item.values())
+            decode(item.values())
 
 
 def _checked_list(value: t.Any) -> t.Any:
@@ -250,8 +284,10 @@ _PAGE: dict[str, Reader] = {
     "LastEvaluatedKey": _decode_item,
     "ScannedCount": _check_number,
 }
+_SHAPES_OF_PAGES = frozenset({"QueryOutput", "ScanOutput"})
+_SHAPE_OF_BATCH = "BatchGetItemOutput"
 _READERS: dict[str, dict[str, Reader]] = {
-    "BatchGetItemOutput": {"Responses": _decode_items_of_tables},
+    _SHAPE_OF_BATCH: {"Responses": _decode_items_of_tables},
     "DeleteItemOutput": _ATTRIBUTES,
     "GetItemOutput": {"ConsumedCapacity": _check_capacity, "Item": _decode_item},
     "PutItemOutput": _ATTRIBUTES,

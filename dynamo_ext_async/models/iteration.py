@@ -26,7 +26,6 @@ from dynamo_ext.models import late_binding
 from dynamo_ext.models.decoded_reply import DecodedReply
 from dynamo_ext.models.decoded_reply import Key
 from dynamo_ext.models.undecodable import Undecodable
-from dynamo_ext.models.undecodable import unwrap
 
 from ..execution import eligibility
 from ..execution import workers
@@ -394,6 +393,7 @@ class ResultIterator(cabc.AsyncIterator[T]):
         self._source = source
         self._items: cabc.Sequence[T | Undecodable] | None = None
         self._index = 0
+        self._size = 0
         self._limit = source.limit
         self._lock = anyio.Lock()
 
@@ -405,8 +405,18 @@ class ResultIterator(cabc.AsyncIterator[T]):
             if self._limit == 0:
                 raise StopAsyncIteration
 
-            if self._items is not None and self._index < len(self._items):
-                return self._take(self._items)
+            # Without calls of functions, because it is done for each item.
+            if self._index < self._size:
+                item = t.cast("cabc.Sequence[T | Undecodable]", self._items)[self._index]
+                self._index += 1
+
+                if self._limit is not None:
+                    self._limit -= 1
+
+                if isinstance(item, Undecodable):
+                    raise item.error
+
+                return item
 
             exhausted = self._items
 
@@ -454,16 +464,8 @@ class ResultIterator(cabc.AsyncIterator[T]):
 
         self._items = items
         self._index = 0
+        self._size = len(items)
         return True
-
-    def _take(self, items: cabc.Sequence[T | Undecodable]) -> T:
-        item = items[self._index]
-        self._index += 1
-
-        if self._limit is not None:
-            self._limit -= 1
-
-        return unwrap(item)
 
 
 async def untouched_pages(result: ResultIterator[T]) -> Pages[T]:

@@ -1,0 +1,64 @@
+"""Reads the items of a reply while it is parsed, where the caller has asked for that.
+
+To decode the binary values of a reply, each item is walked once, and once more when it becomes an
+instance of a model. A caller that knows what the items are going to be has both done in one walk.
+"""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import contextlib
+import contextvars
+import typing as t
+
+from ..concurrency import waiting
+
+Item = dict[str, dict[str, t.Any]]
+Decode = cabc.Callable[[cabc.Iterable[dict[str, t.Any]]], None]
+"""Decodes the binary values among some typed values, in their places."""
+
+
+class ReadItems(t.Protocol):
+    """Reads the items of one reply."""
+
+    def __call__(
+        self, items: list[t.Any], reply: cabc.Mapping[str, t.Any], decode: Decode, /
+    ) -> bool:
+        """Replace the items in the list by what they are going to be.
+
+        :param items: The items, whose binary values are not decoded.
+        :param reply: All that the reply has, as parsed from JSON.
+        :param decode: What decodes binary values.
+        :return: Whether it was done; ``False`` if nothing was changed.
+        :raises ValueError: or another error, if a typed value is unusual: botocore parses the reply
+            then, and the items are read later.
+        """
+        ...
+
+
+_current: contextvars.ContextVar[ReadItems | None] = contextvars.ContextVar(
+    "dynamo_ext.item_reading", default=None
+)
+
+
+def current() -> ReadItems | None:
+    """What reads the items of the reply that this call is parsing; ``None`` if they are left as
+    botocore gives them."""
+    return _current.get() if waiting.is_shared() else None
+
+
+@contextlib.contextmanager
+def by(read: ReadItems | None) -> cabc.Generator[None]:
+    """Have the items of a reply read while it is parsed.
+
+    Only where no code of the app runs during the call, which is in a thread that many calls share:
+    elsewhere such code may make calls of its own, whose items are not these.
+
+    :param read: What reads them; ``None`` for nothing.
+    """
+    token = _current.set(read)
+
+    try:
+        yield
+    finally:
+        _current.reset(token)

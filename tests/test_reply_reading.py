@@ -1,0 +1,595 @@
+"""Items that become models while their reply is parsed: nothing differs from two steps."""
+
+from __future__ import annotations
+
+import base64
+import collections.abc as cabc
+import contextvars
+import functools
+import json
+import types
+import typing as t
+
+import botocore.parsers
+import botocore.session
+import hypothesis
+import pynamodb.models
+import pytest
+from hypothesis import strategies as st
+from pynamodb.attributes import DESERIALIZE_CLASS_MAP
+from pynamodb.attributes import Attribute
+from pynamodb.attributes import AttributeContainer
+from pynamodb.attributes import BinaryAttribute
+from pynamodb.attributes import BinarySetAttribute
+from pynamodb.attributes import BooleanAttribute
+from pynamodb.attributes import DiscriminatorAttribute
+from pynamodb.attributes import JSONAttribute
+from pynamodb.attributes import ListAttribute
+from pynamodb.attributes import MapAttribute
+from pynamodb.attributes import NumberAttribute
+from pynamodb.attributes import NumberSetAttribute
+from pynamodb.attributes import TTLAttribute
+from pynamodb.attributes import UnicodeAttribute
+from pynamodb.attributes import UnicodeSetAttribute
+from pynamodb.attributes import UTCDateTimeAttribute
+from pynamodb.attributes import VersionAttribute
+from pynamodb.pagination import PageIterator
+from quart import Quart
+
+import dynamo_ext_async
+from dynamo_ext.calls import item_reading
+from dynamo_ext.concurrency import waiting
+from dynamo_ext.models import decoded_reply
+from dynamo_ext.models import deserializer
+from dynamo_ext.models import late_binding
+from dynamo_ext.models import reply_reading
+from dynamo_ext.models.undecodable import Undecodable
+from dynamo_ext.transport import parser
+from dynamo_ext_async import PynamoDB
+from dynamo_ext_async.execution import hub
+from strength import examples
+from stub import Answer
+from stub import Stub
+from typed_values import anything
+from typed_values import binaries
+from typed_values import dates
+from typed_values import encoded_binaries
+from typed_values import lists_of
+from typed_values import maps_of
+from typed_values import numbers
+from typed_values import plain_maps
+from typed_values import seconds
+from typed_values import texts
+from typed_values import typed
+
+pytestmark = pytest.mark.once(reason="replies are parsed, or the transport is named")
+
+Item = dict[str, t.Any]
+
+_operation = t.cast(
+    t.Any, botocore.session.get_session().get_service_model("dynamodb")
+).operation_model
+
+
+class Street(MapAttribute[t.Any, t.Any]):
+    name = UnicodeAttribute(attr_name="n")
+    number = NumberAttribute(null=True, default=1)
+    since = UTCDateTimeAttribute(null=True)
+
+
+class Address(MapAttribute[t.Any, t.Any]):
+    floors: ListAttribute[t.Any] = ListAttribute(of=NumberAttribute, null=True)
+    notes: t.Any = t.cast(t.Any, MapAttribute)(null=True)
+    photo = BinaryAttribute(legacy_encoding=False, null=True)
+    street: t.Any = t.cast(t.Any, Street)(null=True)
+    streets: ListAttribute[t.Any] = ListAttribute(of=Street, null=True)
+
+
+class PlainTexts(Attribute[t.Any]):
+    attr_type = "SS"
+
+
+class Usual(dynamo_ext_async.Model):
+    """An attribute of every kind that runs no code of the app."""
+
+    class Meta:
+        table_name = "usual"
+
+    id = UnicodeAttribute(hash_key=True)
+    plain_texts = PlainTexts(null=True)
+    range = BinaryAttribute(range_key=True, legacy_encoding=False, attr_name="r")
+    address: t.Any = t.cast(t.Any, Address)(null=True)
+    addresses: ListAttribute[t.Any] = ListAttribute(of=Address, null=True)
+    binary_legacy = BinaryAttribute(legacy_encoding=True, null=True)
+    binary_set = BinarySetAttribute(legacy_encoding=False, null=True)
+    boolean = BooleanAttribute(null=True, default=False)
+    dates: ListAttribute[t.Any] = ListAttribute(of=UTCDateTimeAttribute, null=True)
+    json = JSONAttribute(null=True)
+    list: ListAttribute[t.Any] = ListAttribute(null=True)
+    map: t.Any = t.cast(t.Any, MapAttribute)(null=True)
+    maps: ListAttribute[t.Any] = ListAttribute(of=MapAttribute, null=True)
+    moment = UTCDateTimeAttribute(null=True)
+    number = NumberAttribute(null=True, attr_name="num", default=7)
+    numbers = NumberSetAttribute(null=True)
+    text = UnicodeAttribute(null=True)
+    texts = UnicodeSetAttribute(null=True)
+    ttl = TTLAttribute(null=True)
+    version = VersionAttribute(null=True)
+
+
+streets = maps_of(n=typed("S", texts), number=typed("N", numbers), since=dates)
+addresses = maps_of(
+    floors=lists_of(typed("N", numbers)),
+    notes=plain_maps,
+    photo=typed("B", binaries),
+    street=streets,
+    streets=lists_of(streets),
+)
+FITTING: dict[str, st.SearchStrategy[t.Any]] = {
+    "id": typed("S", texts),
+    "r": typed("B", binaries),
+    "address": addresses,
+    "addresses": lists_of(addresses),
+    "binary_legacy": typed("B", encoded_binaries),
+    "binary_set": typed("BS", st.lists(binaries, max_size=3)),
+    "boolean": typed("BOOL", st.booleans()),
+    "dates": lists_of(dates),
+    "json": typed("S", st.sampled_from(['{"a": [1.5, null]}', "null", "{"])),
+    "list": lists_of(anything),
+    "map": plain_maps,
+    "maps": lists_of(plain_maps),
+    "moment": dates,
+    "num": typed("N", numbers),
+    "plain_texts": typed("SS", st.lists(texts, max_size=3)),
+    "numbers": typed("NS", st.lists(numbers, max_size=3)),
+    "text": typed("S", texts),
+    "texts": typed("SS", st.lists(texts, max_size=3)),
+    "ttl": typed("N", seconds),
+    "version": typed("N", numbers),
+}
+UNUSUAL: list[t.Any] = [
+    *({kind: None} for kind in ("B", "BOOL", "BS", "L", "M", "N", "NS", "NULL", "S", "SS")),
+    *({kind: {}} for kind in ("B", "BS", "L", "N", "NS", "S", "SS")),
+    *({kind: []} for kind in ("B", "BOOL", "L", "M", "N", "S")),
+    *({kind: 5} for kind in ("B", "BOOL", "M", "N", "S", "SS")),
+    {"B": "no base64"},
+    {"BS": ["a", None]},
+    {"SS": [["not hashable"]]},
+    {"SS": "a text"},
+    {"L": "a text"},
+    {"L": {"a": 1}},
+    {"N": "1", "NULL": True},
+    {"S": "a", "X": 1},
+    {"NULL": True},
+    {"X": "new"},
+    {},
+    [],
+    None,
+    "S",
+]
+
+
+def as_json(value: t.Any) -> bytes:
+    return json.dumps(value, default=lambda content: base64.b64encode(content).decode()).encode()
+
+
+def response(body: t.Any) -> dict[str, t.Any]:
+    return {"status_code": 200, "headers": {}, "body": as_json(body), "context": {}}
+
+
+def picture(value: t.Any) -> t.Any:
+    match value:
+        case AttributeContainer():
+            return type(value), [(name, picture(part)) for name, part in vars(value).items()]
+        case dict():
+            return [(name, picture(part)) for name, part in value.items()]
+        case list():
+            return [picture(part) for part in value]
+        case set():
+            return set, sorted(repr(part) for part in value)
+        case Undecodable():
+            return failure(value.error)
+        case _:
+            return type(value), repr(value)
+
+
+def failure(error: Exception) -> t.Any:
+    return type(error), str(error), error.args
+
+
+def outcome(function: cabc.Callable[[], t.Any]) -> t.Any:
+    try:
+        return picture(function())
+    except Exception as error:
+        return failure(error)
+
+
+def by_pynamodb(model: type[pynamodb.models.Model], item: t.Any) -> t.Any:
+    from_raw_data = t.cast(t.Any, pynamodb.models.Model.from_raw_data)
+    return from_raw_data.__func__(model, item)
+
+
+def in_two_steps(model: type[pynamodb.models.Model], body: t.Any) -> t.Any:
+    """What botocore and PynamoDB make of the items of a reply to Query."""
+    stock: t.Any = botocore.parsers.JSONParser()
+
+    try:
+        items = stock.parse(response(body), _operation("Query").output_shape)["Items"]
+    except Exception as error:
+        return failure(error)
+
+    return [outcome(functools.partial(by_pynamodb, model, item)) for item in items]
+
+
+def in_one_step(
+    model: type[pynamodb.models.Model], body: t.Any, operation: str = "Query"
+) -> tuple[t.Any, bool]:
+    """What we make of them, and whether it was done while the reply was parsed."""
+    reading = t.cast(reply_reading.Reading, reply_reading.of_batch(model.from_raw_data))
+
+    def parse() -> t.Any:
+        # As in a call that the hub makes.
+        waiting.current.set(hub.shared())
+
+        with item_reading.by(reading):
+            return parser.Parser().parse(response(body), _operation(operation).output_shape)
+
+    try:
+        content = contextvars.copy_context().run(parse)
+    except Exception as error:
+        return failure(error), False
+
+    found = content.get("Items") or content["Responses"]["usual"]
+
+    if reading.has_read(found):
+        return picture(found), True
+
+    return [outcome(functools.partial(model.from_raw_data, item)) for item in found], False
+
+
+def page(*items: t.Any) -> dict[str, t.Any]:
+    return {"Items": [*items], "Count": len(items), "ScannedCount": len(items)}
+
+
+def agree(*items: t.Any) -> bool:
+    """:return: Whether the items were read while the reply was parsed."""
+    expected = in_two_steps(Usual, page(*items))
+    actual, at_once = in_one_step(Usual, page(*items))
+    assert actual == expected
+    return at_once
+
+
+def number(count: int) -> Item:
+    return {"id": {"S": str(count)}, "r": {"B": bytes([count])}}
+
+
+WHOLE: Item = {
+    **number(9),
+    "address": {
+        "M": {
+            "floors": {"L": [{"N": "1"}, {"NULL": True}]},
+            "notes": {"M": {"a": {"L": [{"B": b"b"}]}, "c": {"BS": [b"d"]}}},
+            "photo": {"B": b"photo"},
+            "street": {"M": {"n": {"S": "High"}, "number": {"N": "2"}}},
+            "streets": {"L": [{"M": {"n": {"S": "Low"}}}]},
+        }
+    },
+    "addresses": {"L": [{"M": {}}, {"NULL": True}]},
+    "binary_legacy": {"B": base64.b64encode(b"legacy")},
+    "binary_set": {"BS": [b"1", b"2"]},
+    "boolean": {"BOOL": True},
+    "dates": {"L": [{"S": "2025-11-02T10:11:12.123456+0000"}]},
+    "json": {"S": "[1, null]"},
+    "list": {"L": [{"M": {"a": {"B": b"b"}}}, {"NS": ["1"]}, {"NULL": True}]},
+    "map": {"M": {"a": {"B": b"b"}, "null": {"BOOL": True}}},
+    "maps": {"L": [{"M": {"a": {"N": "1"}}}]},
+    "moment": {"S": "2025-11-02T10:11:12.123456+0000"},
+    "num": {"N": "1.5"},
+    "plain_texts": {"SS": ["a", "b"]},
+    "numbers": {"NS": ["1", "2.5"]},
+    "text": {"S": "text"},
+    "texts": {"SS": ["a", "b"]},
+    "ttl": {"N": "1700000000"},
+    "version": {"N": "3"},
+}
+
+
+def test_every_attribute_has_values_to_be_tested_with() -> None:
+    names = {attribute.attr_name for attribute in Usual.get_attributes().values()}
+    assert FITTING.keys() == WHOLE.keys() == names
+
+
+def test_usual_items_are_read_while_their_reply_is_parsed() -> None:
+    some = {name: value for name, value in WHOLE.items() if name not in {"num", "text"}}
+    more = {**some, "undeclared": {"M": {"a": {"B": b"b"}}}}
+    assert agree(WHOLE, some, more, number(1), {}, WHOLE)
+
+
+@pytest.mark.slow
+@hypothesis.settings(max_examples=examples(100))
+@hypothesis.given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            **{name: st.one_of(value, value, anything) for name, value in FITTING.items()},
+            "undeclared": anything,
+        },
+    )
+)
+def test_items_are_what_botocore_and_pynamodb_make_of_them(item: Item) -> None:
+    agree(number(0), number(1), item, number(2))
+
+
+@pytest.mark.parametrize("name", FITTING)
+def test_a_value_of_any_kind_is_what_botocore_and_pynamodb_make_of_it(name: str) -> None:
+    for value in UNUSUAL:
+        agree(number(0), {**number(1), name: value}, number(2), number(3))
+
+    # Where an item has all attributes, other code reads it.
+    for value in UNUSUAL[len(name) % 4 :: 4]:
+        agree(number(0), {**WHOLE, name: value}, number(1), number(2))
+
+
+DEEPER: dict[str, cabc.Callable[[t.Any], Item]] = {
+    "floors": lambda value: {"address": {"M": {"floors": {"L": [value]}}}},
+    "notes": lambda value: {"address": {"M": {"notes": {"M": {"a": value}}}}},
+    "street": lambda value: {"address": {"M": {"street": {"M": {"n": value}}}}},
+    "streets": lambda value: {"addresses": {"L": [{"M": {"streets": {"L": [value]}}}]}},
+    "undeclared-in-map": lambda value: {"address": {"M": {"street": {"M": {"new": value}}}}},
+    "dates": lambda value: {"dates": {"L": [value]}},
+    "list": lambda value: {"list": {"L": [value, {"L": [value]}]}},
+    "map": lambda value: {"map": {"M": {"a": value}}},
+    "maps": lambda value: {"maps": {"L": [value, {"M": {"a": value}}]}},
+    "undeclared": lambda value: {"undeclared": {"L": [{"B": b"b"}, value]}},
+}
+
+
+@pytest.mark.parametrize("place", DEEPER)
+def test_so_is_a_value_that_is_deeper(place: str) -> None:
+    for value in [*UNUSUAL, {"N": "1"}, {"S": "a"}, {"B": b"b"}]:
+        agree(number(0), {"id": {"S": "1"}, **DEEPER[place](value)}, number(2), number(3))
+
+
+TEXTS = [
+    *("1", "-1.5e3", "1 2", " 1", "007", "NaN", "[1]", "", "9" * 38),
+    "2025-01-02T03:04:05.000006+0000",
+    "2025-01-02 03:04:05.000006+0000",
+    "2025-01-02T03:04:05,000006+0000",
+    "2025-01-02T03:04:05.000006+0100",
+    "2025-W1-2T03:04:05.0000006+0000",
+    "25-01-02T03:04:05.000006+0000",
+]
+
+
+@pytest.mark.parametrize("name", ["num", "moment", "ttl", "version", "numbers", "dates", "floors"])
+def test_a_text_is_converted_as_by_pynamodb(name: str) -> None:
+    for text in TEXTS:
+        values: dict[str, Item] = {
+            "moment": {"S": text},
+            "numbers": {"NS": [text, "1"]},
+            "dates": {"L": [{"S": text}]},
+            "floors": {"L": [{"N": text}]},
+        }
+        value = values.get(name, {"N": text})
+        item = DEEPER["floors"](value["L"][0]) if name == "floors" else {name: value}
+        assert agree(number(0), item, {**WHOLE, **item}, number(3))
+
+
+@pytest.mark.parametrize("item", [None, [], "text", 5, {"id": []}, {"id": "text"}])
+def test_so_is_what_is_no_item(item: t.Any) -> None:
+    agree(number(0), item, number(1), number(2))
+
+
+def test_an_item_that_cannot_be_read_fails_alone() -> None:
+    wrong = {**number(1), "num": {"S": "text"}}
+    assert agree(number(0), wrong, number(2), number(3))
+    [_, undecodable, *_], _ = read(page(number(0), wrong, number(2), number(3)))
+    # Not the failure of the attempt to read it at once.
+    assert undecodable.error.__context__ is None
+
+
+def read(body: t.Any) -> tuple[list[t.Any], list[t.Any]]:
+    """The instances, and what is left of the list from which they were taken."""
+    body = json.loads(as_json(body))
+    read_page = t.cast(t.Any, deserializer.reads_page(Usual.from_raw_data))
+    items = body["Items"]
+    return read_page(items, parser.decode), items
+
+
+def test_no_item_is_kept_when_it_was_read() -> None:
+    assert read(page(*[number(n) for n in range(6)]))[1] == []
+
+
+def test_items_of_a_batch_are_read_at_once_too() -> None:
+    items = [number(n) for n in range(5)]
+    expected = in_two_steps(Usual, page(*items))
+    body = {"Responses": {"usual": items}, "UnprocessedKeys": {}}
+    assert in_one_step(Usual, body, "BatchGetItem") == (expected, True)
+    body = {"Responses": {"usual": items, "other": items}, "UnprocessedKeys": {}}
+    assert in_one_step(Usual, body, "BatchGetItem") == (expected, False)
+
+
+def test_a_reply_that_is_unusual_elsewhere_is_read_in_two_steps() -> None:
+    body = {**page(*[number(n) for n in range(5)]), "ConsumedCapacity": {"New": 1}}
+    assert in_one_step(Usual, body) == (in_two_steps(Usual, body), False)
+
+
+def test_where_code_of_the_app_may_run_nothing_is_read_meanwhile() -> None:
+    """It may make a call of its own: those items are not ours."""
+    reading = reply_reading.of_batch(Usual.from_raw_data)
+
+    with item_reading.by(reading):
+        assert item_reading.current() is None
+        body = response(page(*[number(n) for n in range(5)]))
+        content = parser.Parser().parse(body, _operation("Query").output_shape)
+
+    assert content["Items"][1] == {"id": {"S": "1"}, "r": {"B": b"\1"}}
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("app")
+@pytest.mark.parametrize("hidden", [(), ("text",)])
+@pytest.mark.parametrize("limit", [None, 3, 9])
+async def test_a_page_is_the_same(limit: int | None, hidden: tuple[str, ...]) -> None:
+    items = [number(0), {**WHOLE, "num": {"S": "wrong"}}, WHOLE, number(3), number(4), {}]
+    # It is not the whole key, which the second page has.
+    last = {"id": {"S": "5"}}
+    bodies = [{**page(*items), "LastEvaluatedKey": last}, page(*items)]
+    connection = late_binding.connection(Usual)
+
+    def fetch_both() -> t.Any:
+        replies = iter(bodies)
+
+        def query(_: t.Any, **__: t.Any) -> t.Any:
+            shape = _operation("Query").output_shape
+            return parser.Parser().parse(response(next(replies)), shape)
+
+        pages: t.Any = PageIterator(types.MethodType(query, connection), (), {})
+
+        for _ in bodies:
+            found = decoded_reply.fetch(pages, Usual.from_raw_data, limit=limit, hidden=hidden)
+            assert found is not None
+            keys = [outcome(functools.partial(found.key_of, index)) for index in range(6)]
+            yield picture(list(found.items)), found.count, keys
+
+    def in_hub() -> t.Any:
+        waiting.current.set(hub.shared())
+        return [*fetch_both()]
+
+    assert contextvars.copy_context().run(in_hub) == [*fetch_both()]
+
+
+class Shouted(UnicodeAttribute):
+    def deserialize(self, value: t.Any) -> str:
+        return str(super().deserialize(value)).upper()
+
+
+def model(name: str, attribute: t.Any = None, **namespace: t.Any) -> t.Any:
+    meta = type("Meta", (), {"table_name": name})
+    declared = {"id": UnicodeAttribute(hash_key=True), **namespace}
+
+    if attribute is not None:
+        declared["other"] = attribute
+
+    create: t.Any = type(dynamo_ext_async.Model)
+    return create(name, (dynamo_ext_async.Model,), {"Meta": meta, **declared})
+
+
+class LoudMap(MapAttribute[t.Any, t.Any]):
+    loud = Shouted(null=True)
+
+
+class MadeMap(MapAttribute[t.Any, t.Any]):
+    name = UnicodeAttribute(default=lambda: "made")
+
+
+class OfItself(MapAttribute[t.Any, t.Any]):
+    name = UnicodeAttribute(null=True)
+
+
+OfItself.inner = OfItself._attributes["inner"] = ListAttribute(  # type: ignore[attr-defined]
+    of=OfItself, null=True, attr_name="inner"
+)
+
+
+def overridden(cls: t.Any, data: t.Any) -> t.Any:
+    return super(cls, cls).from_raw_data(data)
+
+
+def initialised(self: t.Any, *args: t.Any, **kwargs: t.Any) -> None:
+    super(type(self), self).__init__(*args, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        model("discriminator", DiscriminatorAttribute()),
+        model("deserialize", Shouted(null=True)),
+        model("element", ListAttribute(of=Shouted, null=True)),
+        model("map", t.cast(t.Any, LoudMap)(null=True)),
+        model("maps", ListAttribute(of=LoudMap, null=True)),
+        model("default", UnicodeAttribute(default=lambda: "made")),
+        model("default-of-map", t.cast(t.Any, MadeMap)(null=True)),
+        model("override", from_raw_data=classmethod(overridden)),
+        model("init", __init__=initialised),
+    ],
+    ids=lambda value: value.__name__,
+)
+def test_what_may_run_code_of_the_app_is_read_in_two_steps(other: t.Any) -> None:
+    assert deserializer.reads_page(other.from_raw_data) is None
+
+
+def test_a_map_that_holds_itself_is_read_in_two_steps() -> None:
+    other = model("of-itself", t.cast(t.Any, OfItself)(null=True))
+    assert deserializer.reads_page(other.from_raw_data) is None
+
+
+def test_so_is_a_function_that_is_not_a_model_s() -> None:
+    assert deserializer.reads_page(dict) is None
+    assert deserializer.reads_page(None) is None
+
+
+def test_a_patch_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert deserializer.reads_page(Usual.from_raw_data) is not None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NumberAttribute, "deserialize", lambda self, value: f"patched {value}")
+        assert deserializer.reads_page(Usual.from_raw_data) is None
+
+    assert deserializer.reads_page(Usual.from_raw_data) is not None
+
+
+def test_a_registered_reader_of_undeclared_values_is_heeded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(DESERIALIZE_CLASS_MAP, "S", Shouted())
+    notes = model("notes", t.cast(t.Any, MapAttribute)(null=True))
+    assert deserializer.reads_page(notes.from_raw_data) is None
+
+
+@pytest.fixture
+async def app(stub: Stub, stub_config: dict[str, t.Any]) -> cabc.AsyncIterator[Quart]:
+    app = Quart(__name__)
+    app.config.from_mapping(stub_config, DYNAMODB_TRANSPORT="direct")
+    PynamoDB(app)
+
+    async with app.app_context():
+        yield app
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("app")
+async def test_awaited_items_and_keys_are_those_of_a_blocking_call(stub: Stub) -> None:
+    last = json.loads(as_json(number(5)))
+    first = json.loads(as_json({**page(*map(number, range(6))), "LastEvaluatedKey": last}))
+    second = json.loads(as_json(page(*map(number, range(6, 12)))))
+    stub.next("Query", Answer(body=first), Answer(body=second))
+    result = Usual.aquery("hash")
+    seen: list[t.Any] = []
+
+    async for item in result:
+        seen.append((picture(item), result.last_evaluated_key))
+
+    assert [key and key["r"] for _, key in seen[:-1]] == [{"B": bytes([n])} for n in range(11)]
+    assert seen[-1][1] is None
+    assert [each for each, _ in seen] == [picture(by_pynamodb(Usual, number(n))) for n in range(12)]
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("app")
+async def test_a_limit_ends_a_page_at_the_same_key(stub: Stub) -> None:
+    body = json.loads(as_json(page(*map(number, range(6)))))
+    stub.next("Query", Answer(body=body), Answer(body=body))
+    result = Usual.aquery("hash", limit=5)
+    assert [item.range async for item in result] == [bytes([n]) for n in range(5)]
+    assert result.last_evaluated_key == number(4)
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("app")
+async def test_an_awaited_batch_has_the_items_of_its_reply(stub: Stub) -> None:
+    items = json.loads(as_json([number(n) for n in range(6)]))
+    stub.next("BatchGetItem", Answer(body={"Responses": {"usual": items}}))
+    keys = [(str(n), bytes([n])) for n in range(6)]
+    found = [item async for item in Usual.abatch_get(keys)]
+    assert sorted(item.range for item in found) == [bytes([n]) for n in range(6)]
