@@ -295,8 +295,9 @@ async def test_what_is_newer_is_sent_after_what_is_still_on_the_wire(
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(batch.commit)
-            await until(lambda: db.pool.in_use == 2)
-            assert len(stub.requests) == 1
+            await anyio.wait_all_tasks_blocked()
+            # It waits without a slot.
+            assert (len(stub.requests), db.pool.in_use) == (1, 1)
             stub.release()
 
         assert left(batch) == []
