@@ -614,6 +614,7 @@ async def test_values_of_the_app_s_own_classes(stocked: Stub) -> None:
         lambda: Values("a", number=Grade.GOOD).asave(),
         lambda: Values("a", json=Numbers(b=1)).asave(),
         lambda: Values("a", json=[{"c": Numbers(b=1)}]).asave(),
+        lambda: Values("a", json={"c": {Key("b"): 1}}).asave(),
         lambda: Values("a", time=datetime.datetime.now(Berlin())).asave(),
         lambda: Values("a", inner=t.cast(t.Any, Fancy)(names=[])).asave(),
         lambda: Values("a").asave(condition=(Values.id == Key("a")) & Values.json.exists()),
@@ -669,7 +670,7 @@ class Counts(Values):
 
     def update_local_version_attribute(self) -> None:
         saw()
-        super().update_local_version_attribute()
+        t.cast(t.Any, super()).update_local_version_attribute()
 
 
 async def write_batch(*items: t.Any, delete: bool = False) -> None:
@@ -790,12 +791,15 @@ async def test_patches_of_transactions(stocked: Stub, patched: str) -> None:
 
 
 async def test_a_transaction_of_the_app_s_own_class(stocked: Stub) -> None:
-    class Own(dynamo_ext_async.TransactWrite):
-        def _commit(self) -> t.Any:
-            return saw(super()._commit())
+    class Own(dynamo_ext_async.TransactGet):
+        @staticmethod
+        def _update_futures(*args: t.Any) -> None:
+            saw()
+
+    stocked.always("TransactGetItems", one_of_each)
 
     async with Own(connection=extension().connection) as transaction:
-        transaction.save(Values("a"))
+        transaction.get(Values, "a")
 
     assert len(names) == 1
     assert HUB not in names
