@@ -27,7 +27,7 @@ class InOneBind(pynamodb.transactions.Transaction):
     """
 
     _connection: Connection
-    _models: tuple[type[Item], ...] = ()
+    models: tuple[type[Item], ...] = ()
     """The models of the transaction, each once."""
 
     @contextlib.contextmanager
@@ -42,8 +42,8 @@ class InOneBind(pynamodb.transactions.Transaction):
 
             yield
 
-        if model not in self._models:
-            self._models = (*self._models, model)
+        if model not in self.models:
+            self.models = (*self.models, model)
 
     def _check(self, model: type[Item]) -> None:
         own, other = self._connection, late_binding.connection(model).connection
@@ -66,7 +66,7 @@ class InOneBind(pynamodb.transactions.Transaction):
             )
 
     def _with(self) -> str:
-        return f" with {self._models[0].__name__!r}" if self._models else ""
+        return f" with {self.models[0].__name__!r}" if self.models else ""
 
 
 def _bind(connection: Connection) -> str:

@@ -35,8 +35,8 @@ class _AsyncTransaction(dynamo_ext.models.transaction.InOneBind):
         del values["_connection"]
         return (
             type(self) in (TransactGet, TransactWrite)
-            and bool(self._models)
-            and all(map(self._may_share_thread, self._models))
+            and bool(self.models)
+            and all(map(self._may_share_thread, self.models))
             and eligibility.are_plain(self._commit, *values.values())
         )
 
