@@ -167,13 +167,18 @@ async def error_of(
         await until(when)
         then()
 
+    errors: list[PutError] = []
+
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait)
 
         with pytest.raises(PutError) as raised:
             await batch.commit()
 
-    return raised.value
+        errors.append(raised.value)
+
+    (error,) = errors
+    return error
 
 
 def writers() -> int:

@@ -793,7 +793,7 @@ async def test_patches_of_transactions(stocked: Stub, patched: str) -> None:
 async def test_a_transaction_of_the_app_s_own_class(stocked: Stub) -> None:
     class Own(dynamo_ext_async.TransactGet):
         @staticmethod
-        def _update_futures(*args: t.Any) -> None:
+        def _update_futures(futures: t.Any, results: t.Any) -> None:
             saw()
 
     stocked.always("TransactGetItems", one_of_each)

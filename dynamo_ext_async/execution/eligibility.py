@@ -88,7 +88,7 @@ _pynamodb_logger = logging.getLogger("pynamodb")
 
 _class_of: cabc.Callable[[t.Any], type[t.Any]] = type
 _names_of: cabc.Callable[[t.Any], dict[str, t.Any]] = vars
-_values_of: cabc.Callable[[t.Any], cabc.Iterable[t.Any]] = dict.values
+_values_of: cabc.Callable[[t.Any], cabc.Iterable[t.Any]] = t.cast(t.Any, dict).values
 
 _OF_PYTHON = frozenset({"abc", "builtins", "collections.abc", "typing"})
 
@@ -344,7 +344,7 @@ class _Search:
         parts: list[t.Any] = []
 
         if dict in kinds:
-            dicts = values if len(kinds) == 1 else [each for each in values if type(each) is dict]
+            dicts = [each for each in values if _class_of(each) is dict]
             keys = itertools.chain.from_iterable(dicts)
 
             if not _SCALARS.issuperset(map(_class_of, keys)):

@@ -34,6 +34,8 @@ M = t.TypeVar("M", bound=pynamodb.models.Model)
 T = t.TypeVar("T")
 R = t.TypeVar("R")
 
+_class_of: cabc.Callable[[t.Any], type[t.Any]] = type
+
 
 class BatchWrite(t.Generic[M]):
     """Writes many items. Several tasks may share a batch.
@@ -229,7 +231,7 @@ class BatchWrite(t.Generic[M]):
             return None
 
         # An item may be of another class: of one that the discriminator names, say.
-        kinds = {type(each["item"]) for each in batch.pending_operations if "item" in each}
+        kinds = {_class_of(each["item"]) for each in batch.pending_operations if "item" in each}
         kinds.discard(batch.model)
         is_plain = all(
             issubclass(kind, dynamo_ext.models.model.Model)
