@@ -25,8 +25,10 @@ from pynamodb.attributes import UnicodeSetAttribute
 from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
 from quart import Quart
+from quart import current_app
 
 import dynamo_ext
+import dynamo_ext_async
 import stub as stubs
 from dynamo_ext.binding import context
 from dynamo_ext_async import Model
@@ -612,6 +614,7 @@ async def test_values_of_the_app_s_own_classes(stocked: Stub) -> None:
         lambda: Values("a", number=Grade.GOOD).asave(),
         lambda: Values("a", json=Numbers(b=1)).asave(),
         lambda: Values("a", json=[{"c": Numbers(b=1)}]).asave(),
+        lambda: Values("a", json={"c": {Key("b"): 1}}).asave(),
         lambda: Values("a", time=datetime.datetime.now(Berlin())).asave(),
         lambda: Values("a", inner=t.cast(t.Any, Fancy)(names=[])).asave(),
         lambda: Values("a").asave(condition=(Values.id == Key("a")) & Values.json.exists()),
@@ -640,6 +643,166 @@ async def test_ordinary_values_do_not_count(stocked: Stub) -> None:
         await anext(Values.aquery("a", filter_condition=Values.number == 1))
 
     assert ended == [BESIDE_HUB] * 3
+
+
+class Loudly(Values):
+    """An item of a batch of another class than the batch's."""
+
+    class Meta:
+        table_name = "values"
+
+    def serialize(self, *args: t.Any, **more: t.Any) -> t.Any:
+        return saw(super().serialize(*args, **more))
+
+
+class Reads(Values):
+    class Meta:
+        table_name = "reads"
+
+    @classmethod
+    def from_raw_data(cls, data: t.Any) -> t.Any:
+        return saw(super().from_raw_data(data))
+
+
+class Counts(Values):
+    class Meta:
+        table_name = "counts"
+
+    def update_local_version_attribute(self) -> None:
+        saw()
+        t.cast(t.Any, super()).update_local_version_attribute()
+
+
+async def write_batch(*items: t.Any, delete: bool = False) -> None:
+    async with Values.abatch_write() as batch:
+        for item in items:
+            await (batch.delete if delete else batch.save)(item)
+
+
+async def transact(db: PynamoDB, *steps: tuple[t.Any, ...]) -> None:
+    """Write what the steps say: the name of a method, and its arguments."""
+    async with db.atransact_write() as transaction:
+        for name, *arguments in steps:
+            getattr(transaction, name)(*arguments)
+
+
+async def transact_get(db: PynamoDB, *keys: tuple[t.Any, ...]) -> None:
+    async with db.atransact_get() as transaction:
+        for key in keys:
+            transaction.get(*key)
+
+
+def one_of_each(request: Request) -> Answer:
+    return Answer(body={"Responses": [{"Item": {"id": {"S": "a"}}} for _ in transacted(request)]})
+
+
+def transacted(request: Request) -> list[t.Any]:
+    return t.cast("list[t.Any]", request.body["TransactItems"])
+
+
+def shadowed(name: str) -> Values:
+    """An item with a method of its own."""
+    item = Values("a")
+    usual = getattr(item, name)
+    setattr(item, name, lambda *args, **more: saw(usual(*args, **more)))
+    return item
+
+
+CODE_OF_APP: dict[str, cabc.Callable[[PynamoDB], cabc.Awaitable[None]]] = {
+    "batch: a value": lambda db: write_batch(Values(Key("a"))),
+    "batch: a value among others": lambda db: write_batch(Values("a"), Values("b", json=Numbers())),
+    "batch: a key": lambda db: write_batch(Values(Key("a")), delete=True),
+    "batch: a class": lambda db: write_batch(Values("a"), Loudly("b")),
+    "batch: a method on an item": lambda db: write_batch(shadowed("serialize")),
+    "batch: a method on a deleted item": lambda db: write_batch(shadowed("_get_keys"), delete=True),
+    "get: a class": lambda db: transact_get(db, (Values, "a"), (Reads, "a")),
+    "get: a key": lambda db: transact_get(db, (Values, Key("a"))),
+    "write: a value": lambda db: transact(db, ("save", Values("a")), ("save", Values(Key("b")))),
+    "write: a class": lambda db: transact(db, ("save", Values("a")), ("save", Counts("a"))),
+    "write: a condition": lambda db: transact(
+        db, ("condition_check", Values, "a", None, Values.id == Key("a"))
+    ),
+    "write: an action": lambda db: transact(
+        db, ("update", Values("a"), [Values.json.set(1), Values.id.set(Key("a"))])
+    ),
+    "write: a method on an item": lambda db: transact(
+        db, ("save", shadowed("update_local_version_attribute"))
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CODE_OF_APP)
+async def test_batches_and_transactions_with_code_of_the_app(stocked: Stub, name: str) -> None:
+    stocked.always("TransactGetItems", one_of_each)
+
+    with where_calls_end() as ended:
+        await CODE_OF_APP[name](extension())
+
+    assert HUB not in names
+    assert len(ended) == 1
+    assert BESIDE_HUB not in ended
+
+
+def extension() -> PynamoDB:
+    """That of the current app."""
+    return t.cast(PynamoDB, current_app.extensions["pynamodb"])
+
+
+async def test_batches_and_transactions_without_code_of_the_app(stocked: Stub) -> None:
+    stocked.always("TransactGetItems", one_of_each)
+    db = extension()
+    item = Values("a", number=1, json={"b": [1, None]})
+
+    with where_calls_end() as ended:
+        await write_batch(*(Values(str(number)) for number in range(60)))
+        await write_batch(item, delete=True)
+        await transact_get(db, (Values, "a"), (WithNew, "a"))
+        await transact(
+            db,
+            ("save", item, Values.id.does_not_exist()),
+            ("update", Values("b"), [Values.number.set(1)], Values.number > 1),
+            ("delete", Values("c")),
+            ("condition_check", Values, "d", None, Values.number == 1),
+        )
+        batch = Values.abatch_write().with_options(max_concurrency=3)
+
+        for number in range(60):
+            await batch.save(Values(str(number)))
+
+        await batch.commit()
+
+    assert ended == [BESIDE_HUB] * 9
+    assert item.version == 1
+
+
+@pytest.mark.parametrize("patched", ["_commit", "save"])
+async def test_patches_of_transactions(stocked: Stub, patched: str) -> None:
+    owner = dynamo_ext_async.TransactWrite
+    usual = getattr(owner, patched)
+
+    def patch(*args: t.Any, **more: t.Any) -> t.Any:
+        return saw(usual(*args, **more))
+
+    with mock.patch.object(owner, patched, patch):
+        await transact(extension(), ("save", Values("a")))
+
+    assert names
+    assert HUB not in names
+
+
+async def test_a_transaction_of_the_app_s_own_class(stocked: Stub) -> None:
+    class Own(dynamo_ext_async.TransactGet):
+        @staticmethod
+        def _update_futures(futures: t.Any, results: t.Any) -> None:
+            saw()
+
+    stocked.always("TransactGetItems", one_of_each)
+
+    async with Own(connection=extension().connection) as transaction:
+        transaction.get(Values, "a")
+
+    assert len(names) == 1
+    assert HUB not in names
 
 
 class Handler(logging.Handler):

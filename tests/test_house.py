@@ -67,6 +67,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.calls",
         "dynamo_ext.client",
         "dynamo_ext.concurrency",
+        "dynamo_ext.errors",
         "dynamo_ext.models",
         "dynamo_ext_async.execution",
     },

@@ -295,13 +295,45 @@ async def test_what_is_newer_is_sent_after_what_is_still_on_the_wire(
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(batch.commit)
-            await until(lambda: db.pool.in_use == 2)
-            assert len(stub.requests) == 1
+            await anyio.wait_all_tasks_blocked()
+            # It waits without a slot.
+            assert (len(stub.requests), db.pool.in_use) == (1, 1)
             stub.release()
 
         assert left(batch) == []
 
     assert [sent(request) for request in stub.requests] == [FIVE, ["-3", "2", "4newer"]]
+
+
+def test_threads_that_share_a_batch_send_one_request_after_the_other(
+    in_app: InApp, impatient: dict[str, t.Any], stub: Stub
+) -> None:
+    """What is newer arrives later, and what is written is not sent again."""
+    stub.next("BatchWriteItem", stubs.held(all_but(2)))
+
+    with in_app(impatient):
+        batch = Item.batch_write()
+        five(batch)
+        threads = [threading.Thread(target=batch.commit) for _ in range(2)]
+        threads[0].start()
+        stub.wait_for(lambda: stub.holding == 1)
+        batch.save(item(4, "newer"))
+        threads[1].start()
+        # It waits for the other one, and sends nothing meanwhile.
+        threads[1].join(0.2)
+        assert len(stub.requests) == 1
+        stub.release()
+
+        for thread in threads:
+            thread.join()
+
+        assert left(batch) == []
+
+    first, *others = map(sent, stub.requests)
+    assert first == FIVE
+    later = [each for request in others for each in request]
+    assert later.count("4newer") == 1
+    assert not {"0", "1"} & {*later}
 
 
 @pytest.mark.anyio

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteIte
 
 from __future__ import annotations
 
+import collections
 import collections.abc as cabc
 import dataclasses
 import functools
@@ -54,7 +55,6 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
         super().__init__(model, auto_commit)
         self.connection: TableConnection = connection
         self.failed_operations: list[Raw]
-        self._key_types: dict[str, str] = _key_types(model)
         # Reentrant: a signal handler may commit while this thread sends.
         self._sending = threading.RLock()
 
@@ -71,11 +71,6 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
         if error_type is None:
             self.commit()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many operations are pending as DynamoDB accepts in one request."""
-        return len(self.pending_operations) >= self.max_operations
-
     def commit(self) -> None:
         """Write what is pending, and what an earlier commit could not write.
 
@@ -87,103 +82,176 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
             are then in ``failed_operations``, in the form of the request.
         :raises pynamodb.exceptions.PutError: if a call fails.
         """
-        generators.run(self.write_pending())
+        generators.run(self._step_by_step(write_pending(self)))
 
-    def write_pending(self) -> Waits[None]:
-        """Write what is there now, as a generator of waits.
+    def _step_by_step(self, waits: Waits[None]) -> Waits[None]:
+        """Take each step while no other thread takes one for this batch: what it sends must arrive
+        before anything newer on the same key, and what it has written need not be sent again."""
+        while True:
+            with self._sending:
+                try:
+                    seconds = next(waits)
+                except StopIteration:
+                    return
+
+            yield seconds
+
+
+def write_pending(batch: BatchWrite[t.Any]) -> Waits[None]:
+    """Write what a batch holds when the first step is taken, one request after the other.
+
+    :param batch: The batch. No two steps are taken for it at once.
+    :raises UnprocessedItems: if DynamoDB leaves every item unprocessed, time after time.
+    :raises pynamodb.exceptions.PutError: if a call fails.
+    """
+    yield from Commit(batch).write()
+
+
+class _Write(t.NamedTuple):
+    """What is sent of the operations on one key that are not acknowledged: the last one."""
+
+    key: cabc.Hashable
+    request: Raw
+    operations: list[Raw]
+    """All of them, the oldest first."""
+
+
+class Commit:
+    """Writes the operations that a batch holds when this is created.
+
+    Several drivers may write at once, each one request at a time. They never have two requests with
+    the same key, because there is one write for each key, and one driver takes it.
+
+    :param batch: The batch.
+    """
+
+    def __init__(self, batch: BatchWrite[t.Any]) -> None:
+        self._batch = batch
+        self._key_types = _key_types(batch.model)
+        self._queue = collections.deque(self._latest(self._operations()))
+        # The keys of which a write is not acknowledged yet.
+        self._keys = {write.key for write in self._queue}
+        # Held for a moment, in which nothing else changes the batch's lists but by appending.
+        self._lists = threading.Lock()
+
+    @property
+    def number_of_requests(self) -> int:
+        """How many requests it takes to send what no driver has taken yet."""
+        return -(-len(self._queue) // self._batch.max_operations)
+
+    def write(self) -> Waits[None]:
+        """Write what no other driver has taken, as a generator of waits.
 
         :raises UnprocessedItems: if DynamoDB leaves every item unprocessed, time after time.
         :raises pynamodb.exceptions.PutError: if a call fails.
         """
-        writes = [_Write(each, self._request(each)) for each in self._operations()]
+        left: list[_Write] = []
         rounds = 0
 
-        while writes:
-            sent, unprocessed = self._send_some(writes)
-            writes = self._left([*writes, *self._unknown(writes, unprocessed)])
+        while writes := self._next(left):
+            unprocessed = self._send(writes)
+            left = self._settle(writes, unprocessed)
 
-            if not writes:
+            if not left and not self._queue:
                 return
 
-            rounds = rounds + 1 if sent <= len(unprocessed) else 0
+            rounds = rounds + 1 if len(writes) <= len(unprocessed) else 0
 
             if rounds == ROUNDS_WITHOUT_PROGRESS:
-                self._give_up(writes, unprocessed)
-                raise UnprocessedItems(self.connection.table_name, unprocessed)
+                self._give_up(left, unprocessed)
+                raise UnprocessedItems(self._batch.connection.table_name, unprocessed)
 
-            yield _back_off(self.connection, rounds) if unprocessed else 0
+            yield _back_off(self._batch.connection, rounds) if unprocessed else 0
+
+    def stop(self) -> None:
+        """Begin no further write. Those that a driver has taken are not affected."""
+        self._queue.clear()
 
     def _operations(self) -> list[Raw]:
         """What is not acknowledged, the oldest first."""
-        return [*self.failed_operations, *self.pending_operations]
+        return [*self._batch.failed_operations, *self._batch.pending_operations]
 
-    def _left(self, writes: list[_Write]) -> list[_Write]:
-        left = set(map(id, self._operations()))
-        return [write for write in writes if id(write.operation) in left]
+    def _latest(self, operations: cabc.Iterable[Raw]) -> list[_Write]:
+        """What is to be sent: of each key the last operation, at its place, for what it refers to
+        may be before it."""
+        writes: dict[cabc.Hashable, _Write] = {}
 
-    def _send_some(self, writes: list[_Write]) -> tuple[int, list[Raw]]:
-        """Send one request, and forget what it has written.
+        for operation in operations:
+            request = self._request(operation)
+            key = self._key(request)
+            earlier = writes.pop(key, None)
+            before = [] if earlier is None else earlier.operations
+            writes[key] = _Write(key, request, [*before, operation])
 
-        :param writes: The writes that are left, the oldest first.
-        :return: How many writes were sent, and those that DynamoDB left unprocessed.
+        return list(writes.values())
+
+    def _next(self, left: list[_Write]) -> list[_Write]:
+        """What to send next.
+
+        :param left: What this driver has sent, and DynamoDB has left unprocessed.
         """
-        # The worker of a cancelled task goes on. What it is sending must arrive before anything
-        # newer on the same key, and what it has written need not be sent again.
-        with self._sending:
-            requests = self._latest(writes)[: self.max_operations]
+        # Another commit may have written something meanwhile.
+        there = set(map(id, self._operations()))
+        writes = [write for write in left if id(write.operations[-1]) in there]
 
-            if not requests:
-                return 0, []
+        while len(writes) < self._batch.max_operations:
+            try:
+                write = self._queue.popleft()
+            except IndexError:
+                break
 
-            unprocessed = self._send(requests)
-            keys = {self._key(request) for request in requests}
-            keys -= {self._key(request) for request in unprocessed}
+            if id(write.operations[-1]) in there:
+                writes.append(write)
 
-            for write in writes:
-                if self._key(write.request) in keys:
-                    self._forget(write)
+        return writes
 
-            return len(requests), unprocessed
+    def _settle(self, writes: list[_Write], unprocessed: list[Raw]) -> list[_Write]:
+        """Forget what was written.
 
-    def _latest(self, writes: list[_Write]) -> list[Raw]:
-        """What is to be sent of the writes that are left: of each key the last one, at its place,
-        for what it refers to may be before it."""
-        latest: dict[cabc.Hashable, Raw] = {}
+        :param writes: What was sent.
+        :param unprocessed: What DynamoDB left unprocessed of it.
+        :return: The writes that are left.
+        """
+        keys = set(map(self._key, unprocessed))
+        written = [write for write in writes if write.key not in keys]
+        self._keys.difference_update(write.key for write in written)
 
-        for write in self._left(writes):
-            key = self._key(write.request)
-            latest.pop(key, None)
-            latest[key] = write.request
+        with self._lists:
+            self._forget(written)
 
-        return list(latest.values())
+        left = [write for write in writes if write.key in keys]
+        return [*left, *self._unknown(unprocessed)]
 
-    def _unknown(self, writes: list[_Write], unprocessed: list[Raw]) -> list[_Write]:
+    def _unknown(self, unprocessed: list[Raw]) -> list[_Write]:
         """What a server, or a test's mock, says is unprocessed although it is none of the writes.
 
         It becomes one of them, as in PynamoDB: nothing that is said to be unwritten is dropped.
         """
-        known = {self._key(write.request) for write in writes}
-        unknown = [each for each in unprocessed if self._key(each) not in known]
-        self.failed_operations.extend(unknown)
-        return [_Write(each, each) for each in unknown]
-
-    def _forget(self, write: _Write) -> None:
-        # In place, since another thread may append meanwhile.
-        for operations in (self.failed_operations, self.pending_operations):
-            for index, each in enumerate(operations):
-                if each is write.operation:
-                    del operations[index]
-                    return
+        unknown = [each for each in unprocessed if self._key(each) not in self._keys]
+        self._batch.failed_operations.extend(unknown)
+        writes = self._latest(unknown)
+        self._keys.update(write.key for write in writes)
+        return writes
 
     def _give_up(self, writes: list[_Write], unprocessed: list[Raw]) -> None:
         """Move what was sent in vain to ``failed_operations``."""
-        keys = {self._key(request) for request in unprocessed}
-        # First added, then removed: an interruption between the two loses nothing.
-        self.failed_operations[:0] = unprocessed
+        with self._lists:
+            # First added, then removed: an interruption between the two loses nothing.
+            self._batch.failed_operations[:0] = unprocessed
+            self._forget(writes)
 
+    def _forget(self, writes: cabc.Iterable[_Write]) -> None:
         for write in writes:
-            if self._key(write.request) in keys:
-                self._forget(write)
+            for operation in write.operations:
+                self._remove(operation)
+
+    def _remove(self, operation: Raw) -> None:
+        # In place, since another thread may append meanwhile.
+        for operations in (self._batch.failed_operations, self._batch.pending_operations):
+            for index, each in enumerate(operations):
+                if each is operation:
+                    del operations[index]
+                    return
 
     def _request(self, operation: Raw) -> Raw:
         if "action" not in operation:
@@ -203,8 +271,13 @@ class BatchWrite(pynamodb.models.BatchWrite[M]):
         item = put[constants.ITEM] if put else request[constants.DELETE_REQUEST][constants.KEY]
         return normal_item({name: item[name] for name in self._key_types if name in item})
 
-    def _send(self, requests: list[Raw]) -> list[Raw]:
-        reply: Raw = t.cast(t.Any, self.connection).batch_write_item(
+    def _send(self, writes: list[_Write]) -> list[Raw]:
+        """Send one request.
+
+        :return: What DynamoDB left unprocessed.
+        """
+        requests = [write.request for write in writes]
+        reply: Raw = t.cast(t.Any, self._batch.connection).batch_write_item(
             put_items=[
                 request[constants.PUT_REQUEST][constants.ITEM]
                 for request in requests
@@ -225,13 +298,6 @@ def _key_types(kind: type[pynamodb.models.Model]) -> dict[str, str]:
     model = t.cast(t.Any, kind)
     keys = model._hash_key_attribute(), model._range_key_attribute()
     return {key.attr_name: key.attr_type for key in keys if key is not None}
-
-
-class _Write(t.NamedTuple):
-    """An operation that is not acknowledged, and what is sent for it."""
-
-    operation: Raw
-    request: Raw
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -278,6 +344,14 @@ class BatchGet(t.Generic[T]):
     def without_keys(self) -> BatchGet[T]:
         """The batch with no keys left."""
         return dataclasses.replace(self, keys=())
+
+    def pages(self) -> list[BatchGet[T]]:
+        """The batch in parts, one for each request that it takes."""
+        size = constants.BATCH_GET_PAGE_LIMIT
+        return [
+            dataclasses.replace(self, keys=self.keys[start : start + size])
+            for start in range(0, len(self.keys), size)
+        ]
 
     @decode_lock.kept()
     def _request(self, keys: tuple[Raw, ...]) -> tuple[list[T | Undecodable], list[Raw]]:

@@ -20,15 +20,15 @@ Item: t.TypeAlias = pynamodb.models.Model
 M = t.TypeVar("M", bound=Item)
 
 
-class _InOneBind(pynamodb.transactions.Transaction):
+class InOneBind(pynamodb.transactions.Transaction):
     """Refuses a model of another bind or on another engine, before anything is sent.
 
     A model without a bind key goes by the transaction's bind, unless a block uses one.
     """
 
     _connection: Connection
-    _first: type[Item] | None = None
-    """The first model of the transaction, for a message."""
+    models: tuple[type[Item], ...] = ()
+    """The models of the transaction, each once."""
 
     @contextlib.contextmanager
     def _adding(self, model: type[Item]) -> cabc.Generator[None]:
@@ -42,7 +42,8 @@ class _InOneBind(pynamodb.transactions.Transaction):
 
             yield
 
-        self._first = self._first or model
+        if model not in self.models:
+            self.models = (*self.models, model)
 
     def _check(self, model: type[Item]) -> None:
         own, other = self._connection, late_binding.connection(model).connection
@@ -65,7 +66,7 @@ class _InOneBind(pynamodb.transactions.Transaction):
             )
 
     def _with(self) -> str:
-        return "" if self._first is None else f" with {self._first.__name__!r}"
+        return f" with {self.models[0].__name__!r}" if self.models else ""
 
 
 def _bind(connection: Connection) -> str:
@@ -73,7 +74,7 @@ def _bind(connection: Connection) -> str:
     return "no bind (the app's own settings)" if bind_key is None else f"the bind {bind_key!r}"
 
 
-class TransactGet(_InOneBind, pynamodb.transactions.TransactGet):
+class TransactGet(InOneBind, pynamodb.transactions.TransactGet):
     """Reads several items at once."""
 
     def get(
@@ -91,7 +92,7 @@ class TransactGet(_InOneBind, pynamodb.transactions.TransactGet):
             return super().get(model_cls, hash_key, range_key)
 
 
-class TransactWrite(_InOneBind, pynamodb.transactions.TransactWrite):
+class TransactWrite(InOneBind, pynamodb.transactions.TransactWrite):
     """Writes several items at once, or none."""
 
     def condition_check(

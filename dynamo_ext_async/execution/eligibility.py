@@ -78,6 +78,7 @@ _SCALARS = frozenset(
         *(datetime.date, datetime.timedelta, datetime.timezone, decimal.Decimal),
     }
 )
+_DICTS_AND_SCALARS = _SCALARS | {dict}
 _TIME_ZONES = frozenset({types.NoneType, datetime.timezone, zoneinfo.ZoneInfo})
 _SEQUENCES = frozenset({list, tuple, set, frozenset})
 # The search for values of the app takes the event loop's time: a worker thread makes larger calls.
@@ -89,6 +90,7 @@ _pynamodb_logger = logging.getLogger("pynamodb")
 
 _class_of: cabc.Callable[[t.Any], type[t.Any]] = type
 _names_of: cabc.Callable[[t.Any], dict[str, t.Any]] = vars
+_values_of: cabc.Callable[[t.Any], cabc.Iterable[t.Any]] = t.cast(t.Any, dict).values
 
 _OF_PYTHON = frozenset({"abc", "builtins", "collections.abc", "typing"})
 
@@ -125,24 +127,18 @@ def are_plain(*values: t.Any) -> bool:
     :param values: The method, bound to its model or instance, and its arguments.
     """
     left = [value for value in values if not _is_simple(value)]
+    search, number = _Search(), 0
 
-    if not left:
-        return True
+    while left:
+        parts = search.parts_of_all(left)
+        number += len(left)
 
-    search = _Search()
-
-    for _ in range(_MOST_VALUES):
-        if not left:
-            return True
-
-        parts = search.parts(left.pop())
-
-        if parts is None:
+        if parts is None or number > _MOST_VALUES:
             return False
 
-        left.extend(parts)
+        left = parts
 
-    return False
+    return True
 
 
 def _is_simple(value: t.Any) -> bool:
@@ -357,18 +353,47 @@ class _Search:
     def __init__(self) -> None:
         self._plain_maps: set[type] = {MapAttribute, DynamicMapAttribute}
 
+    def parts_of_all(self, values: list[t.Any]) -> list[t.Any] | None:
+        """What values are made of; ``None`` if using one of them may run code of the app.
+
+        Most are dictionaries, such as items and keys, or what is in them. These are looked at all
+        at once, by Python's functions in C: one by one would take as long as to send the call.
+        """
+        kinds = set(map(_class_of, values))
+        parts: list[t.Any] = []
+
+        if dict in kinds:
+            dicts = [each for each in values if _class_of(each) is dict]
+            keys = itertools.chain.from_iterable(dicts)
+
+            if not _SCALARS.issuperset(map(_class_of, keys)):
+                parts.extend(itertools.chain.from_iterable(dicts))
+
+            parts.extend(itertools.chain.from_iterable(map(_values_of, dicts)))
+
+        if kinds <= _DICTS_AND_SCALARS:
+            return parts
+
+        for value in values:
+            if _class_of(value) not in _DICTS_AND_SCALARS:
+                more = self.parts(value)
+
+                if more is None:
+                    return None
+
+                parts.extend(more)
+
+        return parts
+
     def parts(self, value: t.Any) -> cabc.Iterable[t.Any] | None:
-        """What a value is made of; ``None`` if using it may run code of the app."""
+        """What another value is made of; ``None`` if using it may run code of the app."""
         kind = _class_of(value)
 
-        if kind in _SCALARS or issubclass(kind, type):
+        if issubclass(kind, type):
             return ()
 
         if kind in _SEQUENCES:
             return t.cast("cabc.Iterable[t.Any]", value)
-
-        if kind is dict:
-            return (*value, *value.values())
 
         if kind is datetime.datetime:
             return () if type(value.tzinfo) in _TIME_ZONES else None

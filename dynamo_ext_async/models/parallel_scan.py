@@ -37,12 +37,21 @@ class ParallelScan(cabc.AsyncIterator[T]):
     :param connection: A connection on the engine to use.
     :param segments: Where the items of each segment come from.
     :param limit: How many items to give at most.
+    :param max_concurrency: How many pages to fetch at once; ``None`` for as many as there are
+        slots.
     """
 
     def __init__(
-        self, connection: Connection, segments: cabc.Iterable[Source[T]], *, limit: int | None
+        self,
+        connection: Connection,
+        segments: cabc.Iterable[Source[T]],
+        *,
+        limit: int | None,
+        max_concurrency: int | None = None,
     ) -> None:
         self._connection = connection
+        slots = connection.engine.pool.size
+        self._max_concurrency = slots if max_concurrency is None else min(max_concurrency, slots)
         self._idle = collections.deque(segments)
         self._fetching = 0
         self._scopes: set[anyio.CancelScope] = set()
@@ -104,7 +113,7 @@ class ParallelScan(cabc.AsyncIterator[T]):
             raise items
 
         if isinstance(items, BaseException):
-            raise RuntimeError("The task that fetched a page of the scan was cancelled.") from items
+            raise RuntimeError("The task that fetched a page was cancelled.") from items
 
         if items is not None:
             self._idle.append(segment)
@@ -112,7 +121,7 @@ class ParallelScan(cabc.AsyncIterator[T]):
             self._total_count += len(items)
 
     def _start_idle(self) -> None:
-        while self._idle and self._fetching < self._connection.engine.pool.size:
+        while self._idle and self._fetching < self._max_concurrency:
             # The task has no frame of the app's.
             with recording.at_call_site(self._connection.policy):
                 background.start(functools.partial(self._fetch, self._idle.popleft()))
