@@ -454,6 +454,18 @@ async def test_methods_on_an_instance(stocked: Stub) -> None:
     assert HUB not in names
 
 
+@pytest.mark.parametrize("name", ["save", "delete", "refresh"])
+async def test_a_function_in_the_place_of_a_method(stocked: Stub, name: str) -> None:
+    item = Values("a")
+    await item.asave()
+    setattr(item, name, saw)
+    names.clear()
+    await getattr(item, f"a{name}")()
+    assert len(names) == 1
+    assert HUB not in names
+    assert threading.current_thread().name not in names
+
+
 class FalseModel(Model):
     class Meta:
         table_name = "false"

@@ -16,6 +16,7 @@ import anyio
 import anyio.to_thread
 import pytest
 from pynamodb.attributes import BinaryAttribute
+from pynamodb.attributes import ListAttribute
 from pynamodb.attributes import NumberAttribute
 from pynamodb.attributes import UnicodeAttribute
 from pynamodb.attributes import VersionAttribute
@@ -377,6 +378,19 @@ def db_of(db: PynamoDB, app: Quart) -> dynamo_ext.PoolStats:
         return db.pool.stats()
 
 
+async def test_the_record_of_a_call_that_goes_on_elsewhere_begins_where_it_did(
+    make_app: MakeApp, stub: Stub, db: PynamoDB
+) -> None:
+    async with make_app().app_context():
+        before = db.pool.stats().call_seconds
+        stub.next("GetItem", stubs.delayed(0.2, stubs.THROTTLE))
+
+        with pytest.raises(GetError):
+            await Item.aget("a", 1)
+
+        assert db.pool.stats().call_seconds - before >= 0.2
+
+
 @pytest.mark.parametrize("is_write", [False, True])
 async def test_a_deadline_ends_the_wait_but_not_the_call(
     make_app: MakeApp, stub: Stub, db: PynamoDB, is_write: bool
@@ -618,3 +632,22 @@ async def test_what_would_be_sent_is_what_pynamodb_sends(make_app: MakeApp, name
                 operation,
                 {**params, "ReturnConsumedCapacity": "TOTAL"},
             )
+
+
+async def test_large_items_are_left_to_the_hub(
+    make_app: MakeApp, stub: Stub, workers: list[t.Any]
+) -> None:
+    class Long(Model):
+        class Meta:
+            table_name = "long"
+
+        id = UnicodeAttribute(hash_key=True)
+        numbers: ListAttribute[t.Any] = ListAttribute(default=list)
+
+    async with make_app().app_context():
+        await Long("a", numbers=[1]).asave()
+        assert workers == []
+        await Long("b", numbers=[*range(600)]).asave()
+        assert (workers, len(hubs())) == ([], 1)
+
+    assert [len(each.body["Item"]["numbers"]["L"]) for each in stub.requests] == [1, 600]

@@ -189,7 +189,7 @@ USES = [
     Use(
         "_version_attribute_name",
         ("dynamo_ext.models.planned",),
-        lambda: _Model._version_attribute_name,
+        lambda: "_version_attribute_name" in vars(_Model),
     ),
     Use(
         "_handle_version_attribute",

@@ -148,6 +148,10 @@ class Progress:
         self.queue_seconds = queue_seconds
         self.start = time.monotonic()
 
+        if (begun := _begun.get()) is not None:
+            _begun.set(None)
+            self.queue_seconds, self.start = begun.queue_seconds, begun.start
+
     def end(self, reply: t.Any) -> None:
         """Note that the call was answered.
 
@@ -199,6 +203,20 @@ class Progress:
 _in_progress: contextvars.ContextVar[Progress | None] = contextvars.ContextVar(
     "dynamo_ext.call", default=None
 )
+
+
+# A call that the next one of this context goes on with.
+_begun: contextvars.ContextVar[Progress | None] = contextvars.ContextVar(
+    "dynamo_ext.begun_call", default=None
+)
+
+
+def resume(begun: Progress) -> None:
+    """Make the record of the next call of this context that of one that was begun elsewhere.
+
+    :param begun: That call, which has its slot.
+    """
+    _begun.set(begun)
 
 
 def announce(app: App | None, call: Call) -> None:

@@ -126,6 +126,16 @@ def are_plain(*values: t.Any) -> bool:
 
     :param values: The method, bound to its model or instance, and its arguments.
     """
+    return count_plain(*values) is not None
+
+
+def count_plain(*values: t.Any) -> int | None:
+    """As :func:`are_plain`, and how many values there are.
+
+    :param values: The method, bound to its model or instance, and its arguments.
+    :return: How many values there are, with those in them, besides the simplest; ``None`` if the
+        call may run code of the app, or there are too many.
+    """
     left = [value for value in values if not _is_simple(value)]
     search, number = _Search(), 0
 
@@ -134,11 +144,11 @@ def are_plain(*values: t.Any) -> bool:
         number += len(left)
 
         if parts is None or number > _MOST_VALUES:
-            return False
+            return None
 
         left = parts
 
-    return True
+    return number
 
 
 def _is_simple(value: t.Any) -> bool:
@@ -409,8 +419,13 @@ class _Search:
         if issubclass(kind, (Attribute, AttributeContainer)):
             return self._parts_of_container(value)
 
+        if kind is types.FunctionType:
+            # In the place of a method.
+            return () if _is_of_libraries(value) else None
+
         # Conditions, updates and pages.
-        return tuple(_names_of(value).values()) if _is_of_pynamodb(kind) else None
+        is_known = f"{kind.__module__}.".startswith(_OF_PYNAMODB)
+        return tuple(_names_of(value).values()) if is_known else None
 
     def _parts_of_container(self, value: t.Any) -> cabc.Iterable[t.Any] | None:
         values: dict[t.Any, t.Any] | None = _names_of(value).get("attribute_values")

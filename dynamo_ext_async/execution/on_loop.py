@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import collections.abc as cabc
 import functools
 import math
 import os
@@ -35,6 +36,7 @@ from dynamo_ext.calls import deadline
 from dynamo_ext.calls import observation
 from dynamo_ext.calls import record
 from dynamo_ext.calls import recording
+from dynamo_ext.calls.app_policy import AppPolicy
 from dynamo_ext.calls.slot import Slot
 from dynamo_ext.client.connection import CallInSteps
 from dynamo_ext.client.connection import TableConnection
@@ -46,13 +48,19 @@ from dynamo_ext.models import planned
 from . import workers
 
 _CHANGES: int = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET if hasattr(select, "epoll") else 0
+MOST_VALUES = 500
+"""How many values the arguments of a call may have, and those in them, for the event loop to make
+it: to serialise more would keep other tasks waiting."""
+
+# How long the event loop's other tasks may have to wait for replies that are there.
+_LONGEST_TURN_SECONDS = 0.001
 # Seconds of a clock that only goes forward, and that tests which freeze the time leave alone.
 _clock = functools.partial(time.clock_gettime, getattr(time, "CLOCK_MONOTONIC", 0))
 
 
 def prepare(
     table: TableConnection, method: t.Any, args: tuple[t.Any, ...], kwargs: dict[str, t.Any]
-) -> Call | None:
+) -> CallOnLoop | None:
     """Prepare a call of a model's method.
 
     :param table: The connection to the model's table. A call on it now would wait cooperatively.
@@ -77,10 +85,10 @@ def prepare(
         # It is raised once more where the call is then made.
         return None
 
-    return None if steps is None else Call(loop, table, plan, steps)
+    return None if steps is None else CallOnLoop(loop, table, plan, steps)
 
 
-def _is_followed(policy: t.Any) -> bool:
+def _is_followed(policy: AppPolicy) -> bool:
     """Whether anybody wants to know of each call: code that may block."""
     return (
         observation.observer is not None
@@ -93,7 +101,7 @@ def _is_followed(policy: t.Any) -> bool:
 _State = t.Literal["queued", "sent", "stopped", "refused", "left", "ended"]
 
 
-class Call:
+class CallOnLoop:
     """One call. Its task makes it by :meth:`make`.
 
     :param loop: The event loop that is running.
@@ -159,20 +167,19 @@ class Call:
         :raises CallTimeout: if the app limits how long a call may take, and it took longer.
         """
         policy = self._policy
+        seconds = policy.settings.call_timeout_seconds
 
-        with (
-            policy.in_flight.call(),
-            deadline.limit(policy.settings.call_timeout_seconds) as limit,
-        ):
-            if limit is None:
+        with policy.in_flight.call():
+            if seconds is None and deadline.current() is None:
                 return await self._make()
 
-            self._limit = limit
+            with deadline.limit(seconds) as limit:
+                self._limit = t.cast(deadline.Deadline, limit)
 
-            with anyio.move_on_after(limit.remaining):
-                return await self._make()
+                with anyio.move_on_after(self._limit.remaining):
+                    return await self._make()
 
-            raise self._refused() if self._slot is None else limit.exceeded()
+                raise self._refused() if self._slot is None else self._limit.exceeded()
 
     @property
     def thread(self) -> int | None:
@@ -368,6 +375,7 @@ class Call:
         plan = self._plan
         self._forget_write()
         self._outgoing.hand_over()
+        record.resume(self._progress)
         send = getattr(self._table, plan.method)
         return plan.finish(send(*plan.args, **plan.kwargs))
 
@@ -411,24 +419,31 @@ class _Watch:
         self._process = os.getpid()
         self._poll = select.epoll()
         self._sockets: dict[int, weakref.ref[socket.socket]] = {}
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, CallOnLoop] = {}
         self._ready: collections.deque[int] = collections.deque()
+        self._goes_on = False
         # When each call that waits has waited too long.
-        self._due: dict[Call, float] = {}
+        self._due: dict[CallOnLoop, float] = {}
         self._next_due = math.inf
         loop.add_reader(self._poll.fileno(), self._handle_changes)
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether it was made in this process and for the thread in which its loop runs now."""
-        return self._process == os.getpid() and self.thread == threading.get_ident()
+    def is_of(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether it was made for a loop, in this process, and for the thread in which it runs now.
+
+        :param loop: An event loop that runs in this thread.
+        """
+        return (
+            self._loop() is loop
+            and self._process == os.getpid()
+            and self.thread == threading.get_ident()
+        )
 
     @property
     def is_here(self) -> bool:
         """Whether the event loop is running in this thread."""
         return asyncio._get_running_loop() is self._loop()
 
-    def call_soon(self, function: t.Callable[[], None]) -> bool:
+    def call_soon(self, function: cabc.Callable[[], None]) -> bool:
         """Have a function called by the event loop, from any thread.
 
         :param function: The function.
@@ -446,7 +461,7 @@ class _Watch:
 
         return True
 
-    def add(self, call: Call, sock: socket.socket, seconds: float) -> None:
+    def add(self, call: CallOnLoop, sock: socket.socket, seconds: float) -> None:
         """Watch a socket for a call.
 
         :param call: The call.
@@ -463,7 +478,7 @@ class _Watch:
         self._calls[descriptor] = call
         self.limit(call, seconds)
 
-    def limit(self, call: Call, seconds: float) -> None:
+    def limit(self, call: CallOnLoop, seconds: float) -> None:
         """Limit how long a call waits from now on.
 
         :param call: The call.
@@ -474,7 +489,7 @@ class _Watch:
         if due < self._next_due:
             self._call_at(due)
 
-    def forget(self, call: Call) -> None:
+    def forget(self, call: CallOnLoop) -> None:
         """Forget a call, which waits no more.
 
         :param call: The call.
@@ -494,8 +509,12 @@ class _Watch:
 
     def _handle_changes(self) -> None:
         """Let the calls go on whose sockets are ready."""
+        if self._goes_on:
+            return
+
         ready = self._ready
         ready.extend(descriptor for descriptor, _ in self._poll.poll(0))
+        end = _clock() + _LONGEST_TURN_SECONDS
 
         try:
             while ready:
@@ -503,10 +522,18 @@ class _Watch:
 
                 if call is not None:
                     call.proceed()
+
+                    if _clock() > end:
+                        break
         finally:
             if ready:
-                # Something was raised. Each change is reported once, and must not be lost.
-                self.call_soon(self._handle_changes)
+                # Other tasks of the event loop come first; or something was raised. Each change
+                # is reported once, and must not be lost.
+                self._goes_on = self.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._goes_on = False
+        self._handle_changes()
 
     def _call_at(self, due: float) -> None:
         self._next_due = due
@@ -534,10 +561,21 @@ class _Watch:
 _watches: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = weakref.WeakKeyDictionary()
 
 
+# Most processes have one event loop: to look it up takes as long as much else of a call.
+_latest: weakref.ref[_Watch] | None = None
+
+
 def _watch_of(loop: asyncio.AbstractEventLoop) -> _Watch:
+    global _latest
+    watch = None if _latest is None else _latest()
+
+    if watch is not None and watch.is_of(loop):
+        return watch
+
     watch = _watches.get(loop)
 
-    if watch is None or not watch.is_usable:
+    if watch is None or not watch.is_of(loop):
         watch = _watches[loop] = _Watch(loop)
 
+    _latest = weakref.ref(watch)
     return watch

@@ -60,15 +60,21 @@ def calls(name: str) -> Twin:
             table = late_binding.connection(model)
             connection = table.connection
 
-            if workers.may_share_thread(connection, model) and eligibility.are_plain(
-                method, *args, *kwargs.values()
-            ):
-                if (call := on_loop.prepare(table, method, args, kwargs)) is not None:
+            if not workers.may_share_thread(connection, model):
+                return await workers.run(connection, method, *args, **kwargs)
+
+            number = eligibility.count_plain(method, *args, *kwargs.values())
+
+            if number is None:
+                return await workers.run(connection, method, *args, **kwargs)
+
+            if number <= on_loop.MOST_VALUES:
+                call = on_loop.prepare(table, method, args, kwargs)
+
+                if call is not None:
                     return await call.make()
 
-                return await workers.run_in_hub(connection, method, *args, **kwargs)
-
-            return await workers.run(connection, method, *args, **kwargs)
+            return await workers.run_in_hub(connection, method, *args, **kwargs)
 
         return t.cast(F, twin)
 
