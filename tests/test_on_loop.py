@@ -33,6 +33,7 @@ from dynamo_ext_async import CallTimeout
 from dynamo_ext_async import Model
 from dynamo_ext_async import PoolTimeout
 from dynamo_ext_async import PynamoDB
+from dynamo_ext_async.execution import hub
 from stub import Answer
 from stub import Request
 from stub import Stub
@@ -477,12 +478,21 @@ async def test_a_slot_may_come_from_another_thread(
     make_app: MakeApp, stub: Stub, db: PynamoDB
 ) -> None:
     async with make_app(DYNAMODB_MAX_POOL_CONNECTIONS=1).app_context():
-        slot = db.pool.acquire(1)
-        task = asyncio.ensure_future(Item.aget("a", 1))
-        await until(lambda: db.pool.waiting == 1)
-        await anyio.to_thread.run_sync(slot.release)
-        assert (await task).id == "a"
-        assert db.pool.in_use == 0
+        # Then asyncio raises an error where another thread uses what belongs to the loop.
+        asyncio.get_running_loop().set_debug(True)
+
+        for is_connected in (True, False):
+            slot = db.pool.acquire(1)
+            task = asyncio.ensure_future(Item.aget("a", 1))
+            await until(lambda: db.pool.waiting == 1)
+
+            if not is_connected:
+                stub.close_connections()
+                await until(lambda: stub.connections == 0)
+
+            await anyio.to_thread.run_sync(slot.release)
+            assert (await task).id == "a"
+            assert db.pool.in_use == 0
 
 
 def test_a_loop_that_ends_leaves_its_calls_to_threads(
@@ -645,8 +655,10 @@ async def test_large_items_are_left_to_the_hub(
         numbers: ListAttribute[t.Any] = ListAttribute(default=list)
 
     async with make_app().app_context():
+        # The next call that wants it starts another one.
+        hub.shared().stop()
         await Long("a", numbers=[1]).asave()
-        assert workers == []
+        assert (workers, hubs()) == ([], [])
         await Long("b", numbers=[*range(600)]).asave()
         assert (workers, len(hubs())) == ([], 1)
 
