@@ -266,6 +266,8 @@ async def test_a_version_is_counted_once(make_app: MakeApp, stub: Stub) -> None:
         stub.next("UpdateItem", Answer(body={"Attributes": {"id": {"S": "a"}}}))
         actions: list[t.Any] = [Versioned.id.set("a")]
         await item.aupdate(actions)
+        await item.adelete()
+        await item.adelete(Versioned.id == "a", add_version_condition=False)
 
     assert [request.body["Item"]["version"] for request in stub.requests[:3]] == [
         {"N": "1"},
@@ -275,6 +277,8 @@ async def test_a_version_is_counted_once(make_app: MakeApp, stub: Stub) -> None:
     # PynamoDB adds the action of the version to the caller's.
     assert len(actions) == 2
     assert "ADD" in stub.requests[3].body["UpdateExpression"]
+    names = [{*request.body["ExpressionAttributeNames"].values()} for request in stub.requests[4:]]
+    assert names == [{"version"}, {"id"}]
 
 
 async def test_a_large_reply_is_read_in_a_worker_thread(
@@ -464,6 +468,7 @@ async def test_a_call_that_is_cancelled_in_the_queue_never_runs(
         with pytest.raises(asyncio.CancelledError):
             await task
 
+        assert db.pool.waiting == 0
         slot.release()
         assert db.pool.in_use == db.pool.waiting == 0
 
