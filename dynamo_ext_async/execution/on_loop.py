@@ -81,11 +81,11 @@ def prepare(
 
     try:
         steps = table.prepare_call(plan.method, *plan.args, **plan.kwargs)
+        return None if steps is None else CallOnLoop(loop, table, plan, steps)
     except Exception:
-        # It is raised once more where the call is then made.
+        # It is raised once more where the call is then made. Or no descriptor is left, or this kind
+        # of event loop can't watch sockets.
         return None
-
-    return None if steps is None else CallOnLoop(loop, table, plan, steps)
 
 
 def _is_followed(policy: AppPolicy) -> bool:
@@ -276,7 +276,7 @@ class CallOnLoop:
             raise self._refused()
 
         slot = t.cast(Slot, self._slot)
-        return await workers.run_begun(self._pool, slot, self._policy, self._go_on)
+        return await workers.run_begun(self._pool, slot, self._policy, self._go_on_attended)
 
     def _send(self) -> None:
         """Send the request, in the thread of the event loop."""
@@ -316,8 +316,7 @@ class CallOnLoop:
         progress.end(reply)
         self._pool.record(progress)
 
-        if self._limit is not None:
-            self._forget_write()
+        self._forget_write()
 
         try:
             self._result = self._plan.finish(reply)
@@ -370,10 +369,15 @@ class CallOnLoop:
         if not workers.start_begun(self._pool, slot, self._policy, go_on):
             self._outgoing.close()
 
+    def _go_on_attended(self) -> t.Any:
+        try:
+            return self._go_on()
+        finally:
+            self._forget_write()
+
     def _go_on(self) -> t.Any:
         """Make the rest of the call, in a worker thread."""
         plan = self._plan
-        self._forget_write()
         self._outgoing.hand_over()
         record.resume(self._progress)
         send = getattr(self._table, plan.method)
