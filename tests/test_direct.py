@@ -555,9 +555,8 @@ def test_what_a_signal_raises_meanwhile_is_not_taken_for_broken_http(
 ) -> None:
     if step != "_whole_reply":
         # What comes in pieces is read by httptools, which calls these.
-        stub.next(
-            "GetItem", Answer(pieces=(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", b"{}"))
-        )
+        pieces = (b"HTTP/1.1 200 OK\r\n", b"Content-Length: 2\r\n\r\n{}")
+        stub.next("GetItem", Answer(pieces=pieces, trickle=0.1))
 
     def interrupt(frame: types.FrameType, event: str, argument: object) -> None:
         if frame.f_code.co_name == step:
@@ -1106,7 +1105,7 @@ def test_no_repr_shows_a_secret(in_app: InApp, stub: Stub, settings: dict[str, t
         text += repr(transport.begin("GetItem", PARAMS["GetItem"]))
 
     assert "DirectTransport" in text
-    assert "_Call" in text
+    assert "PreparedCall" in text
     assert "sentinel" not in text
 
 
