@@ -434,6 +434,22 @@ def test_attributes_may_have_names_that_pydantic_uses() -> None:
 # To the model and back.
 
 
+def sorted_sets(value: t.Any) -> t.Any:
+    """The same, with the elements of sets in order: equal sets may be iterated over in another."""
+    if isinstance(value, list):
+        elements: list[t.Any] = value
+        return [sorted_sets(each) for each in elements]
+
+    if isinstance(value, dict):
+        members: dict[str, t.Any] = value
+        return {
+            name: sorted(each) if name in {"SS", "NS", "BS"} else sorted_sets(each)
+            for name, each in members.items()
+        }
+
+    return value
+
+
 def test_from_a_model_and_to_a_model() -> None:
     item = everything()
     item.times = item.tags = None
@@ -441,7 +457,8 @@ def test_from_a_model_and_to_a_model() -> None:
     validated = schema.model_validate(item)
     again = Everything(**validated.model_dump())
     assert again.to_json_dict() == item.to_json_dict()
-    assert again.serialize(null_check=False) == item.serialize(null_check=False)
+    serialized = [sorted_sets(each.serialize(null_check=False)) for each in (again, item)]
+    assert serialized[0] == serialized[1]
     assert validated.model_dump()["kind"] is Everything
     assert validated.model_dump(mode="json")["kind"] == "everything"
 
