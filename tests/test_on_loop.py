@@ -14,6 +14,7 @@ import unittest.mock
 
 import anyio
 import anyio.to_thread
+import pynamodb.signals
 import pytest
 from pynamodb.attributes import BinaryAttribute
 from pynamodb.attributes import ListAttribute
@@ -454,6 +455,35 @@ async def test_a_cancelled_call_that_is_on_the_wire_runs_to_its_end(
 
     assert (stats.calls, stats.errors) == (2, 0)
     assert len(stub.requests) == (1 if then == Answer() else 2)
+
+
+@pytest.mark.parametrize("key", ["other", "a"])
+async def test_a_call_of_a_receiver_gets_its_own_answer(
+    make_app: MakeApp, stub: Stub, key: str
+) -> None:
+    """The receiver is connected while the call is on the wire, and hears of its continuation."""
+    names: list[str] = []
+
+    def receive(sender: t.Any, **signal: t.Any) -> None:
+        if not names:
+            names.append("begins")
+            names.append(Item.get(key, 2).id)
+
+    async with make_app().app_context():
+        # Such a reply is read in a worker thread.
+        large = Answer(
+            body={"Item": {"id": {"S": "a"}, "number": {"N": "1"}, "t": {"S": "x" * 9000}}}
+        )
+        stub.next("GetItem", stubs.held(large))
+        task = asyncio.ensure_future(Item.aget("a", 1))
+        await until(lambda: stub.in_flight == 1)
+
+        with pynamodb.signals.pre_dynamodb_send.connected_to(receive):
+            stub.release()
+            assert len((await task).text) == 9000
+
+    assert names == ["begins", key]
+    assert [request.body["Key"]["number"] for request in stub.requests] == [{"N": "1"}, {"N": "2"}]
 
 
 async def test_a_call_that_is_cancelled_in_the_queue_never_runs(

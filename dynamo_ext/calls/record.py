@@ -148,7 +148,7 @@ class Progress:
         self.queue_seconds = queue_seconds
         self.start = time.monotonic()
 
-        if (begun := _begun.get()) is not None:
+        if (begun := _begun.get()) is not None and begun.operation == self.operation:
             _begun.set(None)
             self.queue_seconds, self.start = begun.queue_seconds, begun.start
 
@@ -205,14 +205,15 @@ _in_progress: contextvars.ContextVar[Progress | None] = contextvars.ContextVar(
 )
 
 
-# A call that the next one of this context goes on with.
+# A call that the next one of the same operation in this context goes on with.
 _begun: contextvars.ContextVar[Progress | None] = contextvars.ContextVar(
     "dynamo_ext.begun_call", default=None
 )
 
 
 def resume(begun: Progress) -> None:
-    """Make the record of the next call of this context that of one that was begun elsewhere.
+    """Make the record of the next call of this operation and context that of one that was begun
+    elsewhere.
 
     :param begun: That call, which has its slot.
     """

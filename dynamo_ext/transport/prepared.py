@@ -85,11 +85,27 @@ _begun: contextvars.ContextVar[PreparedCall | None] = contextvars.ContextVar(
 
 
 def resume(call: PreparedCall) -> None:
-    """Make the next call of the current context go on with one that was begun elsewhere.
+    """Make the next call of the current context that is the same go on with one that was begun
+    elsewhere.
 
-    :param call: A call of the same operation with the same parameters.
+    :param call: What was begun. The same call has its operation and its parameters.
     """
     _begun.set(call)
+
+
+def _take_begun(operation_name: str, params: Params) -> PreparedCall | None:
+    """The call that was begun elsewhere, if this is that call.
+
+    Before it is sent, code of the app may make another one in the same context: a receiver of a
+    signal, say. That one must not get this one's answer.
+    """
+    call = _begun.get()
+
+    if call is None or (call.operation.name, call.params) != (operation_name, params):
+        return None
+
+    _begun.set(None)
+    return call
 
 
 class _Templates:
@@ -160,11 +176,10 @@ class PreparedTransport(abc.ABC):
 
         :raises RuntimeError: if a test must not send it.
         """
-        if (call := _begun.get()) is not None:
-            _begun.set(None)
-        else:
-            is_hooked = self.hooks.are_in(operation_name)
-            call = None if is_hooked else self.begin(operation_name, params)
+        call = _take_begun(operation_name, params)
+
+        if call is None and not self.hooks.are_in(operation_name):
+            call = self.begin(operation_name, params)
 
         if call is None:
             return waiting.current.get().in_other_thread(
@@ -428,9 +443,6 @@ def _must_be_renewed(credentials: t.Any) -> bool:
 
 def _attempt_header(retries: dict[str, t.Any]) -> str:
     """What a request tells the server of its attempt, in the order of botocore."""
-    if len(retries) == 3 and "max" in retries:
-        return f"attempt={retries['attempt']}; max={retries['max']}"
-
     return "; ".join([f"{key}={retries[key]}" for key in _ATTEMPT_FIELDS if key in retries])
 
 

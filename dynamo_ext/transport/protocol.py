@@ -54,10 +54,8 @@ class Outgoing(t.Protocol):
         ...
 
     def hand_over(self) -> None:
-        """Make the next call of the current context go on with this one.
-
-        It must be of the same operation, with the same parameters.
-        """
+        """Make the next call of the current context that is the same, of the same operation and
+        with the same parameters, go on with this one."""
         ...
 
 
