@@ -1,6 +1,6 @@
-"""Which calls run no code of the app, and so may be made in the hub.
+"""Which calls run no code of the app, and so may be made in the hub or by the event loop.
 
-Code of the app may block the hub's thread, or hold a lock while a call is in flight. It is wherever
+Code of the app may block their thread, or hold a lock while a call is in flight. It is wherever
 an app can put it: in a class, in a function set on one attribute, in a default, in a patch, in the
 values that it stores. So nothing is trusted because of its name: a decision follows what PynamoDB
 and the plans of :mod:`dynamo_ext.models.deserializer` would call, and holds only as long as all of

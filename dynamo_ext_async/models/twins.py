@@ -46,7 +46,8 @@ class Twin(t.Protocol):
 
 
 def calls(name: str) -> Twin:
-    """Declare the twin of a method that makes one call. It is made in a worker or in the hub.
+    """Declare the twin of a method that makes one call. The event loop itself makes the call, or
+    the hub, or a worker.
 
     :param name: The name of the method.
     """
