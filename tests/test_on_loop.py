@@ -8,6 +8,7 @@ import contextlib
 import copy
 import dataclasses
 import logging
+import os
 import threading
 import typing as t
 import unittest.mock
@@ -28,6 +29,7 @@ from quart import Quart
 
 import dynamo_ext
 import stub as stubs
+from conftest import RunPython
 from dynamo_ext.binding import context
 from dynamo_ext.models import late_binding
 from dynamo_ext_async import CallTimeout
@@ -316,6 +318,20 @@ async def test_a_reply_may_come_in_pieces(
     assert stub.operations == ["PutItem", "GetItem"]
 
 
+async def test_what_comes_behind_a_reply_is_no_answer_to_the_next_call(
+    make_app: MakeApp, stub: Stub, db: PynamoDB
+) -> None:
+    reply = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+    item = b'{"Item": {"id": {"S": "not asked for"}, "number": {"N": "1"}}}'
+    surplus = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(item), item)
+
+    async with make_app().app_context():
+        stub.next("PutItem", Answer(pieces=(reply + surplus,)))
+        await Item("a", 1).asave()
+        assert (await Item.aget("b", 1)).id == "b"
+        assert db.pool.stats().errors == 0
+
+
 @pytest.mark.parametrize(
     "first", [stubs.THROTTLE, stubs.INTERNAL_ERROR, stubs.DROP, stubs.RESET, stubs.WRONG_CHECKSUM]
 )
@@ -478,7 +494,9 @@ async def test_a_call_of_a_receiver_gets_its_own_answer(
         task = asyncio.ensure_future(Item.aget("a", 1))
         await until(lambda: stub.in_flight == 1)
 
-        with pynamodb.signals.pre_dynamodb_send.connected_to(receive):
+        signal: t.Any = pynamodb.signals.pre_dynamodb_send
+
+        with signal.connected_to(receive):
             stub.release()
             assert len((await task).text) == 9000
 
@@ -698,3 +716,102 @@ async def test_large_items_are_left_to_the_hub(
         assert (workers, len(hubs())) == ([], 1)
 
     assert [len(each.body["Item"]["numbers"]["L"]) for each in stub.requests] == [1, 600]
+
+
+SCRIPT = """
+import asyncio, os, resource, sys, threading, warnings
+from pynamodb.attributes import UnicodeAttribute
+from quart import Quart
+from dynamo_ext_async import Model, PynamoDB
+
+warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
+
+class Item(Model):
+    class Meta:
+        table_name = "item"
+    id = UnicodeAttribute(hash_key=True)
+
+app = Quart("app")
+app.config.update(DYNAMODB_HOST=sys.argv[1], DYNAMODB_AWS_ACCESS_KEY_ID="id",
+                  DYNAMODB_AWS_SECRET_ACCESS_KEY="key", DYNAMODB_TRANSPORT="direct",
+                  DYNAMODB_MAX_POOL_CONNECTIONS=2)
+db = PynamoDB(app)
+
+async def get(count=20):
+    async with app.app_context():
+        return len(await asyncio.gather(*(Item.aget(str(n)) for n in range(count))))
+
+def hubs():
+    return [thread.name for thread in threading.enumerate()].count("dynamo-ext hub")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system can't fork")
+def test_a_forked_child_makes_its_own_calls(stub: Stub, run_python: RunPython) -> None:
+    done = run_python(
+        SCRIPT
+        + """
+assert asyncio.run(get()) == 20
+pid = os.fork()
+assert asyncio.run(get()) == 20
+assert hubs() == 0
+
+if pid == 0:
+    os._exit(0)
+
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+""",
+        stub.url,
+    )
+    assert (done.stdout.strip(), done.stderr) == ("0", "")
+    assert len(stub.requests) == 60
+
+
+def test_no_descriptor_left_fails_one_call(stub: Stub, run_python: RunPython) -> None:
+    done = run_python(
+        SCRIPT
+        + """
+# Now: an import takes a descriptor, too.
+import dynamo_ext_async.execution.hub
+
+async def main():
+    async with app.app_context():
+        # Opens the connection, in a worker thread.
+        await Item.aget("a")
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        unused = os.open("/dev/null", os.O_RDONLY)
+        os.close(unused)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (unused, hard))
+
+        try:
+            await Item.aget("b")
+        except RuntimeError as error:
+            print("could not be started" in str(error))
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert db.pool.in_use == db.pool.waiting == 0
+
+    print(await get(), hubs())
+
+asyncio.run(main())
+""",
+        stub.url,
+    )
+    assert (done.stdout.split(), done.stderr) == (["True", "20", "0"], "")
+
+
+def test_a_system_without_epoll(stub: Stub, run_python: RunPython) -> None:
+    done = run_python(
+        """
+import select, time
+# As on Windows.
+del select.epoll, time.clock_gettime, time.CLOCK_MONOTONIC
+"""
+        + SCRIPT
+        + """
+assert asyncio.run(get()) == 20
+print(hubs())
+""",
+        stub.url,
+    )
+    assert (done.stdout.strip(), done.stderr) == ("0", "")

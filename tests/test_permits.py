@@ -18,6 +18,7 @@ from conftest import InApp
 from dynamo_ext import CallTimeout
 from dynamo_ext import Model
 from dynamo_ext import Pool
+from dynamo_ext import PoolTimeout
 from dynamo_ext.binding import context
 from dynamo_ext.calls import backoff
 from dynamo_ext.calls import deadline
@@ -173,12 +174,14 @@ def test_who_waits_too_long_is_told_which_limit_it_was(caplog: pytest.LogCapture
 
     with deadline.limit(30), pytest.raises(CallTimeout):
         # As by a timer that was early: there is time left, but less than for the slot.
-        pool.line.refused(now, 60)
+        raise pool.line.refused(now, 60)
 
     assert caplog.messages == []
 
     with deadline.limit(60):
-        assert pool.line.refused(now - 30, 30).timeout == 30
+        error = pool.line.refused(now - 30, 30)
+        assert isinstance(error, PoolTimeout)
+        assert error.timeout == 30
 
     assert len(caplog.messages) == 1
 

@@ -12,6 +12,7 @@ import typing as t
 import weakref
 
 from ..concurrency.permits import Permit
+from ..errors import CallTimeout
 from ..errors import PoolTimeout
 from . import deadline
 from .slot import Slot
@@ -160,13 +161,12 @@ class Line:
         with self._lock:
             self.seconds += slot.queue_seconds
 
-    def refused(self, start: float, timeout: float) -> PoolTimeout:
-        """The error of a waiter that was not served in time.
+    def refused(self, start: float, timeout: float) -> PoolTimeout | CallTimeout:
+        """The error of a waiter that was not served in time. It is counted.
 
         :param start: When the wait began, by :func:`time.monotonic`.
         :param timeout: The longest wait, in seconds.
-        :return: The error, to be raised.
-        :raises CallTimeout: if the call's deadline came first.
+        :return: The error, to be raised; a ``CallTimeout`` if the call's deadline came first.
         """
         waited = time.monotonic() - start
 
@@ -177,7 +177,10 @@ class Line:
         # Before the log line: the wait was shorter than the line would say. Which limit has ended
         # it is compared, because timers may be early.
         if (limit := deadline.current()) is not None:
-            limit.check(max(0.0, timeout - waited))
+            try:
+                limit.check(max(0.0, timeout - waited))
+            except CallTimeout as came_first:
+                return came_first
 
         error = PoolTimeout(self.size, self.in_use, self.waiting, timeout)
         _logger.warning("%s", error)

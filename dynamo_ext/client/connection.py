@@ -308,12 +308,9 @@ class _Description(pynamodb.connection.Connection):
     def __init__(self, table: pynamodb.connection.base.MetaTable) -> None:
         super().__init__(region="us-east-1", extra_headers={})
         self.add_meta_table(table)
-        names = table.hash_keyname, table.range_keyname
-        self._key: list[str | None] = [
-            part
-            for name in names
-            for part in (name, None if name is None else table.get_attribute_type(name))
-        ]
+        hash_name, range_name = table.hash_keyname, table.range_keyname
+        self._hash_key = hash_name, table.get_attribute_type(hash_name)
+        self._range_key = range_name and (range_name, table.get_attribute_type(range_name))
 
     if not t.TYPE_CHECKING:
 
@@ -343,11 +340,12 @@ class _Description(pynamodb.connection.Connection):
                         **options,
                     )
 
-            hash_name, hash_type, range_name, range_type = self._key
-            item: Kwargs = {hash_name: {hash_type: hash_key}}
+            name, attribute_type = self._hash_key
+            item: Kwargs = {name: {attribute_type: hash_key}}
 
-            if range_key is not None and range_name is not None:
-                item[range_name] = {range_type: range_key}
+            if range_key is not None and self._range_key is not None:
+                name, attribute_type = self._range_key
+                item[name] = {attribute_type: range_key}
 
             if attributes:
                 item.update(attributes)

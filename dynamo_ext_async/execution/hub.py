@@ -45,6 +45,7 @@ from dynamo_ext.concurrency.permits import Permit
 from dynamo_ext.errors import CallTimeout
 from dynamo_ext.errors import PoolTimeout
 
+from . import polling
 from .completion import Completion
 from .completion import Inbox
 from .completion import current_inbox
@@ -61,18 +62,9 @@ _LONGEST_POLL_SECONDS = 3600.0
 _TRIES_TO_END = 100
 _LONGEST_STOP_SECONDS = 1.0
 
-IS_SUPPORTED: bool = hasattr(select, "epoll") and hasattr(os, "eventfd")
-"""Whether the system has edge-triggered polling and event descriptors (Linux)."""
-
-if IS_SUPPORTED:
-    _CHANGES: int = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
+if polling.IS_SUPPORTED:
     # What concerns a call that waits to read.
     _READABLE: int = select.EPOLLIN | select.EPOLLERR | select.EPOLLHUP
-
-
-# Seconds of a clock that only goes forward. Not time.monotonic: tests that freeze the time replace
-# it.
-_clock: cabc.Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_MONOTONIC)
 
 
 class HubUnavailable(RuntimeError):
@@ -98,7 +90,7 @@ class Job(t.Generic[R]):
     ) -> None:
         self._timeout = timeout
         self._start: float = time.monotonic()
-        self.due: float = _clock() + timeout
+        self.due: float = polling.clock() + timeout
         """When the wait for a slot times out, by the hub's clock."""
 
         self.context: contextvars.Context = contextvars.copy_context()
@@ -196,10 +188,7 @@ class Job(t.Generic[R]):
 
     def refused(self) -> PoolTimeout | CallTimeout:
         """The error of a wait for a slot that has timed out. The pool counts it."""
-        try:
-            return self._pool.line.refused(self._start, self._timeout)
-        except CallTimeout as error:
-            return error
+        return self._pool.line.refused(self._start, self._timeout)
 
     def abort(self, error: BaseException) -> None:
         """End a call that the hub can't make or continue, in any thread.
@@ -384,7 +373,7 @@ class Hub(waiting.Waiting):
         completion.inbox.add(completion)
         self._inboxes.add(completion.inbox)
 
-        if _clock() - self._last_delivery > _SECONDS_BETWEEN_DELIVERIES:
+        if polling.clock() - self._last_delivery > _SECONDS_BETWEEN_DELIVERIES:
             self._let_loops_run()
 
     def until_readable(self, sock: socket.socket, seconds: float) -> bool:
@@ -518,7 +507,7 @@ class Hub(waiting.Waiting):
                 _report("An exception in the hub.", error)
 
         self._wait()
-        now = _clock()
+        now = polling.clock()
         self._refuse_overdue(now)
 
         if now >= self._next_due:
@@ -587,7 +576,7 @@ class Hub(waiting.Waiting):
             inbox.wait_for_delivery(_LONGEST_DELIVERY_SECONDS)
 
         self._inboxes.clear()
-        self._last_delivery = _clock()
+        self._last_delivery = polling.clock()
 
     def _wait(self) -> None:
         """Wait until a socket is ready, another thread wakes the hub, or a wait times out."""
@@ -599,7 +588,7 @@ class Hub(waiting.Waiting):
             self._is_polling = True
             events = self._poll.poll(self._seconds_to_wait())
             self._is_polling = False
-            self._last_delivery = _clock()
+            self._last_delivery = polling.clock()
 
         for descriptor, changes in events:
             watched = self._watched.get(descriptor)
@@ -621,7 +610,7 @@ class Hub(waiting.Waiting):
         if self._wakes_at == math.inf:
             return None
 
-        return min(max(0.0, self._wakes_at - _clock()), _LONGEST_POLL_SECONDS)
+        return min(max(0.0, self._wakes_at - polling.clock()), _LONGEST_POLL_SECONDS)
 
     def _start(self, job: Job[t.Any]) -> None:
         if not self._idle:
@@ -670,11 +659,7 @@ class Hub(waiting.Waiting):
         if descriptor < 0:
             raise OSError(errno.EBADF, "the socket was closed")
 
-        try:
-            self._poll.register(descriptor, _CHANGES)
-        except FileExistsError:
-            self._poll.modify(descriptor, _CHANGES)
-
+        polling.register(self._poll, descriptor)
         before = self._watched.get(descriptor)
         watched = self._watched[descriptor] = _Watched(sock)
 
@@ -690,7 +675,7 @@ class Hub(waiting.Waiting):
         :param seconds: Longest wait, in seconds.
         :param watched: The socket that it waits for; ``None`` if for something else.
         """
-        parked = _Parked(greenlet.getcurrent(), _clock() + seconds, watched)
+        parked = _Parked(greenlet.getcurrent(), polling.clock() + seconds, watched)
         self._parked.add(parked)
         self._next_due = min(self._next_due, parked.due)
         return parked

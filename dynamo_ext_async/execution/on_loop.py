@@ -9,8 +9,8 @@ Whatever is out of the ordinary goes on in a worker thread, where it has stopped
 without an open connection, an error, a large reply, a connection that breaks. So does a call whose
 task is cancelled while the call is on the wire.
 
-Only asyncio's event loops (uvloop's too) call functions for sockets. With trio, the hub makes these
-calls.
+Only asyncio's event loops (uvloop's too) call a function when a socket is ready. With trio, the hub
+makes these calls.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import collections.abc as cabc
-import functools
 import math
 import os
 import select
@@ -45,17 +44,15 @@ from dynamo_ext.errors import CallTimeout
 from dynamo_ext.errors import PoolTimeout
 from dynamo_ext.models import planned
 
+from . import polling
 from . import workers
 
-_CHANGES: int = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET if hasattr(select, "epoll") else 0
 MOST_VALUES = 500
 """How many values the arguments of a call may have, and those in them, for the event loop to make
 it: to serialise more would keep other tasks waiting."""
 
 # How long the event loop's other tasks may have to wait for replies that are there.
 _LONGEST_TURN_SECONDS = 0.001
-# Seconds of a clock that only goes forward, and that tests which freeze the time leave alone.
-_clock = functools.partial(time.clock_gettime, getattr(time, "CLOCK_MONOTONIC", 0))
 
 
 def prepare(
@@ -354,20 +351,10 @@ class CallOnLoop:
         elif state == "sent" or state == "stopped":
             self._state = "left"
             self._watch.forget(self)
-            self._go_on_unattended()
+            slot = t.cast(Slot, self._slot)
 
-    def _go_on_unattended(self) -> None:
-        counted = self._policy.in_flight.call()
-        counted.__enter__()
-
-        def go_on() -> None:
-            with counted:
-                self._go_on()
-
-        slot = t.cast(Slot, self._slot)
-
-        if not workers.start_begun(self._pool, slot, self._policy, go_on):
-            self._outgoing.close()
+            if not workers.start_begun(self._pool, slot, self._policy, self._go_on):
+                self._outgoing.close()
 
     def _go_on_attended(self) -> t.Any:
         try:
@@ -393,11 +380,8 @@ class CallOnLoop:
             self._limit.uncertain_writes -= 1
 
     def _refused(self) -> PoolTimeout | CallTimeout:
-        try:
-            timeout = self._policy.settings.pool_timeout_seconds
-            return self._pool.line.refused(self._start, timeout)
-        except CallTimeout as error:
-            return error
+        timeout = self._policy.settings.pool_timeout_seconds
+        return self._pool.line.refused(self._start, timeout)
 
     def _wake_task(self) -> None:
         if not self._future.done():
@@ -476,7 +460,8 @@ class _Watch:
         known = self._sockets.get(descriptor)
 
         if known is None or known() is not sock:
-            self._register(descriptor, sock)
+            polling.register(self._poll, descriptor)
+            self._sockets[descriptor] = weakref.ref(sock)
 
         call.descriptor = descriptor
         self._calls[descriptor] = call
@@ -488,7 +473,7 @@ class _Watch:
         :param call: The call.
         :param seconds: The longest wait, in seconds.
         """
-        self._due[call] = due = _clock() + seconds
+        self._due[call] = due = polling.clock() + seconds
 
         if due < self._next_due:
             self._call_at(due)
@@ -503,14 +488,6 @@ class _Watch:
         if self._calls.get(call.descriptor) is call:
             del self._calls[call.descriptor]
 
-    def _register(self, descriptor: int, sock: socket.socket) -> None:
-        try:
-            self._poll.register(descriptor, _CHANGES)
-        except FileExistsError:
-            self._poll.modify(descriptor, _CHANGES)
-
-        self._sockets[descriptor] = weakref.ref(sock)
-
     def _handle_changes(self) -> None:
         """Let the calls go on whose sockets are ready."""
         if self._goes_on:
@@ -518,7 +495,7 @@ class _Watch:
 
         ready = self._ready
         ready.extend(descriptor for descriptor, _ in self._poll.poll(0))
-        end = _clock() + _LONGEST_TURN_SECONDS
+        end = polling.clock() + _LONGEST_TURN_SECONDS
 
         try:
             while ready:
@@ -527,7 +504,7 @@ class _Watch:
                 if call is not None:
                     call.proceed()
 
-                    if _clock() > end:
+                    if polling.clock() > end:
                         break
         finally:
             if ready:
@@ -542,7 +519,7 @@ class _Watch:
     def _call_at(self, due: float) -> None:
         self._next_due = due
         loop = t.cast(asyncio.AbstractEventLoop, self._loop())
-        loop.call_later(max(0.0, due - _clock()), self._end_waits, due)
+        loop.call_later(max(0.0, due - polling.clock()), self._end_waits, due)
 
     def _end_waits(self, due: float) -> None:
         """End the waits that have taken too long, and note when the next one will."""
@@ -551,7 +528,7 @@ class _Watch:
             return
 
         self._next_due = math.inf
-        now = _clock()
+        now = polling.clock()
 
         try:
             for call in [call for call, due in self._due.items() if due <= now]:

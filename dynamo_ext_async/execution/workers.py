@@ -33,6 +33,7 @@ from dynamo_ext.calls.slot import Slot
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency.generators import Waits
 
+from . import polling
 from .eligibility import is_stock
 
 if t.TYPE_CHECKING:
@@ -130,10 +131,13 @@ def start_begun(pool: Pool, slot: Slot, policy: AppPolicy, function: cabc.Callab
     work = _Work(pool, slot, policy.in_flight, function)
     # So the worker gives the slot back, whoever is next.
     work.has_no_task()
+    # From here on, and not only when the thread begins: an app that stops waits for the call.
+    counted = contextlib.ExitStack()
+    counted.enter_context(policy.in_flight.call())
 
     def run() -> None:
-        # It is recorded and logged like any other failure.
-        with contextlib.suppress(Exception):
+        # A failure is recorded and logged like any other.
+        with counted, contextlib.suppress(Exception):
             work.run()
 
     context = contextvars.copy_context()
@@ -340,10 +344,13 @@ def _awaiting(
 @functools.cache
 def _job_class() -> type[hub.Job[t.Any]] | None:
     """The class of the hub's jobs; ``None`` if the system does not support the hub."""
+    if not polling.IS_SUPPORTED:
+        return None
+
     # Not at the top, because greenlet is installed with the extra "direct" only.
     from . import hub
 
-    return hub.Job if hub.IS_SUPPORTED else None
+    return hub.Job
 
 
 def _limiter() -> anyio.CapacityLimiter:

@@ -73,7 +73,7 @@ class DirectTransport(PreparedTransport):
             if opened is None:
                 return in_other_thread(lambda: self.send_by_urllib3(request))
 
-            exchange.use(opened)
+            exchange.connection = opened
 
         return self._end_exchange(exchange)
 

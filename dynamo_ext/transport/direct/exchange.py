@@ -27,7 +27,8 @@ class Exchange:
         self._idle = idle
         self.request: Request = request
         self.connection: HTTP11Connection | None = None
-        """The connection, as long as the exchange has one."""
+        """The connection, as long as the exchange has one: an idle one, or one that was just
+        opened."""
 
         self._home = idle.home(request.template.origin)
         self._has_begun = False
@@ -46,13 +47,6 @@ class Exchange:
         """
         self.connection = self._idle.take(self._home)
         return self.connection is not None
-
-    def use(self, connection: HTTP11Connection) -> None:
-        """Use a connection that was just opened.
-
-        :param connection: The connection.
-        """
-        self.connection = connection
 
     def begin(self) -> bool:
         """Send the request, as far as that goes without waiting.
