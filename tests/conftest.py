@@ -360,3 +360,30 @@ def announced() -> cabc.Generator[None]:
 
     with dynamo_ext.call_finished.connected_to(receive):
         yield
+
+
+@pytest.fixture
+def make_direct_app(
+    db: t.Any, stub: Stub, stub_config: dict[str, t.Any]
+) -> cabc.Callable[..., t.Any]:
+    """Quart apps of the test's ``db`` on the direct transport, that have made a call already, and
+    so have a client and, if the server lets them, an open connection."""
+    from quart import Quart
+
+    from dynamo_ext.binding import context
+
+    def make_app(**settings: t.Any) -> Quart:
+        app = Quart("app")
+        app.config.from_mapping(
+            stub_config, DYNAMODB_TRANSPORT="direct", DYNAMODB_MAX_RETRY_ATTEMPTS=0
+        )
+        app.config.from_mapping(settings)
+        db.init_app(app)
+
+        with context.use(app), contextlib.suppress(Exception):
+            db.connection.list_tables()
+
+        stub.forget()
+        return app
+
+    return make_app

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import strategies as st
 from pynamodb.attributes import DESERIALIZE_CLASS_MAP
 from pynamodb.attributes import Attribute
-from pynamodb.attributes import AttributeContainer
 from pynamodb.attributes import BinaryAttribute
 from pynamodb.attributes import BinarySetAttribute
 from pynamodb.attributes import BooleanAttribute
@@ -34,6 +33,8 @@ from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
 
 import dynamo_ext
+from pictures import failure
+from pictures import picture
 from strength import examples
 from typed_values import anything
 from typed_values import binaries
@@ -334,21 +335,7 @@ def outcome(read: t.Any, item: t.Any) -> t.Any:
     try:
         return picture(read(copy.deepcopy(item)))
     except Exception as error:
-        return type(error), str(error), error.args
-
-
-def picture(value: t.Any) -> t.Any:
-    match value:
-        case AttributeContainer():
-            return type(value), [(name, picture(part)) for name, part in vars(value).items()]
-        case dict():
-            return [(name, picture(part)) for name, part in value.items()]
-        case list():
-            return [picture(part) for part in value]
-        case set():
-            return set, sorted(repr(part) for part in value)
-        case _:
-            return type(value), repr(value)
+        return failure(error)
 
 
 def pynamodbs(model: type[dynamo_ext.Model]) -> t.Any:

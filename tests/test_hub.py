@@ -24,7 +24,6 @@ from quart import Quart
 import dynamo_ext
 import stub as stubs
 from conftest import RunPython
-from dynamo_ext.binding import context
 from dynamo_ext_async import Model
 from dynamo_ext_async import PoolTimeout
 from dynamo_ext_async import PynamoDB
@@ -162,24 +161,8 @@ def db() -> PynamoDB:
 
 
 @pytest.fixture
-def make_app(db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]) -> MakeApp:
-    """Apps on the direct transport that have made a call already."""
-
-    def make_app(**settings: t.Any) -> Quart:
-        app = Quart(__name__)
-        app.config.from_mapping(
-            stub_config, DYNAMODB_TRANSPORT="direct", DYNAMODB_MAX_RETRY_ATTEMPTS=0
-        )
-        app.config.from_mapping(settings)
-        db.init_app(app)
-
-        with context.use(app), contextlib.suppress(Exception):
-            db.connection.list_tables()
-
-        stub.forget()
-        return app
-
-    return make_app
+def make_app(make_direct_app: MakeApp) -> MakeApp:
+    return make_direct_app
 
 
 @contextlib.contextmanager

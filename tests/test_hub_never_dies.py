@@ -67,23 +67,8 @@ MakeApp = cabc.Callable[..., Quart]
 
 
 @pytest.fixture
-def make_app(db: PynamoDB, stub_config: dict[str, t.Any]) -> MakeApp:
-    """Apps on the direct transport that have made a call already."""
-
-    def make_app(**settings: t.Any) -> Quart:
-        app = Quart(__name__)
-        app.config.from_mapping(
-            stub_config, DYNAMODB_TRANSPORT="direct", DYNAMODB_MAX_RETRY_ATTEMPTS=0
-        )
-        app.config.from_mapping(settings)
-        db.init_app(app)
-
-        with context.use(app):
-            db.connection.list_tables()
-
-        return app
-
-    return make_app
+def make_app(make_direct_app: MakeApp) -> MakeApp:
+    return make_direct_app
 
 
 def hubs() -> list[threading.Thread]:

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import strategies as st
 from pynamodb.attributes import DESERIALIZE_CLASS_MAP
 from pynamodb.attributes import Attribute
-from pynamodb.attributes import AttributeContainer
 from pynamodb.attributes import BinaryAttribute
 from pynamodb.attributes import BinarySetAttribute
 from pynamodb.attributes import BooleanAttribute
@@ -43,10 +42,11 @@ from dynamo_ext.models import decoded_reply
 from dynamo_ext.models import deserializer
 from dynamo_ext.models import late_binding
 from dynamo_ext.models import reply_reading
-from dynamo_ext.models.undecodable import Undecodable
 from dynamo_ext.transport import parser
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async.execution import hub
+from pictures import failure
+from pictures import picture
 from strength import examples
 from stub import Answer
 from stub import Stub
@@ -175,26 +175,6 @@ def as_json(value: t.Any) -> bytes:
 
 def response(body: t.Any) -> dict[str, t.Any]:
     return {"status_code": 200, "headers": {}, "body": as_json(body), "context": {}}
-
-
-def picture(value: t.Any) -> t.Any:
-    match value:
-        case AttributeContainer():
-            return type(value), [(name, picture(part)) for name, part in vars(value).items()]
-        case dict():
-            return [(name, picture(part)) for name, part in value.items()]
-        case list():
-            return [picture(part) for part in value]
-        case set():
-            return set, sorted(repr(part) for part in value)
-        case Undecodable():
-            return failure(value.error)
-        case _:
-            return type(value), repr(value)
-
-
-def failure(error: Exception) -> t.Any:
-    return type(error), str(error), error.args
 
 
 def outcome(function: cabc.Callable[[], t.Any]) -> t.Any:
