@@ -22,6 +22,7 @@ from pynamodb.exceptions import GetError
 
 import interpreter
 from conftest import InApp
+from dynamo_ext import CallTimeout
 from dynamo_ext import Model
 from dynamo_ext import Pool
 from dynamo_ext import PoolTimeout
@@ -81,6 +82,18 @@ def test_never_more_threads_in_flight_than_the_pool_allows(
 
     assert stub.peak_in_flight == 3
     assert stub.total_connections <= 3
+
+
+def test_a_slot_that_comes_after_the_deadline_is_given_back() -> None:
+    pool = Pool(1)
+
+    with deadline.limit(0.05):
+        time.sleep(0.1)
+
+        with pytest.raises(CallTimeout):
+            pool.acquire(10)
+
+    assert (pool.in_use, pool.waiting, pool.stats().timeouts) == (0, 0, 1)
 
 
 def test_apps_with_equal_endpoints_share_the_slots(

@@ -207,6 +207,10 @@ class Line:
             self.leave(waiter)
 
 
+def _is_too_late() -> bool:
+    return (limit := deadline.current()) is not None and not limit.remaining
+
+
 E = t.TypeVar("E", bound=Wakeable)
 
 
@@ -215,7 +219,8 @@ class Place(t.Generic[E]):
 
     If :attr:`is_served` is false at the beginning of the ``with`` block, the block waits for the
     event and says how that has ended. The end of the block raises the error of a wait that was not
-    served in time.
+    served in time, which is also one that was served after the call's deadline: nobody waits for
+    that call any longer, and it must not be made.
 
     :param line: The line.
     :param slot: What gets the permit. It knows the longest wait.
@@ -280,7 +285,7 @@ class Place(t.Generic[E]):
 
     def __exit__(self, error_type: type[BaseException] | None, *error: object) -> None:
         try:
-            if error_type is None and self.is_served:
+            if error_type is None and self.is_served and not _is_too_late():
                 self._line.note_wait(self.slot, self._start)
                 return
         except BaseException:
