@@ -427,7 +427,9 @@ async def test_a_page_is_the_same(limit: int | None, hidden: tuple[str, ...]) ->
         pages: t.Any = PageIterator(types.MethodType(query, connection), (), {})
 
         for _ in bodies:
-            found = decoded_reply.fetch(pages, Usual.from_raw_data, limit=limit, hidden=hidden)
+            found = decoded_reply.Fetch(
+                pages, Usual.from_raw_data, limit=limit, hidden=hidden
+            ).send()
             assert found is not None
             keys = [outcome(functools.partial(found.key_of, index)) for index in range(6)]
             yield picture(list(found.items)), found.count, keys

@@ -17,6 +17,19 @@ Waits: t.TypeAlias = cabc.Generator[float, None, R]
 """A generator of waits, in seconds, which returns a result."""
 
 
+def step(waits: Waits[R]) -> tuple[float | None, R | None]:
+    """Take one step.
+
+    :param waits: The generator.
+    :return: How many seconds to wait before the next step; or ``None``, and what the generator
+        returns. It is not raised: a worker can't raise ``StopIteration``.
+    """
+    try:
+        return next(waits), None
+    except StopIteration as end:
+        return None, end.value
+
+
 def run(waits: Waits[R]) -> R:
     """Drive a generator of waits in this thread.
 

@@ -32,6 +32,7 @@ from . import undecodable
 from .item_json import Raw
 from .keys import check_item
 from .keys import serialized_keys
+from .planned import PlannedCall
 from .undecodable import Undecodable
 from .undecodable import unwrap
 
@@ -300,6 +301,14 @@ def _key_types(kind: type[pynamodb.models.Model]) -> dict[str, str]:
     return {key.attr_name: key.attr_type for key in keys if key is not None}
 
 
+class _Answer(t.NamedTuple, t.Generic[T]):
+    """What one request has given."""
+
+    items: list[T | Undecodable]
+    unprocessed: list[Raw]
+    """The keys that DynamoDB left unprocessed."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BatchGet(t.Generic[T]):
     """The keys of a batch that are still to be got, and how.
@@ -316,9 +325,12 @@ class BatchGet(t.Generic[T]):
     consistent_read: bool | None
     attributes_to_get: cabc.Sequence[str] | None
 
-    def next_page(self) -> Waits[tuple[list[T | Undecodable], BatchGet[T]]]:
+    def next_page(
+        self, first: _Answer[T] | None = None
+    ) -> Waits[tuple[list[T | Undecodable], BatchGet[T]]]:
         """Get the next items, up to 100 with each request, as a generator of waits.
 
+        :param first: What the call of :meth:`plan` has given; ``None`` if it was not made.
         :return: The items, which are none only if no key is left, and the batch that is left.
         :raises UnprocessedKeys: if DynamoDB leaves every key unprocessed, time after time.
         """
@@ -326,7 +338,8 @@ class BatchGet(t.Generic[T]):
 
         while keys:
             size = min(len(keys), constants.BATCH_GET_PAGE_LIMIT)
-            items, unprocessed = self._request(keys[:size])
+            items, unprocessed = first or self._request(keys[:size])
+            first = None
             keys = (*unprocessed, *keys[size:])
 
             if items or not keys:
@@ -353,31 +366,42 @@ class BatchGet(t.Generic[T]):
             for start in range(0, len(self.keys), size)
         ]
 
-    @decode_lock.kept()
-    def _request(self, keys: tuple[Raw, ...]) -> tuple[list[T | Undecodable], list[Raw]]:
-        """Send one request.
-
-        :return: The items, and the keys that DynamoDB left unprocessed.
-        """
+    def plan(self) -> PlannedCall:
+        """Plan the next request, which is then made elsewhere. Its result is for
+        :meth:`next_page`."""
         reading = reply_reading.of_batch(self.decode)
+        args, options = self._arguments(self.keys[: constants.BATCH_GET_PAGE_LIMIT])
+        return PlannedCall(
+            "batch_get_item", args, options, functools.partial(self._read, reading), reading
+        )
 
-        with item_reading.by(reading):
-            reply: Raw = t.cast(t.Any, self.connection).batch_get_item(
-                list(keys),
-                consistent_read=self.consistent_read,
-                attributes_to_get=self.attributes_to_get,
-            )
+    @decode_lock.kept()
+    def _request(self, keys: tuple[Raw, ...]) -> _Answer[T]:
+        """Send one request."""
+        reading = reply_reading.of_batch(self.decode)
+        args, options = self._arguments(keys)
+        send = t.cast(t.Any, self.connection).batch_get_item
+        # The reply is in no variable here, so that its items can be freed one by one.
+        return self._read(reading, _send(reading, send, *args, **options))
 
+    def _arguments(self, keys: tuple[Raw, ...]) -> tuple[tuple[list[Raw]], dict[str, t.Any]]:
+        options = {
+            "consistent_read": self.consistent_read,
+            "attributes_to_get": self.attributes_to_get,
+        }
+        return (list(keys),), options
+
+    def _read(self, reading: reply_reading.Reading | None, reply: Raw) -> _Answer[T]:
         items: list[t.Any] = _of_only_table(reply.get(constants.RESPONSES)) or []
         unprocessed: Raw = _of_only_table(reply.get(constants.UNPROCESSED_KEYS)) or {}
 
         if reading is not None and reading.has_read(items):
-            return items, unprocessed.get(constants.KEYS, [])
+            return _Answer(items, unprocessed.get(constants.KEYS, []))
 
         items = [*items]
         # Usually the last reference: each item can then be freed as soon as it is decoded.
         del reply
-        return (
+        return _Answer(
             decode_lock.decode_each(functools.partial(undecodable.decoded, self.decode), items),
             unprocessed.get(constants.KEYS, []),
         )
@@ -418,6 +442,16 @@ def get(batch: BatchGet[T]) -> cabc.Iterator[T]:
         items, batch = generators.run(batch.next_page())
         for item in items:
             yield unwrap(item)
+
+
+def _send(
+    reading: reply_reading.Reading | None,
+    send: cabc.Callable[..., Raw],
+    *args: t.Any,
+    **options: t.Any,
+) -> Raw:
+    with item_reading.by(reading):
+        return send(*args, **options)
 
 
 def _of_only_table(tables: dict[str, t.Any] | None) -> t.Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import collections.abc as cabc
+import contextlib
 import dataclasses
 import typing as t
 
@@ -15,6 +16,7 @@ from . import reply_reading
 from . import undecodable
 from .item_json import Raw
 from .item_json import TypedValue
+from .planned import PlannedCall
 from .undecodable import Undecodable
 
 A = t.TypeVar("A")
@@ -74,70 +76,138 @@ def _one_by_one(function: cabc.Callable[[A], B], items: list[A]) -> list[B]:
     return [function(item) for item in items]
 
 
-def fetch(
-    pages: PageIterator[t.Any],
-    decode: cabc.Callable[[Raw], T] | None,
-    *,
-    limit: int | None = None,
-    hidden: cabc.Collection[str] = (),
-    decode_each: DecodeEach = _one_by_one,
-) -> DecodedReply[T] | None:
-    """Make the next request of a query or scan.
+class Fetch(t.Generic[T]):
+    """The next request of a query or scan.
 
     :param pages: PynamoDB's iterator.
     :param decode: What makes items of those that botocore gives; ``None`` for these themselves.
     :param limit: How many items to decode at most; ``None`` for all.
     :param hidden: The names of attributes that are read for the keys alone.
     :param decode_each: How to decode the items, one after the other.
-    :return: The reply, or ``None`` after the last one.
-    :raises pynamodb.exceptions.PynamoDBException: if the call fails.
     """
-    reading = None if hidden else reply_reading.of_page(decode, pages, limit)
 
-    try:
-        with item_reading.by(reading):
-            reply: Raw = next(pages)
-    except StopIteration:
+    def __init__(
+        self,
+        pages: PageIterator[t.Any],
+        decode: cabc.Callable[[Raw], T] | None,
+        *,
+        limit: int | None = None,
+        hidden: cabc.Collection[str] = (),
+        decode_each: DecodeEach = _one_by_one,
+    ) -> None:
+        self._pages = pages
+        self._decode = decode
+        self._limit = limit
+        self._hidden = hidden
+        self._decode_each = decode_each
+        self._reading = None if hidden else reply_reading.of_page(decode, pages, limit)
+
+    def send(self) -> DecodedReply[T] | None:
+        """Make the request.
+
+        :return: The reply, or ``None`` after the last one.
+        :raises pynamodb.exceptions.PynamoDBException: if the call fails.
+        """
+        # The reply is in no variable here, so that its items can be freed one by one.
+        return self._decoded(self._next())
+
+    def plan(self) -> PlannedCall | None:
+        """Plan the request, which is then made elsewhere.
+
+        :return: The call, which gives the reply; ``None`` after the last one.
+        """
+        operation = t.cast(t.Any, self._pages)._operation
+
+        try:
+            with self._operation_replaced_by(_would_send):
+                next(self._pages)
+        except _WouldSend as call:
+            return PlannedCall(
+                operation.__name__, call.args_of_call, call.kwargs, self._finish, self._reading
+            )
+        except StopIteration:
+            pass
+
         return None
 
-    count: int = reply[constants.CAMEL_COUNT]
-    consumed = consumed_by(reply)
-    raw_items: list[Raw] = reply.get(constants.ITEMS) or []
+    def _next(self) -> Raw | None:
+        with item_reading.by(self._reading):
+            return next(self._pages, None)
 
-    if reading is not None and reading.has_read(raw_items):
+    def _finish(self, reply: Raw) -> DecodedReply[T] | None:
+        # PynamoDB's iterator goes on as if it had sent the request.
+        with self._operation_replaced_by(lambda *args, **kwargs: reply):
+            next(self._pages)
+
+        return self._decoded(reply)
+
+    @contextlib.contextmanager
+    def _operation_replaced_by(self, function: cabc.Callable[..., Raw]) -> cabc.Generator[None]:
+        """Have PynamoDB's iterator call a function instead of sending anything."""
+        pages = t.cast(t.Any, self._pages)
+        operation = pages._operation
+        pages._operation = function
+
+        try:
+            yield
+        finally:
+            pages._operation = operation
+
+    def _decoded(self, reply: Raw | None) -> DecodedReply[T] | None:
+        if reply is None:
+            return None
+
+        pages, decode = self._pages, self._decode
+        count: int = reply[constants.CAMEL_COUNT]
+        consumed = consumed_by(reply)
+        raw_items: list[Raw] = reply.get(constants.ITEMS) or []
+
+        if self._reading is not None and self._reading.has_read(raw_items):
+            return DecodedReply(
+                count=count,
+                keys=self._reading.keys,
+                items=t.cast(t.Any, raw_items),
+                consumed=consumed,
+                pages=pages,
+            )
+
+        raw_items = [*raw_items]
+        # Usually the last reference: each item can then be freed as soon as it is decoded.
+        del reply
+        keys = {name: [item.get(name) for item in raw_items] for name in pages.key_names}
+
+        if self._limit is not None:
+            del raw_items[self._limit :]
+
+        for name in self._hidden:
+            for item in raw_items:
+                item.pop(name, None)
+
+        def decoded(raw_item: Raw) -> T | Undecodable:
+            if decode is None:
+                return t.cast(T, raw_item)
+
+            return undecodable.decoded(decode, raw_item)
+
         return DecodedReply(
             count=count,
-            keys=reading.keys,
-            items=t.cast(t.Any, raw_items),
+            keys=keys,
+            items=self._decode_each(decoded, raw_items),
             consumed=consumed,
             pages=pages,
         )
 
-    raw_items = [*raw_items]
-    # Usually the last reference: each item can then be freed as soon as it is decoded.
-    del reply
-    keys = {name: [item.get(name) for item in raw_items] for name in pages.key_names}
 
-    if limit is not None:
-        del raw_items[limit:]
+class _WouldSend(Exception):
+    """What PynamoDB's iterator would send next."""
 
-    for name in hidden:
-        for item in raw_items:
-            item.pop(name, None)
+    def __init__(self, args: tuple[t.Any, ...], kwargs: dict[str, t.Any]) -> None:
+        self.args_of_call = args
+        self.kwargs = kwargs
 
-    def decoded(raw_item: Raw) -> T | Undecodable:
-        if decode is None:
-            return t.cast(T, raw_item)
 
-        return undecodable.decoded(decode, raw_item)
-
-    return DecodedReply(
-        count=count,
-        keys=keys,
-        items=decode_each(decoded, raw_items),
-        consumed=consumed,
-        pages=pages,
-    )
+def _would_send(*args: t.Any, **kwargs: t.Any) -> t.NoReturn:
+    raise _WouldSend(args, kwargs)
 
 
 def consumed_by(reply: Raw) -> float:

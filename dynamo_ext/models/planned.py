@@ -12,6 +12,8 @@ import typing as t
 import pynamodb.models
 from pynamodb import constants
 
+from ..calls.item_reading import ReadItems
+
 Reply = dict[str, t.Any]
 Finish = cabc.Callable[[Reply], t.Any]
 
@@ -30,6 +32,9 @@ class PlannedCall(t.NamedTuple):
 
     finish: Finish
     """Makes what the model's method returns, or raises, of the reply."""
+
+    read: ReadItems | None = None
+    """Reads the items of the reply, if it has many."""
 
 
 def plan(

@@ -69,11 +69,14 @@ class ParserFactory(botocore.parsers.ResponseParserFactory):
 class Parser(botocore.parsers.JSONParser):
     """botocore's parser, with a shorter way for items."""
 
-    def parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
+    def parse(
+        self, response: Response, shape: t.Any, read: ReadItems | None = None
+    ) -> dict[str, t.Any]:
         """Parse a reply.
 
         :param response: Its ``status_code``, ``headers`` and ``body``.
         :param shape: botocore's model of the output, or of an error.
+        :param read: What reads its items; ``None`` for what the current call has named.
         :return: The content; a :class:`~dynamo_ext.calls.retry.Damaged` if the reply is damaged.
         """
         if reason := _wrong_checksum(response):
@@ -82,11 +85,11 @@ class Parser(botocore.parsers.JSONParser):
         if response["status_code"] >= 300 or shape is None:
             return self._botocore_parse(response, shape)
 
-        if len(response["body"]) < _LARGE:
-            return self._parse(response, shape)
+        if len(response["body"]) < _LARGE or read is not None:
+            return self._parse(response, shape, read)
 
         with decode_lock.held():
-            content = self._parse(response, shape)
+            content = self._parse(response, shape, read)
 
         if isinstance(content, Damaged):
             decode_lock.release()
@@ -106,7 +109,7 @@ class Parser(botocore.parsers.JSONParser):
         """The headers of a reply, by name in lower case."""
         return {name.lower(): value for name, value in response["headers"].items()}
 
-    def _parse(self, response: Response, shape: t.Any) -> dict[str, t.Any]:
+    def _parse(self, response: Response, shape: t.Any, read: ReadItems | None) -> dict[str, t.Any]:
         try:
             body = self.loads(response["body"])
         except ValueError:
@@ -120,7 +123,10 @@ class Parser(botocore.parsers.JSONParser):
         if readers is None or _botocore_logger.isEnabledFor(logging.DEBUG):
             return self._botocore_parse(response, shape)
 
-        if (read := item_reading.current()) is not None:
+        if read is None:
+            read = item_reading.current()
+
+        if read is not None:
             readers = _with(read, shape.name, readers, t.cast("dict[str, t.Any]", body))
 
         try:

@@ -28,6 +28,7 @@ from botocore.endpoint import convert_to_response_dict
 from botocore.exceptions import HTTPClientError
 
 from ..calls import record
+from ..calls.item_reading import ReadItems
 from ..calls.retry import Damaged
 from ..calls.retry import Retry
 from ..concurrency import waiting
@@ -415,16 +416,19 @@ class PreparedTransport(abc.ABC):
             body=call.body,
         )
 
-    def parse(self, operation: Operation, response: Response) -> Parsed:
+    def parse(
+        self, operation: Operation, response: Response, read: ReadItems | None = None
+    ) -> Parsed:
         """Parse an answer, also one that is an error.
 
         :param operation: The operation.
         :param response: The answer.
+        :param read: What reads its items; ``None`` for what the current call has named.
         """
         model = operation.model
 
         if response.status_code < 300:
-            return self._parser.parse(response.to_parse(), model.output_shape)
+            return self._parser.parse(response.to_parse(), model.output_shape, read)
 
         content = convert_to_response_dict(response, model)
         parsed = self._parser.parse(content, model.output_shape)

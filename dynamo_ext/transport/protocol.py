@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import typing as t
 
+from ..calls.item_reading import ReadItems
+
 Params = dict[str, t.Any]
 Parsed = dict[str, t.Any]
 
@@ -38,9 +40,10 @@ class Outgoing(t.Protocol):
         """
         ...
 
-    def result(self) -> Parsed | None:
+    def result(self, read: ReadItems | None) -> Parsed | None:
         """Parse the reply of an exchange that has ended.
 
+        :param read: What reads its items; ``None`` if they are left as botocore gives them.
         :return: The parsed reply, as botocore returns it; ``None`` if it is not an ordinary one.
         """
         ...

@@ -371,7 +371,9 @@ def read(app: App, query: PendingQuery[T], options: Options) -> Page[T]:
 
     while True:
         pages.page_size = fetch.page_size
-        reply = decoded_reply.fetch(pages, query.decode, limit=fetch.decode, hidden=query.hidden)
+        reply = decoded_reply.Fetch(
+            pages, query.decode, limit=fetch.decode, hidden=query.hidden
+        ).send()
 
         try:
             fetch = steps.send(t.cast("DecodedReply[T]", reply))

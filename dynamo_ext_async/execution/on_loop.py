@@ -39,6 +39,7 @@ from dynamo_ext.calls.app_policy import AppPolicy
 from dynamo_ext.calls.slot import Slot
 from dynamo_ext.client.connection import CallInSteps
 from dynamo_ext.client.connection import TableConnection
+from dynamo_ext.concurrency import decode_lock
 from dynamo_ext.concurrency.permits import Permit
 from dynamo_ext.errors import CallTimeout
 from dynamo_ext.errors import PoolTimeout
@@ -56,14 +57,12 @@ _LONGEST_TURN_SECONDS = 0.001
 
 
 def prepare(
-    table: TableConnection, method: t.Any, args: tuple[t.Any, ...], kwargs: dict[str, t.Any]
+    table: TableConnection, make_plan: cabc.Callable[[], planned.PlannedCall | None]
 ) -> CallOnLoop | None:
-    """Prepare a call of a model's method.
+    """Prepare a call.
 
-    :param table: The connection to the model's table. A call on it now would wait cooperatively.
-    :param method: The method, bound to the model or an instance. It runs no code of the app.
-    :param args: Its arguments, which run none either.
-    :param kwargs: Its arguments by name.
+    :param table: The connection to a model's table. A call on it now would wait cooperatively.
+    :param make_plan: Plans the call, and runs no code of the app.
     :return: The call; ``None`` if it can't be made on the event loop.
     """
     loop, connection = asyncio._get_running_loop(), table.connection
@@ -71,7 +70,7 @@ def prepare(
     if loop is None or _is_followed(connection.policy):
         return None
 
-    plan = planned.plan(method, args, kwargs)
+    plan = make_plan()
 
     if plan is None:
         return None
@@ -125,6 +124,7 @@ class CallOnLoop:
         "_table",
         "_watch",
         "descriptor",
+        "went_on",
     )
 
     def __init__(
@@ -142,6 +142,9 @@ class CallOnLoop:
         self._progress = steps.progress
         self._policy = connection.policy
         self._pool = connection.engine.pool
+        self.went_on: bool = False
+        """Whether the call went on in a worker thread."""
+
         self._watch = _watch_of(loop)
         self._future: asyncio.Future[None] = loop.create_future()
         self._state: _State = "queued"
@@ -213,7 +216,7 @@ class CallOnLoop:
                 return
 
             self._watch.forget(self)
-            reply = outgoing.result()
+            reply = outgoing.result(self._plan.read)
         except Exception:
             # The same is raised where the call goes on.
             self._stop()
@@ -272,6 +275,7 @@ class CallOnLoop:
         if self._state == "refused":
             raise self._refused()
 
+        self.went_on = True
         slot = t.cast(Slot, self._slot)
         return await workers.run_begun(self._pool, slot, self._policy, self._go_on_attended)
 
@@ -368,7 +372,9 @@ class CallOnLoop:
         self._outgoing.hand_over()
         record.resume(self._progress)
         send = getattr(self._table, plan.method)
-        return plan.finish(send(*plan.args, **plan.kwargs))
+
+        with decode_lock.kept():
+            return plan.finish(send(*plan.args, **plan.kwargs))
 
     def _give_back(self) -> None:
         if self._slot is not None:

@@ -31,6 +31,7 @@ from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Pool
 from dynamo_ext.calls.slot import Slot
 from dynamo_ext.client.connection import Connection
+from dynamo_ext.concurrency import generators
 from dynamo_ext.concurrency.generators import Waits
 
 from . import polling
@@ -247,23 +248,15 @@ async def drive(connection: Connection, waits: Waits[R], model: type[t.Any] | No
     """
     while True:
         seconds, result = (
-            await run(connection, _step, waits)
+            await run(connection, generators.step, waits)
             if model is None
-            else await call(connection, model, _step, waits)
+            else await call(connection, model, generators.step, waits)
         )
 
         if seconds is None:
             return t.cast(R, result)
 
         await anyio.sleep(seconds)
-
-
-def _step(waits: Waits[R]) -> tuple[float | None, R | None]:
-    """The next wait, or the result: ``StopIteration`` can't be raised out of a worker."""
-    try:
-        return next(waits), None
-    except StopIteration as end:
-        return None, end.value
 
 
 class _Work(t.Generic[R]):

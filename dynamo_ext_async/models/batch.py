@@ -18,6 +18,7 @@ import dynamo_ext.models.batch
 import dynamo_ext.models.model
 from dynamo_ext.calls import recording
 from dynamo_ext.client.connection import Connection
+from dynamo_ext.concurrency import generators
 from dynamo_ext.concurrency.generators import Waits
 from dynamo_ext.errors import OUTCOME_UNKNOWN
 from dynamo_ext.errors import UnprocessedItems
@@ -27,6 +28,7 @@ from dynamo_ext.models.undecodable import Undecodable
 from dynamo_ext.models.undecodable import unwrap
 
 from ..execution import eligibility
+from ..execution import on_loop
 from ..execution import workers
 from .parallel_scan import ParallelScan
 
@@ -431,8 +433,7 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
         async with self._lock:
             # Another task may have fetched a page while this one waited.
             while not self._items and self._batch.keys:
-                connection, page = self._batch.connection.connection, self._batch.next_page()
-                items, self._batch = await workers.drive(connection, page, self._model)
+                items, self._batch = await _next_page(self._batch, self._model)
                 self._items = items[::-1]
                 self._total_count += len(items)
 
@@ -472,6 +473,36 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
         return self._pages
 
 
+async def _next_page(
+    batch: dynamo_ext.models.batch.BatchGet[T], model: type[T] | None
+) -> tuple[list[T | Undecodable], dynamo_ext.models.batch.BatchGet[T]]:
+    """Get the next items of a batch.
+
+    :param batch: The batch.
+    :param model: The model, if to get its items runs no code of the app.
+    :return: The items, which are none only if no key is left, and the batch that is left.
+    """
+    connection = batch.connection.connection
+
+    if model is None or not workers.may_share_thread(connection, model):
+        return await workers.drive(connection, batch.next_page())
+
+    call = on_loop.prepare(batch.connection, batch.plan)
+
+    if call is None:
+        return await workers.drive(connection, batch.next_page(), model)
+
+    page = batch.next_page(await call.make())
+    # This step sends nothing.
+    seconds, result = generators.step(page)
+
+    if seconds is None:
+        return t.cast(t.Any, result)
+
+    await anyio.sleep(seconds)
+    return await workers.drive(connection, page, model)
+
+
 class _Page(t.Generic[T]):
     """The items of the keys that one request takes.
 
@@ -495,8 +526,7 @@ class _Page(t.Generic[T]):
         if not self._batch.keys:
             return None
 
-        connection, page = self._batch.connection.connection, self._batch.next_page()
-        items, self._batch = await workers.drive(connection, page, self._model)
+        items, self._batch = await _next_page(self._batch, self._model)
         self.total_count += len(items)
         return items
 

@@ -20,6 +20,7 @@ from pynamodb.pagination import PageIterator as SyncPageIterator
 from pynamodb.pagination import ResultIterator as SyncResultIterator
 
 from dynamo_ext.client.connection import Connection
+from dynamo_ext.client.connection import TableConnection
 from dynamo_ext.concurrency import decode_lock
 from dynamo_ext.models import decoded_reply
 from dynamo_ext.models import late_binding
@@ -28,6 +29,7 @@ from dynamo_ext.models.decoded_reply import Key
 from dynamo_ext.models.undecodable import Undecodable
 
 from ..execution import eligibility
+from ..execution import on_loop
 from ..execution import workers
 
 T = t.TypeVar("T")
@@ -105,6 +107,8 @@ class Pages(t.Generic[T]):
         self._consumed = 0.0
         self._last_request = 0.0
         self._are_exhausted = False
+        # Whether a reply was too large for the event loop to decode.
+        self._are_large = False
 
     async def next(self, limit: int | None = None) -> cabc.Sequence[T | Undecodable] | None:
         """Fetch the next page.
@@ -131,7 +135,7 @@ class Pages(t.Generic[T]):
         :return: The page, or ``None`` after the last one.
         :raises pynamodb.exceptions.PynamoDBException: if the call fails.
         """
-        fetched = await self._next(_fetch_reply)
+        fetched = await self._next(self._fetch_reply)
 
         if fetched is None:
             return None
@@ -162,18 +166,46 @@ class Pages(t.Generic[T]):
         """
         return Pages(self._connection, self._model, pages, decode=self.decode, hidden=hidden)
 
-    async def _next(self, fetch: cabc.Callable[..., R | None], *args: t.Any) -> R | None:
+    async def _next(
+        self, fetch: cabc.Callable[..., cabc.Awaitable[R | None]], *args: t.Any
+    ) -> R | None:
         if self._are_exhausted:
             return None
 
         await self._keep_rate()
         # A copy, because the worker of a cancelled fetch goes on and changes its iterator.
-        pages = copy.copy(self.pages)
+        return await fetch(copy.copy(self.pages), *args)
 
-        if self._runs_no_code_of_app:
-            return await workers.call(self._connection, self._model, fetch, pages, *args)
+    async def _fetch(
+        self, pages: SyncPageIterator[t.Any], limit: int | None
+    ) -> DecodedReply[T] | None:
+        fetch = decoded_reply.Fetch(
+            pages,
+            self.decode,
+            limit=limit,
+            hidden=self._hidden,
+            decode_each=decode_lock.decode_each,
+        )
 
-        return await workers.run(self._connection, fetch, pages, *args)
+        if not self._shares_thread:
+            return await workers.run(self._connection, _send, fetch)
+
+        if not self._are_large and (call := _prepare(pages, fetch)) is not None:
+            reply: DecodedReply[T] = await call.make()
+            self._are_large = call.went_on
+            return reply
+
+        return await workers.run_in_hub(self._connection, _send, fetch)
+
+    async def _fetch_reply(
+        self, pages: SyncPageIterator[t.Any]
+    ) -> tuple[Reply, SyncPageIterator[t.Any]] | None:
+        run = workers.run_in_hub if self._shares_thread else workers.run
+        return await run(self._connection, _fetch_reply, pages)
+
+    @property
+    def _shares_thread(self) -> bool:
+        return self._runs_no_code_of_app and workers.may_share_thread(self._connection, self._model)
 
     def _go_on(self, pages: SyncPageIterator[t.Any], consumed: float) -> None:
         self.pages = pages
@@ -185,16 +217,6 @@ class Pages(t.Generic[T]):
             due = self._last_request + self._consumed / self.rate_limit
             await anyio.sleep(max(0.0, due - time.monotonic()))
             self._last_request = time.monotonic()
-
-    @decode_lock.kept()
-    def _fetch(self, pages: SyncPageIterator[t.Any], limit: int | None) -> DecodedReply[T] | None:
-        return decoded_reply.fetch(
-            pages,
-            self.decode,
-            limit=limit,
-            hidden=self._hidden,
-            decode_each=decode_lock.decode_each,
-        )
 
 
 class Items(t.Generic[T]):
@@ -514,6 +536,18 @@ def source_of(connection: Connection, model: type[t.Any], result: cabc.Iterable[
         decode=of_pynamodb._map_fn,
         limit=of_pynamodb._limit,
     )
+
+
+def _prepare(
+    pages: SyncPageIterator[t.Any], fetch: decoded_reply.Fetch[t.Any]
+) -> on_loop.CallOnLoop | None:
+    table: TableConnection = t.cast(t.Any, pages)._operation.__self__
+    return on_loop.prepare(table, fetch.plan)
+
+
+@decode_lock.kept()
+def _send(fetch: decoded_reply.Fetch[T]) -> DecodedReply[T] | None:
+    return fetch.send()
 
 
 def _fetch_reply(

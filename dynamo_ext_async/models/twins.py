@@ -20,6 +20,7 @@ import dynamo_ext.models.model
 from dynamo_ext.concurrency.generators import Waits
 from dynamo_ext.models import batch
 from dynamo_ext.models import late_binding
+from dynamo_ext.models import planned
 from dynamo_ext.models.model import abort_not_found
 
 from ..execution import eligibility
@@ -70,7 +71,7 @@ def calls(name: str) -> Twin:
                 return await workers.run(connection, method, *args, **kwargs)
 
             if number <= on_loop.MOST_VALUES:
-                call = on_loop.prepare(table, method, args, kwargs)
+                call = on_loop.prepare(table, lambda: planned.plan(method, args, kwargs))
 
                 if call is not None:
                     return await call.make()

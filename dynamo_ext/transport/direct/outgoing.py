@@ -12,6 +12,7 @@ import functools
 import socket
 import typing as t
 
+from ...calls.item_reading import ReadItems
 from ...calls.retry import Damaged
 from ..prepared import PreparedCall
 from ..prepared import PreparedTransport
@@ -25,6 +26,10 @@ _OK = 200
 
 LARGEST_BODY = 8 * 1024
 """The largest body, in bytes, that is parsed here: larger ones would keep their thread."""
+
+LARGEST_BODY_WITH_ITEMS = 128 * 1024
+"""The same where the items of the body are read while it is parsed, which is several times as
+fast."""
 
 
 class OutgoingCall:
@@ -77,19 +82,21 @@ class OutgoingCall:
         exchange = t.cast(Exchange, self._exchange)
         return exchange.proceed()
 
-    def result(self) -> Parsed | None:
+    def result(self, read: ReadItems | None) -> Parsed | None:
         """As :meth:`Outgoing.result`."""
         exchange = self._exchange
 
         if exchange is None or (reply := exchange.reply) is None:
             return None
 
-        if reply.status_code != _OK or len(reply.body) > LARGEST_BODY:
+        largest = LARGEST_BODY if read is None else LARGEST_BODY_WITH_ITEMS
+
+        if reply.status_code != _OK or len(reply.body) > largest:
             return None
 
         transport, call = self._transport, self._call
         response = Response(exchange.request.template.url, reply)
-        parsed = transport.parse(call.operation, response)
+        parsed = transport.parse(call.operation, response, read)
 
         if isinstance(parsed, Damaged):
             return None
