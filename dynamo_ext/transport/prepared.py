@@ -383,7 +383,9 @@ class PreparedTransport(abc.ABC):
         :param call: The call.
         :raises botocore.exceptions.BotoCoreError: if it can't be signed any more.
         """
-        request = self._sign(call, _attempt_header(call.retries))
+        retries = call.retries
+        attempt = _attempt_header(*[retries.get(field) for field in _ATTEMPT_FIELDS])
+        request = self._sign(call, attempt)
 
         if self._adds_trace:
             handlers.add_recursion_detection_header({"headers": request.more_headers})
@@ -445,9 +447,15 @@ def _must_be_renewed(credentials: t.Any) -> bool:
     return isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed()
 
 
-def _attempt_header(retries: dict[str, t.Any]) -> str:
-    """What a request tells the server of its attempt, in the order of botocore."""
-    return "; ".join([f"{key}={retries[key]}" for key in _ATTEMPT_FIELDS if key in retries])
+# Nearly all are first attempts.
+@functools.lru_cache(maxsize=16)
+def _attempt_header(*values: t.Any) -> str:
+    """What a request tells the server of its attempt, in the order of botocore.
+
+    :param values: The values of the fields; ``None`` for those that there are not.
+    """
+    fields = zip(_ATTEMPT_FIELDS, values, strict=True)
+    return "; ".join([f"{name}={value}" for name, value in fields if value is not None])
 
 
 @functools.lru_cache(maxsize=2)

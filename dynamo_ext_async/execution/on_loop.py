@@ -53,7 +53,7 @@ MOST_VALUES = 500
 it: to serialise more would keep other tasks waiting."""
 
 # How long the event loop's other tasks may have to wait for replies that are there.
-_LONGEST_TURN_SECONDS = 0.001
+_LONGEST_TURN_SECONDS = 0.0003
 
 
 def prepare(
@@ -516,7 +516,8 @@ class _Watch:
             if ready:
                 # Other tasks of the event loop come first; or something was raised. Each change
                 # is reported once, and must not be lost.
-                self._goes_on = self.call_soon(self._go_on)
+                t.cast(asyncio.AbstractEventLoop, self._loop()).call_soon(self._go_on)
+                self._goes_on = True
 
     def _go_on(self) -> None:
         self._goes_on = False

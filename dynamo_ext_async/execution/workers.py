@@ -29,6 +29,7 @@ from dynamo_ext.calls import recording
 from dynamo_ext.calls.app_policy import AppPolicy
 from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Pool
+from dynamo_ext.calls import slot as slots
 from dynamo_ext.calls.slot import Slot
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency import generators
@@ -191,7 +192,7 @@ def may_share_thread(connection: Connection, model: type[t.Any]) -> bool:
     return (
         engine.waits_cooperatively
         and _job_class() is not None
-        and not engine.pool.is_held
+        and not slots.is_any_held()
         and is_stock(model)
     )
 

@@ -273,11 +273,17 @@ class IdleConnections:
         :param origin: Its origin.
         :param home: What was its home when it was taken or opened.
         """
-        if connection.is_reusable and self.home(origin) is home:
+        if connection.is_reusable:
             home.append(connection)
 
             # Otherwise the home was closed meanwhile.
             if self.home(origin) is home:
+                return
+
+            try:
+                home.remove(connection)
+            except ValueError:
+                # It was closed with its home, or a call that knew that home has it.
                 return
 
         connection.close()

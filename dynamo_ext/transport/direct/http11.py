@@ -6,6 +6,7 @@ waiting are in :mod:`dynamo_ext.transport.direct.connections`.
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -35,6 +36,7 @@ _ORDINARY_HEAD = re.compile(
     rb"HTTP/1\.1 200 [ -~]*\r\n"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+: [!-~](?:[ -~]*[!-~])?\r\n)+)\r\n"
 )
+_HEADER = re.compile(r"([^:]+): ([^\r]+)\r\n")
 _FOR_HTTPTOOLS = frozenset({"connection", "trailer", "transfer-encoding", "upgrade"})
 
 
@@ -210,13 +212,8 @@ def _whole_reply(data: Buffer) -> Reply | None:
     if head is None or head.end() > MAX_HEAD_BYTES:
         return None
 
-    lines = str(head[1], "ascii").split("\r\n")[:-1]
-    headers: dict[str, str] = {}
-
-    for line in lines:
-        name, _, value = line.partition(": ")
-        headers[name.lower()] = value
-
+    lines = _HEADER.findall(str(head[1], "ascii"))
+    headers: dict[str, str] = {_lower(name): value for name, value in lines}
     length = headers.get("content-length", "")
 
     if (
@@ -230,6 +227,10 @@ def _whole_reply(data: Buffer) -> Reply | None:
         return None
 
     return Reply(200, headers, bytes(data[head.end() :]))
+
+
+# A server sends the same few names again and again.
+_lower = functools.lru_cache(maxsize=128)(str.lower)
 
 
 def _only_keeps_alive(headers: dict[str, str]) -> bool:
