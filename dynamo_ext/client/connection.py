@@ -10,6 +10,7 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
+import itertools
 import typing as t
 import uuid
 
@@ -64,6 +65,7 @@ _WITHOUT_CONSUMED_CAPACITY = frozenset(
         "UpdateContinuousBackups",
     }
 )
+_DICTS = frozenset({dict})
 _options_of_new_table: contextvars.ContextVar[Kwargs | None] = contextvars.ContextVar(
     "dynamo_ext.options_of_new_table", default=None
 )
@@ -356,6 +358,30 @@ class _Description(pynamodb.connection.Connection):
                 params[constants.CONSISTENT_READ] = consistent_read
 
             return params
+
+        def batch_get_item(
+            self,
+            table_name: str,
+            keys: cabc.Sequence[Kwargs],
+            consistent_read: bool | None = None,
+            return_consumed_capacity: str | None = None,
+            attributes_to_get: t.Any | None = None,
+        ) -> tuple[str, Kwargs]:
+            """As PynamoDB's, in fewer steps for keys whose values have their types."""
+            values = itertools.chain.from_iterable(map(dict.values, keys))
+
+            if (
+                return_consumed_capacity
+                or attributes_to_get
+                or not _DICTS.issuperset(map(type, values))
+            ):
+                return super().batch_get_item(
+                    table_name, keys, consistent_read, return_consumed_capacity, attributes_to_get
+                )
+
+            options = {constants.CONSISTENT_READ: consistent_read} if consistent_read else {}
+            tables = {table_name: {**options, constants.KEYS: keys}}
+            return self.dispatch(constants.BATCH_GET_ITEM, {constants.REQUEST_ITEMS: tables})
 
 
 @dataclasses.dataclass(slots=True)

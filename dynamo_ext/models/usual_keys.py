@@ -86,11 +86,13 @@ def _of_hash_key(part: _Part) -> Serialize:
 
 
 def _of_pair(one: _Part, other: _Part) -> Serialize:
-    one_name, one_kind, one_typed = one.name, one.kind, one.typed
-    other_name, other_kind, other_typed = other.name, other.kind, other.typed
+    one_name, one_type, one_kind, one_write = dataclasses.astuple(one)
+    other_name, other_type, other_kind, other_write = dataclasses.astuple(other)
 
     def serialize(key: t.Any) -> tuple[Identity, dict[str, TypedValue]] | None:
-        if type(key) not in {tuple, list} or len(key) != 2:
+        kind = type(key)
+
+        if (kind is not tuple and kind is not list) or len(key) != 2:
             return None
 
         hash_key, range_key = key
@@ -98,7 +100,9 @@ def _of_pair(one: _Part, other: _Part) -> Serialize:
         if type(hash_key) is not one_kind or type(range_key) is not other_kind:
             return None
 
-        typed = {one_name: one_typed(hash_key), other_name: other_typed(range_key)}
+        one_text = hash_key if one_write is None else one_write(hash_key)
+        other_text = range_key if other_write is None else other_write(range_key)
+        typed = {one_name: {one_type: one_text}, other_name: {other_type: other_text}}
         return (hash_key, range_key), typed
 
     return serialize

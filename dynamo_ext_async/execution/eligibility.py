@@ -373,7 +373,7 @@ class _Search:
         parts: list[t.Any] = []
 
         if dict in kinds:
-            dicts = [each for each in values if _class_of(each) is dict]
+            dicts = values if len(kinds) == 1 else [v for v in values if _class_of(v) is dict]
             keys = itertools.chain.from_iterable(dicts)
 
             if not _SCALARS.issuperset(map(_class_of, keys)):

@@ -52,8 +52,9 @@ MOST_VALUES = 500
 """How many values the arguments of a call may have, and those in them, for the event loop to make
 it: to serialise more would keep other tasks waiting."""
 
-# How long the event loop's other tasks may have to wait for replies that are there.
-_LONGEST_TURN_SECONDS = 0.0003
+# How long the event loop's other tasks may have to wait for replies that are there, if no single
+# one takes longer.
+_LONGEST_TURN_SECONDS = 0.0005
 
 
 def prepare(
@@ -414,8 +415,6 @@ class _Watch:
         self._poll = select.epoll()
         self._sockets: dict[int, weakref.ref[socket.socket]] = {}
         self._calls: dict[int, CallOnLoop] = {}
-        self._ready: collections.deque[int] = collections.deque()
-        self._goes_on = False
         # When each call that waits has waited too long.
         self._due: dict[CallOnLoop, float] = {}
         self._next_due = math.inf
@@ -496,32 +495,19 @@ class _Watch:
 
     def _handle_changes(self) -> None:
         """Let the calls go on whose sockets are ready."""
-        if self._goes_on:
-            return
-
-        ready = self._ready
-        ready.extend(descriptor for descriptor, _ in self._poll.poll(0))
         end = polling.clock() + _LONGEST_TURN_SECONDS
 
-        try:
-            while ready:
-                call = self._calls.get(ready.popleft())
+        # One at a time: what is not asked for yet, because other tasks of the event loop come first
+        # or something was raised, makes the event loop come here again.
+        while changes := self._poll.poll(0, 1):
+            [(descriptor, _)] = changes
+            call = self._calls.get(descriptor)
 
-                if call is not None:
-                    call.proceed()
+            if call is not None:
+                call.proceed()
 
-                    if polling.clock() > end:
-                        break
-        finally:
-            if ready:
-                # Other tasks of the event loop come first; or something was raised. Each change
-                # is reported once, and must not be lost.
-                t.cast(asyncio.AbstractEventLoop, self._loop()).call_soon(self._go_on)
-                self._goes_on = True
-
-    def _go_on(self) -> None:
-        self._goes_on = False
-        self._handle_changes()
+                if polling.clock() > end:
+                    return
 
     def _call_at(self, due: float) -> None:
         self._next_due = due

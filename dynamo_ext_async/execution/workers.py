@@ -26,10 +26,10 @@ import anyio.to_thread
 from dynamo_ext.calls import deadline
 from dynamo_ext.calls import observation
 from dynamo_ext.calls import recording
+from dynamo_ext.calls import slot as slots
 from dynamo_ext.calls.app_policy import AppPolicy
 from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Pool
-from dynamo_ext.calls import slot as slots
 from dynamo_ext.calls.slot import Slot
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency import generators

@@ -427,9 +427,11 @@ class ResultIterator(cabc.AsyncIterator[T]):
             if self._limit == 0:
                 raise StopAsyncIteration
 
+            items: t.Any = self._items
+
             # Without calls of functions, because it is done for each item.
             if self._index < self._size:
-                item = t.cast("cabc.Sequence[T | Undecodable]", self._items)[self._index]
+                item: T | Undecodable = items[self._index]
                 self._index += 1
 
                 if self._limit is not None:
@@ -440,11 +442,9 @@ class ResultIterator(cabc.AsyncIterator[T]):
 
                 return item
 
-            exhausted = self._items
-
             async with self._lock:
                 # Another task may have fetched it while this one waited.
-                if self._items is exhausted and not await self._advance():
+                if self._items is items and not await self._advance():
                     raise StopAsyncIteration
 
     async def aclose(self) -> None:
