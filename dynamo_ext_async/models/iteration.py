@@ -37,6 +37,9 @@ T_co = t.TypeVar("T_co", covariant=True)
 R = t.TypeVar("R")
 Reply = dict[str, t.Any]
 
+# As it is when this module is imported. A patch is code of the app.
+_next_of_pynamodb = SyncPageIterator.__next__
+
 
 class Source(t.Protocol[T_co]):
     """Where the items of an iteration come from."""
@@ -179,7 +182,8 @@ class Pages(t.Generic[T]):
     async def _fetch(
         self, pages: SyncPageIterator[t.Any], limit: int | None
     ) -> DecodedReply[T] | None:
-        fetch = decoded_reply.Fetch(
+        begin = functools.partial(
+            decoded_reply.Fetch,
             pages,
             self.decode,
             limit=limit,
@@ -188,14 +192,14 @@ class Pages(t.Generic[T]):
         )
 
         if not self._shares_thread:
-            return await workers.run(self._connection, _send, fetch)
+            return await workers.run(self._connection, _send, begin)
 
-        if not self._are_large and (call := _prepare(pages, fetch)) is not None:
+        if not self._are_large and (call := _prepare(pages, begin)) is not None:
             reply: DecodedReply[T] = await call.make()
             self._are_large = call.went_on
             return reply
 
-        return await workers.run_in_hub(self._connection, _send, fetch)
+        return await workers.run_in_hub(self._connection, _send, begin)
 
     async def _fetch_reply(
         self, pages: SyncPageIterator[t.Any]
@@ -205,7 +209,11 @@ class Pages(t.Generic[T]):
 
     @property
     def _shares_thread(self) -> bool:
-        return self._runs_no_code_of_app and workers.may_share_thread(self._connection, self._model)
+        return (
+            self._runs_no_code_of_app
+            and SyncPageIterator.__next__ is _next_of_pynamodb
+            and workers.may_share_thread(self._connection, self._model)
+        )
 
     def _go_on(self, pages: SyncPageIterator[t.Any], consumed: float) -> None:
         self.pages = pages
@@ -539,15 +547,15 @@ def source_of(connection: Connection, model: type[t.Any], result: cabc.Iterable[
 
 
 def _prepare(
-    pages: SyncPageIterator[t.Any], fetch: decoded_reply.Fetch[t.Any]
+    pages: SyncPageIterator[t.Any], begin: cabc.Callable[[], decoded_reply.Fetch[t.Any]]
 ) -> on_loop.CallOnLoop | None:
     table: TableConnection = t.cast(t.Any, pages)._operation.__self__
-    return on_loop.prepare(table, fetch.plan)
+    return on_loop.prepare(table, lambda: begin().plan())
 
 
 @decode_lock.kept()
-def _send(fetch: decoded_reply.Fetch[T]) -> DecodedReply[T] | None:
-    return fetch.send()
+def _send(begin: cabc.Callable[[], decoded_reply.Fetch[T]]) -> DecodedReply[T] | None:
+    return begin().send()
 
 
 def _fetch_reply(
