@@ -38,7 +38,7 @@ R = t.TypeVar("R")
 Reply = dict[str, t.Any]
 
 # As it is when this module is imported. A patch is code of the app.
-_next_of_pynamodb = SyncPageIterator.__next__
+_next_of_pynamodb: t.Any = t.cast(t.Any, SyncPageIterator).__next__
 
 
 class Source(t.Protocol[T_co]):
@@ -182,8 +182,8 @@ class Pages(t.Generic[T]):
     async def _fetch(
         self, pages: SyncPageIterator[t.Any], limit: int | None
     ) -> DecodedReply[T] | None:
-        begin = functools.partial(
-            decoded_reply.Fetch,
+        begin: cabc.Callable[[], decoded_reply.Fetch[T]] = functools.partial(
+            t.cast("type[decoded_reply.Fetch[T]]", decoded_reply.Fetch),
             pages,
             self.decode,
             limit=limit,
