@@ -752,15 +752,20 @@ CANCELLED = {
 }
 
 
-def in_halves(behaviour: stubs.Behaviour) -> stubs.Behaviour:
-    """The same, with its second half some time after the first."""
+def in_halves(behaviour: stubs.Behaviour, goes_on: threading.Event) -> stubs.Behaviour:
+    """The same, with its second half as late as it goes on."""
 
     def answer(request: Request) -> Answer:
         answer = behaviour if isinstance(behaviour, Answer) else behaviour(request)
         body = json.dumps(answer.body).encode()
         whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-        half = len(whole) // 2
-        return Answer(pieces=(whole[:half], whole[half:]), trickle=0.05)
+
+        def halves() -> cabc.Iterator[bytes]:
+            yield whole[: len(whole) // 2]
+            goes_on.wait(30)
+            yield whole[len(whole) // 2 :]
+
+        return Answer(pieces=t.cast(t.Any, halves()))
 
     return answer
 
@@ -771,7 +776,12 @@ async def test_a_cancelled_fetch_changes_nothing(
     make_app: MakeApp, db: PynamoDB, stub: Stub, places: Places, name: str, phase: str
 ) -> None:
     operation, begin, (first, second) = CANCELLED[name]
-    again = {"queued": [], "sent": [stubs.held(second)], "half": [in_halves(second)]}[phase]
+    goes_on = threading.Event()
+    again = {
+        "queued": [],
+        "sent": [stubs.held(second)],
+        "half": [in_halves(second, goes_on)],
+    }[phase]
     stub.next(operation, first, *again, second)
 
     async with make_app(DYNAMODB_MAX_POOL_CONNECTIONS=1).app_context():
@@ -787,7 +797,7 @@ async def test_a_cancelled_fetch_changes_nothing(
 
         if phase == "half":
             await until(lambda: stub.in_flight == 0)
-            await anyio.sleep(0.07)
+            await anyio.sleep(0.02)
 
         task.cancel()
 
@@ -800,6 +810,7 @@ async def test_a_cancelled_fetch_changes_nothing(
         if slot is not None:
             slot.release()
 
+        goes_on.set()
         stub.release()
         found += [item async for item in items]
         await until(lambda: db.pool.in_use == 0)
@@ -916,30 +927,40 @@ async def test_no_slot_in_time_for_a_page(
     assert places.taken() == ON_LOOP
 
 
-async def test_the_wait_before_keys_are_asked_for_again_is_on_the_loop_without_a_slot(
+@pytest.mark.parametrize("name", ["keys asked for again", "rate"])
+async def test_a_wait_is_on_the_loop_without_a_slot(
     make_app: MakeApp,
     db: PynamoDB,
     stub: Stub,
     places: Places,
     monkeypatch: pytest.MonkeyPatch,
+    name: str,
 ) -> None:
-    waits: list[tuple[float, int, tuple[int, bool]]] = []
+    waits: list[tuple[bool, int, tuple[int, bool]]] = []
     sleep = anyio.sleep
 
     async def note(seconds: float) -> None:
-        waits.append((seconds, db.pool.in_use, places.taken()))
+        if seconds:
+            waits.append((seconds <= 2, db.pool.in_use, places.taken()))
+
         await sleep(0)
 
+    first, second = pages(FEW)
+    capacity = {"TableName": "item", "CapacityUnits": 2000}
+    stub.next("Query", page(first.body["Items"], key_of(raw_item(1)), ConsumedCapacity=capacity))
+    stub.next("Query", second)
     stub.next("BatchGetItem", stubs.unprocessed, found)
+    start = {
+        "keys asked for again": of(Item, "batch_get", keys(4)),
+        "rate": of(Item, "query", "a", rate_limit=1000),
+    }[name]
 
     async with make_app(DYNAMODB_BASE_BACKOFF_MS=1000).app_context():
         with monkeypatch.context() as patch:
             patch.setattr(anyio, "sleep", note)
-            assert len([item async for item in Item.abatch_get(keys(3))]) == 3
+            assert len(await all_of(start)) == 4
 
-    [(seconds, in_use, taken)] = waits
-    assert 0 < seconds <= 2
-    assert (in_use, taken) == (0, ON_LOOP)
+    assert waits == [(True, 0, ON_LOOP)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -952,10 +973,14 @@ async def test_pages_of_a_batch_that_are_got_at_once(
 
     async with app.app_context():
         # All connections are open.
-        stub.always("Query", stubs.delayed(0.01, pages(FEW, 1)[0]))
+        stub.always("Query", stubs.held(pages(FEW, 1)[0]))
+
         async with anyio.create_task_group() as tasks:
             for _ in range(3):
                 tasks.start_soon(all_of, QUERY)
+
+            await until(lambda: stub.in_flight == 3)
+            stub.release()
 
         places.begin()
         stub.forget()
@@ -1138,6 +1163,32 @@ async def test_code_of_the_app_never_runs_on_the_loop(
     if name in {"call_finished", "Connection", "PageIterator"}:
         # Once for each page.
         assert {times[call] for call in calls if call not in unaffected} == {2}
+
+
+class Names(list[str]):
+    """A list of the app's own class."""
+
+    def __iter__(self) -> cabc.Iterator[str]:
+        saw()
+        return super().__iter__()
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "args"),
+    [("Query", "query", ["a"]), ("Scan", "scan", []), ("BatchGetItem", "batch_get", [keys(3)])],
+)
+async def test_values_of_the_app_s_classes_are_not_used_on_the_loop(
+    make_app: MakeApp, stub: Stub, operation: str, name: str, args: list[t.Any]
+) -> None:
+    stub.always(operation, found if args and args[0] != "a" else pages(3, 1)[0])
+
+    async with make_app().app_context():
+        threads.clear()
+        items = await all_of(of(Item, name, *args, attributes_to_get=Names(["id", "t"])))
+
+    assert len(items) == 3
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 class Spans(SpanProcessor):
