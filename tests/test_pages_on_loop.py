@@ -41,7 +41,7 @@ from dynamo_ext_async import Model
 from dynamo_ext_async import PoolTimeout
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async import UnprocessedKeys
-from dynamo_ext_async.execution import hub
+from dynamo_ext_async.execution import workers as execution
 from stub import Answer
 from stub import Request
 from stub import Stub
@@ -108,9 +108,17 @@ def make_app(make_direct_app: MakeApp) -> MakeApp:
 
 
 @pytest.fixture
-def places(workers: list[t.Any]) -> Places:
+def places(workers: list[t.Any], monkeypatch: pytest.MonkeyPatch) -> Places:
     """Where calls are made that the event loop does not make."""
-    return Places(workers)
+    places = Places(workers)
+    run_in_hub: t.Any = execution.run_in_hub
+
+    async def run(*args: t.Any, **kwargs: t.Any) -> t.Any:
+        places.has_hub = True
+        return await run_in_hub(*args, **kwargs)
+
+    monkeypatch.setattr(execution, "run_in_hub", run)
+    return places
 
 
 class Places:
@@ -121,18 +129,16 @@ class Places:
 
     def __init__(self, workers: list[t.Any]) -> None:
         self._workers = workers
-        self.begin()
+        self.has_hub = False
 
     def begin(self) -> None:
         """Forget what has taken part so far."""
         self._workers.clear()
-        # The next call that wants it starts another one.
-        hub.shared().stop()
+        self.has_hub = False
 
     def taken(self) -> tuple[int, bool]:
         """How many worker threads have taken part since then, and whether the hub has."""
-        has_hub = any(each.name == "dynamo-ext hub" for each in threading.enumerate())
-        return len(self._workers), has_hub
+        return len(self._workers), self.has_hub
 
 
 ON_LOOP = (0, False)
