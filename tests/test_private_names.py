@@ -243,7 +243,15 @@ USES = [
         lambda: _page_iterator()._kwargs,
     ),
     Use("_args", ("dynamo_ext.web.pending_query",), lambda: [_page_iterator()._args]),
-    Use("_operation", ("dynamo_ext.web.pending_query",), lambda: _page_iterator()._operation),
+    Use(
+        "_operation",
+        (
+            "dynamo_ext.models.decoded_reply",
+            "dynamo_ext.web.pending_query",
+            "dynamo_ext_async.models.iteration",
+        ),
+        lambda: _page_iterator()._operation,
+    ),
     Use(
         "_is_last_page",
         ("dynamo_ext.web.pending_query",),
