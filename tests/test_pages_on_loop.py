@@ -24,9 +24,11 @@ from pynamodb.attributes import BinaryAttribute
 from pynamodb.attributes import NumberAttribute
 from pynamodb.attributes import UnicodeAttribute
 from pynamodb.connection.base import Connection
+from pynamodb.connection.table import TableConnection
 from pynamodb.exceptions import QueryError
 from pynamodb.indexes import AllProjection
 from pynamodb.pagination import PageIterator
+from pynamodb.pagination import ResultIterator
 from quart import Quart
 
 import dynamo_ext
@@ -313,6 +315,9 @@ CASES: dict[str, Case] = {
     ),
     "count of nothing": Case(of(Item, "count", "a", limit=0), one()),
     "count in an index": Case(of(Item.by_text, "count", "t", ALL), one(*counted(4))),
+    "count of a table": Case(
+        of(Item, "count"), one(Answer(body={"Table": {"ItemCount": 7}})), taken=IN_HUB
+    ),
     "batch": Case(of(Item, "batch_get", keys(3)), one(found)),
     "batch with options": Case(
         of(Item, "batch_get", keys(12), consistent_read=True, attributes_to_get=["id", "t"]),
@@ -812,6 +817,9 @@ async def test_a_cancelled_fetch_changes_nothing(
 
         assert (items.last_evaluated_key, items.total_count) == seen
         assert (db.pool.waiting, db.pool.in_use) == (0, 1)
+        # An app that stops waits for what is on the wire.
+        in_flight = db.connection.policy.in_flight
+        assert (in_flight.count > 0) is (phase != "queued")
 
         if slot is not None:
             slot.release()
@@ -819,7 +827,7 @@ async def test_a_cancelled_fetch_changes_nothing(
         goes_on.set()
         stub.release()
         found += [item async for item in items]
-        await until(lambda: db.pool.in_use == 0)
+        await until(lambda: db.pool.in_use == in_flight.count == 0)
         after = db.pool.stats()
 
     assert len({item.number for item in found}) == len(found) == items.total_count
@@ -1124,6 +1132,12 @@ FOLLOWED: dict[str, tuple[t.Any, t.Any, tuple[str, ...]]] = {
     "signals before": (Item, connected(pynamodb.signals.pre_dynamodb_send), ()),
     "signals after": (Item, connected(pynamodb.signals.post_dynamodb_send), ()),
     "Connection": (Item, patched(Connection, "query", "scan", "batch_get_item"), ()),
+    "TableConnection": (Item, patched(TableConnection, "query", "scan", "batch_get_item"), ()),
+    "ResultIterator": (
+        *(Item, patched(ResultIterator, "__next__")),
+        # Nothing awaited uses it.
+        ("query", "scan", "count", "batch_get"),
+    ),
     "PageIterator": (Item, patched(PageIterator, "__next__"), ("batch_get",)),
     "UnicodeAttribute": (Item, patched(UnicodeAttribute, "deserialize"), ("count",)),
     "Model": (Item, patched(Item, "from_raw_data"), ("count",)),
