@@ -1185,6 +1185,25 @@ async def test_code_of_the_app_never_runs_on_the_loop(
         assert {times[call] for call in calls if call not in unaffected} == {2}
 
 
+@pytest.mark.parametrize("name", ["query", "batch_get"])
+async def test_a_worker_decodes_when_no_other_thread_does(
+    make_app: MakeApp, stub: Stub, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(decode_lock, "_LONGEST_WAIT_SECONDS", 100)
+    stub.next("Query", *pages(MANY, 1))
+    stub.next("BatchGetItem", found)
+    args = ["a"] if name == "query" else [keys(MANY)]
+
+    async with make_app().app_context():
+        with decode_lock.held():
+            task = asyncio.ensure_future(all_of(of(Shouting, name, *args)))
+            await until(lambda: len(stub.requests) == 1)
+            await anyio.sleep(0.1)
+            assert not task.done()
+
+        assert len(await task) == MANY
+
+
 class Names(list[str]):
     """A list of the app's own class."""
 
