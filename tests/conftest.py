@@ -363,6 +363,22 @@ def announced() -> cabc.Generator[None]:
 
 
 @pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> list[t.Any]:
+    """What is run in worker threads."""
+    import anyio.to_thread
+
+    made: list[t.Any] = []
+    run_sync = anyio.to_thread.run_sync
+
+    async def run(function: t.Any, *args: t.Any, **options: t.Any) -> t.Any:
+        made.append(function)
+        return await run_sync(function, *args, **options)
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", run)
+    return made
+
+
+@pytest.fixture
 def make_direct_app(
     db: t.Any, stub: Stub, stub_config: dict[str, t.Any]
 ) -> cabc.Callable[..., t.Any]:

@@ -19,12 +19,13 @@ pytestmark = pytest.mark.once(reason="no call is sent")
 
 DEADLINE = 100
 
+# As in a worker: where a call is made, the lock is kept.
+decode_each: t.Any = decode_lock.kept()(decode_lock.decode_each)
+
 
 def test_items_come_out_in_order() -> None:
     for count in (0, 1, 8, 9, 100):
-        assert decode_lock.decode_each(str, [*range(count)]) == [
-            str(number) for number in range(count)
-        ]
+        assert decode_each(str, [*range(count)]) == [str(number) for number in range(count)]
 
 
 @pytest.mark.parametrize("count", [8, 9])
@@ -39,7 +40,7 @@ def test_an_item_goes_when_it_is_decoded(count: int) -> None:
     def decode(item: Item) -> int:
         return sum(reference() is not None for reference in seen)
 
-    assert decode_lock.decode_each(decode, items) == [*range(count, 0, -1)]
+    assert decode_each(decode, items) == [*range(count, 0, -1)]
     assert not items
 
 
@@ -48,7 +49,7 @@ def test_an_error_ends_the_turn() -> None:
         raise ValueError(item)
 
     with pytest.raises(ValueError, match="0"):
-        decode_lock.decode_each(fail, [*range(20)])
+        decode_each(fail, [*range(20)])
 
     assert not decode_lock._lock.get().is_taken
 
@@ -70,7 +71,7 @@ def test_threads_decode_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> 
 
     def decode_all() -> None:
         barrier.wait(DEADLINE)
-        decode_lock.decode_each(decode, [*range(20)])
+        decode_each(decode, [*range(20)])
 
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
         for future in [threads.submit(decode_all) for _ in range(4)]:
@@ -83,9 +84,15 @@ def test_few_items_wait_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode_lock, "_LONGEST_WAIT_SECONDS", DEADLINE)
 
     with decode_lock.held(), concurrent.futures.ThreadPoolExecutor(1) as threads:
-        assert threads.submit(decode_lock.decode_each, str, [*range(8)]).result(DEADLINE / 2) == [
-            *"01234567"
-        ]
+        assert threads.submit(decode_each, str, [*range(8)]).result(DEADLINE / 2) == [*"01234567"]
+
+
+def test_nobody_waits_where_the_lock_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode_lock, "_LONGEST_WAIT_SECONDS", DEADLINE)
+
+    with concurrent.futures.ThreadPoolExecutor() as threads, decode_lock.held():
+        decoded = threads.submit(decode_lock.decode_each, str, [*range(20)])
+        assert len(decoded.result(DEADLINE / 2)) == 20
 
 
 def test_whoever_waits_for_another_that_decodes_is_not_stuck() -> None:
@@ -93,12 +100,10 @@ def test_whoever_waits_for_another_that_decodes_is_not_stuck() -> None:
 
         def decode(item: int) -> list[str]:
             return (
-                threads.submit(decode_lock.decode_each, str, [*range(20)]).result(DEADLINE)
-                if not item
-                else []
+                threads.submit(decode_each, str, [*range(20)]).result(DEADLINE) if not item else []
             )
 
-        assert len(decode_lock.decode_each(decode, [*range(20)])[0]) == 20
+        assert len(decode_each(decode, [*range(20)])[0]) == 20
 
 
 def test_a_turn_is_kept_until_the_end_of_the_block() -> None:
@@ -109,7 +114,7 @@ def test_a_turn_is_kept_until_the_end_of_the_block() -> None:
             pass
 
         assert decode_lock._lock.get().is_taken
-        assert decode_lock.decode_each(str, [*range(20)]) == [str(number) for number in range(20)]
+        assert decode_each(str, [*range(20)]) == [str(number) for number in range(20)]
         assert decode_lock._lock.get().is_taken
 
     assert not decode_lock._lock.get().is_taken

@@ -91,20 +91,6 @@ def stored(request: Request) -> Answer:
     return Answer(body={"Attributes": {**request.body["Key"], "t": {"S": "stored"}}})
 
 
-@pytest.fixture
-def workers(monkeypatch: pytest.MonkeyPatch) -> list[t.Any]:
-    """What is run in worker threads."""
-    made: list[t.Any] = []
-    run_sync = anyio.to_thread.run_sync
-
-    async def run(function: t.Any, *args: t.Any, **options: t.Any) -> t.Any:
-        made.append(function)
-        return await run_sync(function, *args, **options)
-
-    monkeypatch.setattr(anyio.to_thread, "run_sync", run)
-    return made
-
-
 def hubs() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "dynamo-ext hub"]
 

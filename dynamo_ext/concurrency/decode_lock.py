@@ -136,7 +136,8 @@ def release() -> None:
 
 
 def decode_each(function: cabc.Callable[[A], B], items: list[A]) -> list[B]:
-    """Call a function with each item, with the lock held if there are many.
+    """Call a function with each item, with the lock held if there are many and this is in a block
+    that keeps it (see :func:`kept`). Elsewhere, as in the thread of an event loop, nobody waits.
 
     :param function: Decodes one item.
     :param items: The items. The list is emptied: each item is dropped as soon as it is decoded, so
@@ -145,7 +146,7 @@ def decode_each(function: cabc.Callable[[A], B], items: list[A]) -> list[B]:
     """
     items.reverse()
 
-    if len(items) <= _MANY_ITEMS or waiting.is_shared():
+    if len(items) <= _MANY_ITEMS or not _mine.keeps_lock or waiting.is_shared():
         return [function(items.pop()) for _ in range(len(items))]
 
     decoded: list[B] = []

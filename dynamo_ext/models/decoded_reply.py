@@ -6,12 +6,14 @@ import binascii
 import collections.abc as cabc
 import contextlib
 import dataclasses
+import functools
 import typing as t
 
 from pynamodb import constants
 from pynamodb.pagination import PageIterator
 
 from ..calls import item_reading
+from ..client.connection import TableConnection
 from . import reply_reading
 from . import undecodable
 from .item_json import Raw
@@ -100,7 +102,20 @@ class Fetch(t.Generic[T]):
         self._limit = limit
         self._hidden = hidden
         self._decode_each = decode_each
-        self._reading = None if hidden else reply_reading.of_page(decode, pages, limit)
+
+    @functools.cached_property
+    def _reading(self) -> reply_reading.ReadingOfPage | None:
+        # Only where the call is made: this may run code of the app.
+        if self._hidden:
+            return None
+
+        return reply_reading.of_page(self._decode, self._pages, self._limit)
+
+    @property
+    def table(self) -> TableConnection:
+        """The connection to the table."""
+        table: TableConnection = t.cast(t.Any, self._pages)._operation.__self__
+        return table
 
     def send(self) -> DecodedReply[T] | None:
         """Make the request.

@@ -29,7 +29,7 @@ TypedValue = dict[str, t.Any]
 Reader = cabc.Callable[[t.Any], None]
 
 _LARGE = 8 * 1024
-"""Bytes from which on a body is parsed with the decode lock held."""
+"""Larger bodies, in bytes, are parsed with the decode lock held."""
 
 _CHECKSUM = "x-amz-crc32"
 _REQUEST_ID = "x-amzn-requestid"
@@ -85,7 +85,7 @@ class Parser(botocore.parsers.JSONParser):
         if response["status_code"] >= 300 or shape is None:
             return self._botocore_parse(response, shape)
 
-        if len(response["body"]) < _LARGE or read is not None:
+        if len(response["body"]) <= _LARGE or read is not None:
             return self._parse(response, shape, read)
 
         with decode_lock.held():

@@ -496,11 +496,12 @@ async def _next_page(
     # This step sends nothing.
     seconds, result = generators.step(page)
 
-    if seconds is None:
-        return t.cast(t.Any, result)
+    if seconds is not None:
+        await anyio.sleep(seconds)
+        return await workers.drive(connection, page, model)
 
-    await anyio.sleep(seconds)
-    return await workers.drive(connection, page, model)
+    found: tuple[list[T | Undecodable], dynamo_ext.models.batch.BatchGet[T]] = t.cast(t.Any, result)
+    return found
 
 
 class _Page(t.Generic[T]):

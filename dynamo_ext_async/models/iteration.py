@@ -20,7 +20,6 @@ from pynamodb.pagination import PageIterator as SyncPageIterator
 from pynamodb.pagination import ResultIterator as SyncResultIterator
 
 from dynamo_ext.client.connection import Connection
-from dynamo_ext.client.connection import TableConnection
 from dynamo_ext.concurrency import decode_lock
 from dynamo_ext.models import decoded_reply
 from dynamo_ext.models import late_binding
@@ -36,6 +35,9 @@ T = t.TypeVar("T")
 T_co = t.TypeVar("T_co", covariant=True)
 R = t.TypeVar("R")
 Reply = dict[str, t.Any]
+
+# As it is when this module is imported. A patch is code of the app.
+_next_of_pynamodb: t.Any = t.cast(t.Any, SyncPageIterator).__next__
 
 
 class Source(t.Protocol[T_co]):
@@ -107,8 +109,8 @@ class Pages(t.Generic[T]):
         self._consumed = 0.0
         self._last_request = 0.0
         self._are_exhausted = False
-        # Whether a reply was too large for the event loop to decode.
-        self._are_large = False
+        # After a page that the event loop could not read, most likely because it was too large.
+        self._goes_by_hub = False
 
     async def next(self, limit: int | None = None) -> cabc.Sequence[T | Undecodable] | None:
         """Fetch the next page.
@@ -190,9 +192,11 @@ class Pages(t.Generic[T]):
         if not self._shares_thread:
             return await workers.run(self._connection, _send, fetch)
 
-        if not self._are_large and (call := _prepare(pages, fetch)) is not None:
+        call = None if self._goes_by_hub else on_loop.prepare(fetch.table, fetch.plan)
+
+        if call is not None:
             reply: DecodedReply[T] = await call.make()
-            self._are_large = call.went_on
+            self._goes_by_hub = call.went_on
             return reply
 
         return await workers.run_in_hub(self._connection, _send, fetch)
@@ -205,7 +209,11 @@ class Pages(t.Generic[T]):
 
     @property
     def _shares_thread(self) -> bool:
-        return self._runs_no_code_of_app and workers.may_share_thread(self._connection, self._model)
+        return (
+            self._runs_no_code_of_app
+            and SyncPageIterator.__next__ is _next_of_pynamodb
+            and workers.may_share_thread(self._connection, self._model)
+        )
 
     def _go_on(self, pages: SyncPageIterator[t.Any], consumed: float) -> None:
         self.pages = pages
@@ -536,13 +544,6 @@ def source_of(connection: Connection, model: type[t.Any], result: cabc.Iterable[
         decode=of_pynamodb._map_fn,
         limit=of_pynamodb._limit,
     )
-
-
-def _prepare(
-    pages: SyncPageIterator[t.Any], fetch: decoded_reply.Fetch[t.Any]
-) -> on_loop.CallOnLoop | None:
-    table: TableConnection = t.cast(t.Any, pages)._operation.__self__
-    return on_loop.prepare(table, fetch.plan)
 
 
 @decode_lock.kept()
