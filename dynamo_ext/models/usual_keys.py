@@ -14,6 +14,7 @@ from pynamodb.constants import STRING
 
 TypedValue = dict[str, t.Any]
 Identity = tuple[cabc.Hashable, ...]
+_class_of: cabc.Callable[[t.Any], type[t.Any]] = type
 Serialize = cabc.Callable[[t.Any], tuple[Identity, dict[str, TypedValue]] | None]
 
 
@@ -90,7 +91,7 @@ def _of_pair(one: _Part, other: _Part) -> Serialize:
     other_name, other_type, other_kind, other_write = dataclasses.astuple(other)
 
     def serialize(key: t.Any) -> tuple[Identity, dict[str, TypedValue]] | None:
-        kind = type(key)
+        kind = _class_of(key)
 
         if (kind is not tuple and kind is not list) or len(key) != 2:
             return None
