@@ -563,7 +563,7 @@ def test_no_item_is_kept_when_it_was_read() -> None:
 def test_items_of_a_batch_are_read_at_once_too() -> None:
     items = [number(n) for n in range(5)]
     expected = in_two_steps(Usual, page(*items))
-    body = {"Responses": {"usual": items}, "UnprocessedKeys": {}}
+    body: Item = {"Responses": {"usual": items}, "UnprocessedKeys": {}}
     assert in_one_step(Usual, body, "BatchGetItem") == (expected, "typed")
     assert in_one_step(Usual, body, "BatchGetItem", "walked") == (expected, "walked")
     body["UnprocessedKeys"] = {"usual": {"Keys": [number(7)]}}

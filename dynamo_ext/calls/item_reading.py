@@ -21,10 +21,8 @@ Decode = cabc.Callable[[cabc.Iterable[dict[str, t.Any]]], None]
 class ReadItems(t.Protocol):
     """Reads the items of one reply."""
 
-    @property
-    def is_of_many_items(self) -> bool:
-        """Whether the reply has a list of items."""
-        ...
+    is_of_many_items: t.ClassVar[bool]
+    """Whether the reply has a list of items."""
 
     def parse(self, shape_name: str, body: bytes, /) -> dict[str, t.Any] | None:
         """Parse a reply, and replace its items by what they are going to be.

@@ -112,14 +112,18 @@ class Parser(botocore.parsers.JSONParser):
     def _parse(self, response: Response, shape: t.Any, read: ReadItems | None) -> dict[str, t.Any]:
         readers: cabc.Mapping[str, Reader] | None = _READERS.get(shape.name)
 
-        if readers is not None and not _botocore_logger.isEnabledFor(logging.DEBUG):
-            if read is None:
-                read = item_reading.current()
+        if _botocore_logger.isEnabledFor(logging.DEBUG):
+            readers = None
 
-            if read is not None and (body := read.parse(shape.name, response["body"])) is not None:
-                return self._decode(response, shape, body, _READERS_BESIDE_ITEMS[shape.name])
-        else:
-            readers = read = None
+        if readers is None:
+            read = None
+        elif read is None:
+            read = item_reading.current()
+
+        known = None if read is None else read.parse(shape.name, response["body"])
+
+        if known is not None:
+            return self._decode(response, shape, known, _READERS_BESIDE_ITEMS[shape.name])
 
         try:
             body = self.loads(response["body"])
@@ -132,21 +136,23 @@ class Parser(botocore.parsers.JSONParser):
         if readers is None:
             return self._botocore_parse(response, shape)
 
-        if read is not None:
-            readers = _with(read, shape.name, readers, body)
+        reply = t.cast("dict[str, t.Any]", body)
 
-        return self._decode(response, shape, body, readers)
+        if read is not None:
+            readers = _with(read, shape.name, readers, reply)
+
+        return self._decode(response, shape, reply, readers)
 
     def _decode(
         self,
         response: Response,
         shape: t.Any,
-        body: dict[str, t.Any],
+        reply: dict[str, t.Any],
         readers: cabc.Mapping[str, Reader],
     ) -> dict[str, t.Any]:
         """What botocore makes of a reply that is parsed as JSON."""
         try:
-            content, rest = _split(body, readers)
+            content, rest = _split(reply, readers)
         except (AttributeError, KeyError, TypeError, ValueError):
             return self._botocore_parse(response, shape)
 
