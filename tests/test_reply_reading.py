@@ -10,6 +10,7 @@ import json
 import types
 import typing as t
 
+import anyio.to_thread
 import botocore.parsers
 import botocore.session
 import hypothesis
@@ -32,6 +33,7 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.attributes import UnicodeSetAttribute
 from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
+from pynamodb.exceptions import AttributeDeserializationError
 from pynamodb.pagination import PageIterator
 from quart import Quart
 
@@ -45,6 +47,7 @@ from dynamo_ext.models import planned
 from dynamo_ext.models import reply_reading
 from dynamo_ext.models.reply_reader import ReplyReader
 from dynamo_ext.transport import parser
+from dynamo_ext.transport.direct import client as direct
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async.execution import hub
 from pictures import failure
@@ -87,18 +90,13 @@ class Address(MapAttribute[t.Any, t.Any]):
     streets: ListAttribute[t.Any] = ListAttribute(of=Street, null=True)
 
 
-class PlainTexts(Attribute[t.Any]):
-    attr_type = "SS"
-
-
-class Usual(dynamo_ext_async.Model):
-    """An attribute of every kind that runs no code of the app."""
+class Stock(dynamo_ext_async.Model):
+    """An attribute of every kind of PynamoDB's that runs no code of the app."""
 
     class Meta:
-        table_name = "usual"
+        table_name = "stock"
 
     id = UnicodeAttribute(hash_key=True)
-    plain_texts = PlainTexts(null=True)
     range = BinaryAttribute(range_key=True, legacy_encoding=False, attr_name="r")
     address: t.Any = t.cast(t.Any, Address)(null=True)
     addresses: ListAttribute[t.Any] = ListAttribute(of=Address, null=True)
@@ -117,6 +115,19 @@ class Usual(dynamo_ext_async.Model):
     texts = UnicodeSetAttribute(null=True)
     ttl = TTLAttribute(null=True)
     version = VersionAttribute(null=True)
+
+
+class PlainTexts(Attribute[t.Any]):
+    attr_type = "SS"
+
+
+class Usual(Stock):
+    """The same with one that the app may have changed, so that its calls are not the hub's."""
+
+    class Meta:
+        table_name = "usual"
+
+    plain_texts = PlainTexts(null=True)
 
 
 streets = maps_of(n=typed("S", texts), number=typed("N", numbers), since=dates)
@@ -719,6 +730,9 @@ def test_a_registered_reader_of_undeclared_values_is_heeded(
     assert deserializer.reads_replies(notes.from_raw_data) is None
 
 
+OF_STOCK = {name: value for name, value in WHOLE.items() if name != "plain_texts"}
+
+
 @pytest.fixture
 async def app(stub: Stub, stub_config: dict[str, t.Any]) -> cabc.AsyncIterator[Quart]:
     app = Quart(__name__)
@@ -726,17 +740,38 @@ async def app(stub: Stub, stub_config: dict[str, t.Any]) -> cabc.AsyncIterator[Q
     PynamoDB(app)
 
     async with app.app_context():
+        # The first calls look at the model anew, and open a connection.
+        for _ in range(2):
+            stub.next("GetItem", Answer(body={}))
+
+            with pytest.raises(Stock.DoesNotExist):
+                await Stock.aget("a", b"r")
+
         yield app
 
 
+@pytest.fixture(params=["typed", "walked", "cold"])
+async def way(request: pytest.FixtureRequest, app: Quart, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the next replies are read. In the typed way nothing else may parse them."""
+    if request.param == "cold":
+        deserializer.renew(Stock)
+    else:
+        reader_of(Stock, request.param)
+
+    if request.param == "typed":
+        monkeypatch.setattr(direct._Parser, "loads", None)
+
+    return str(request.param)
+
+
 @pytest.mark.anyio
-@pytest.mark.usefixtures("app")
+@pytest.mark.usefixtures("way")
 async def test_awaited_items_and_keys_are_those_of_a_blocking_call(stub: Stub) -> None:
     last = json.loads(as_json(number(5)))
     first = json.loads(as_json({**page(*map(number, range(6))), "LastEvaluatedKey": last}))
     second = json.loads(as_json(page(*map(number, range(6, 12)))))
     stub.next("Query", Answer(body=first), Answer(body=second))
-    result = Usual.aquery("hash")
+    result = Stock.aquery("hash")
     seen: list[t.Any] = []
 
     async for item in result:
@@ -744,7 +779,7 @@ async def test_awaited_items_and_keys_are_those_of_a_blocking_call(stub: Stub) -
 
     assert [key and key["r"] for _, key in seen[:-1]] == [{"B": bytes([n])} for n in range(11)]
     assert seen[-1][1] is None
-    assert [each for each, _ in seen] == [picture(by_pynamodb(Usual, number(n))) for n in range(12)]
+    assert [each for each, _ in seen] == [picture(by_pynamodb(Stock, number(n))) for n in range(12)]
 
 
 @pytest.mark.anyio
@@ -752,16 +787,55 @@ async def test_awaited_items_and_keys_are_those_of_a_blocking_call(stub: Stub) -
 async def test_a_limit_ends_a_page_at_the_same_key(stub: Stub) -> None:
     body = json.loads(as_json(page(*map(number, range(6)))))
     stub.next("Query", Answer(body=body), Answer(body=body))
-    result = Usual.aquery("hash", limit=5)
+    result = Stock.aquery("hash", limit=5)
     assert [item.range async for item in result] == [bytes([n]) for n in range(5)]
     assert result.last_evaluated_key == number(4)
 
 
 @pytest.mark.anyio
-@pytest.mark.usefixtures("app")
+@pytest.mark.usefixtures("way")
 async def test_an_awaited_batch_has_the_items_of_its_reply(stub: Stub) -> None:
     items = json.loads(as_json([number(n) for n in range(6)]))
     stub.next("BatchGetItem", Answer(body={"Responses": {"usual": items}}))
     keys = [(str(n), bytes([n])) for n in range(6)]
-    found = [item async for item in Usual.abatch_get(keys)]
+    found = [item async for item in Stock.abatch_get(keys)]
     assert sorted(item.range for item in found) == [bytes([n]) for n in range(6)]
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("is_scan", [False, True])
+async def test_awaited_pages_have_the_items_of_their_replies(stub: Stub, is_scan: bool) -> None:
+    answer = Answer(body=json.loads(as_json(page(*[OF_STOCK] * 5, number(1)))))
+    stub.next("Scan" if is_scan else "Query", answer)
+    found = [item async for item in (Stock.ascan() if is_scan else Stock.aquery("hash"))]
+    assert picture(found) == [picture(by_pynamodb(Stock, OF_STOCK))] * 5 + [
+        picture(by_pynamodb(Stock, number(1)))
+    ]
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_awaited_item_is_that_of_its_reply(stub: Stub) -> None:
+    stub.next("GetItem", Answer(body=json.loads(as_json({"Item": OF_STOCK}))), Answer(body={}))
+    assert picture(await Stock.aget("a", b"r")) == picture(by_pynamodb(Stock, OF_STOCK))
+
+    with pytest.raises(Stock.DoesNotExist):
+        await Stock.aget("a", b"r")
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("app")
+async def test_an_awaited_item_that_cannot_be_read_fails_as_in_a_blocking_call(stub: Stub) -> None:
+    wrong = {"Item": json.loads(as_json({**OF_STOCK, "num": {"S": "wrong"}}))}
+    stub.next("GetItem", Answer(body=wrong), Answer(body=wrong))
+    reader_of(Stock, "typed")
+
+    with pytest.raises(AttributeDeserializationError) as awaited:
+        await Stock.aget("a", b"r")
+
+    with pytest.raises(AttributeDeserializationError) as blocking:
+        await anyio.to_thread.run_sync(Stock.get, "a", b"r")
+
+    assert failure(awaited.value) == failure(blocking.value)
