@@ -213,6 +213,7 @@ ODD: list[t.Any] = [
     *({1: {"S": "a"}}, {"a": {}}, {"a": {"S": "a", "N": "1"}}, {"a": None}, {"a": ["S"]}),
     *({key: {"S": "a"}} for key in (1.5, True, None, b"a", Colour.RED, Shade.DARK, ("a",))),
     *({key: {"S": "a"}} for key in (uuid.UUID(int=1), datetime.date(2025, 1, 2))),
+    *({key: "a"} for key in (1, b"a", Colour.RED, uuid.UUID(int=1))),
     *(["S"], [{"S": Shade.DARK}], {Text("a"): {"S": "a"}}, {"a": {Text("S"): "a"}}),
     *({"a": {"M": {"b": {"L": [{"S": uuid.UUID(int=1)}]}}}},),
 ]
