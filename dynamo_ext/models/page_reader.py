@@ -167,7 +167,7 @@ def of_page(members: Members) -> ReadPage:
         # Each item is dropped as soon as it is read.
         "        item = pop()",
         "        try:",
-        *_indented(3, _lines_that_read(members, _DECODE_REST)),
+        *generated.indented(3, _lines_that_read(members, _DECODE_REST)),
         "            instance = new(kind)",
         "            instance.attribute_values = values",
         "        except Exception:",
@@ -202,7 +202,7 @@ def of_list(element: Conversion) -> Conversion:
         "        [kind] = typed_value",
         "        value = typed_value[kind]",
         "        if kind == type_0:",
-        *_indented(3, _lines_that_convert("value", 0, element)),
+        *generated.indented(3, _lines_that_convert("value", 0, element)),
         "        elif kind == null and value is not None:",
         "            value = None",
         "        else:",
@@ -230,7 +230,7 @@ class Plain:
         for each in conversions:
             lines = [
                 "def read_value(value):",
-                *_indented(1, _lines_that_convert("value", 0, each)),
+                *generated.indented(1, _lines_that_convert("value", 0, each)),
                 "    return value",
             ]
             self._readers[each.attribute_type] = generated.function(
@@ -263,7 +263,7 @@ class Plain:
 def _map_reader(members: Members) -> cabc.Callable[[t.Any], t.Any]:
     lines = [
         "def read_map(item):",
-        *_indented(1, _lines_that_read(members, "raise unusual")),
+        *generated.indented(1, _lines_that_read(members, "raise unusual")),
         "    instance = new(kind)",
         "    set_(instance, 'attribute_kwargs', {})",
         "    set_(instance, 'attribute_values', values)",
@@ -285,9 +285,9 @@ def _lines_that_read(members: Members, rest: str) -> list[str]:
         # Usually an item has all attributes. To create the dictionary at once is faster then.
         lines += [
             f"if len(item) == {len(fields)}:",
-            *_indented(1, _lines_for_all(members)),
+            *generated.indented(1, _lines_for_all(members)),
             "else:",
-            *_indented(1, _lines_for_some(fields, rest)),
+            *generated.indented(1, _lines_for_some(fields, rest)),
         ]
     else:
         lines += _lines_for_some(fields, rest)
@@ -310,7 +310,7 @@ def _lines_for_some(fields: cabc.Sequence[Field], rest: str) -> cabc.Iterator[st
     for number, field in enumerate(fields):
         yield f"if stored_{number} in item:"
         yield "    left -= 1"
-        yield from _indented(1, _lines_that_get("value", number, field))
+        yield from generated.indented(1, _lines_that_get("value", number, field))
         yield f"    values[name_{number}] = value"
 
     yield "if left:"
@@ -327,10 +327,6 @@ def _lines_that_get(value: str, number: int, field: Field) -> cabc.Iterator[str]
 
 def _lines_that_convert(value: str, number: int, conversion: Conversion) -> list[str]:
     return conversion.source.format(value=value, read=f"read_{number}").splitlines()
-
-
-def _indented(depth: int, lines: cabc.Iterable[str]) -> cabc.Iterator[str]:
-    return (f"{'    ' * depth}{line}" for line in lines)
 
 
 def _names(members: Members) -> dict[str, t.Any]:

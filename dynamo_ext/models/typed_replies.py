@@ -222,12 +222,12 @@ def _page_reader(members: Members) -> t.Any:
         "        item = pop()",
         "        if are_whole:",
         "            try:",
-        *_indented(4, _lines_for_all(members)),
+        *generated.indented(4, _lines_for_all(members)),
         "            except AttributeError:",
         # An attribute is absent, and so it is in others, maybe.
         "                are_whole = False",
         "        if not are_whole:",
-        *_indented(3, _lines_for_some(members)),
+        *generated.indented(3, _lines_for_some(members)),
         "        instance = new(kind)",
         "        instance.attribute_values = values",
         "        append(instance)",
@@ -240,9 +240,9 @@ def _map_reader(members: Members) -> t.Any:
     lines = [
         "def read_map(item):",
         "    try:",
-        *_indented(2, _lines_for_all(members)),
+        *generated.indented(2, _lines_for_all(members)),
         "    except AttributeError:",
-        *_indented(2, _lines_for_some(members)),
+        *generated.indented(2, _lines_for_some(members)),
         "    instance = new(kind)",
         "    set_(instance, 'attribute_kwargs', {})",
         "    set_(instance, 'attribute_values', values)",
@@ -268,16 +268,12 @@ def _lines_for_some(members: Members) -> cabc.Iterator[str]:
         yield f"value = item.{_name(number)}"
         yield "if value is not unset:"
         yield f"    value = value.{field.conversion.attribute_type}"
-        yield from _indented(1, _lines_that_convert("value", number, field.conversion))
+        yield from generated.indented(1, _lines_that_convert("value", number, field.conversion))
         yield f"    values[name_{number}] = value"
 
 
 def _lines_that_convert(value: str, number: int, conversion: Conversion) -> list[str]:
     return conversion.convert.format(value=value, read=f"read_{number}").splitlines()
-
-
-def _indented(depth: int, lines: cabc.Iterable[str]) -> cabc.Iterator[str]:
-    return (f"{'    ' * depth}{line}" for line in lines)
 
 
 def _names(members: Members) -> dict[str, t.Any]:

@@ -9,6 +9,7 @@ Python's ``json``.
 from __future__ import annotations
 
 import collections.abc as cabc
+import itertools
 import typing as t
 
 import msgspec
@@ -56,41 +57,42 @@ def _check_members(members: dict[str, t.Any]) -> None:
 
 
 def _check_item(item: dict[str, t.Any]) -> None:
-    _check_values(item.values(), item)
+    _check_texts(item)
+    _check_values(item.values())
 
 
-def _check_values(
-    typed_values: cabc.Iterable[dict[str, t.Any]], names: cabc.Iterable[str] = ()
-) -> None:
-    _check_texts(names)
-
+def _check_values(typed_values: cabc.Iterable[dict[str, t.Any]]) -> None:
     for typed_value in typed_values:
         [kind] = typed_value
         value = typed_value[kind]
         kind_of_value = _class_of(value)
 
-        if kind in {"S", "N"}:
-            if kind_of_value is not str:
+        if kind_of_value is str:
+            if kind != "S" and kind != "N":
                 raise ValueError(kind)
-        elif kind == "M":
-            _check_values(value.values(), value)
-        elif kind in {"BOOL", "NULL"}:
-            if kind_of_value is not bool:
+        elif kind_of_value is dict:
+            if kind != "M":
                 raise ValueError(kind)
-        elif kind == "B":
-            if kind_of_value is not bytes:
+
+            _check_texts(value)
+            _check_values(value.values())
+        elif kind_of_value is list:
+            if kind == "L":
+                _check_values(value)
+            elif not _TYPES_OF_ELEMENTS[kind].issuperset(map(type, value)):
                 raise ValueError(kind)
-        elif kind_of_value is not list:
-            raise ValueError(kind)
-        elif kind == "L":
-            _check_values(value)
-        elif not _TYPES_OF_ELEMENTS[kind].issuperset(map(type, value)):
+        elif kind_of_value is bool:
+            if kind != "BOOL" and kind != "NULL":
+                raise ValueError(kind)
+        elif kind_of_value is not bytes or kind != "B":
             raise ValueError(kind)
 
 
 def _check_items(items: list[dict[str, t.Any]]) -> None:
+    _check_texts(itertools.chain.from_iterable(items))
+
     for item in items:
-        _check_values(item.values(), item)
+        _check_values(item.values())
 
 
 def _check_names(names: dict[str, t.Any]) -> None:

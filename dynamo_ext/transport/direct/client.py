@@ -110,7 +110,7 @@ class _Parser(parser.Parser):
     def loads(self, body: bytes) -> t.Any:
         try:
             return msgspec.json.decode(body)
-        except (msgspec.MsgspecError, RecursionError, ValueError):
+        except ValueError:
             # msgspec is stricter than botocore, which accepts whatever Python's json reads.
             return json.loads(body.decode())
 
