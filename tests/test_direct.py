@@ -1036,7 +1036,7 @@ def test_a_child_opens_connections_of_its_own(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("missing", [["httptools"], ["orjson"], ["greenlet", "orjson"]], ids=str)
+@pytest.mark.parametrize("missing", [["httptools"], ["msgspec"], ["greenlet", "msgspec"]], ids=str)
 def test_a_missing_package_is_named(run_python: RunPython, missing: list[str]) -> None:
     code = """
 import sys
@@ -1067,7 +1067,7 @@ import sys
 import dynamo_ext
 import dynamo_ext.client.engine
 direct = "dynamo_ext.transport.direct.client"
-print({"httptools", "orjson", "greenlet", direct} & sys.modules.keys())
+print({"httptools", "msgspec", "greenlet", direct} & sys.modules.keys())
 """
     done = run_python(code)
     assert (done.stdout.strip(), done.stderr) == ("set()", "")

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from dynamo_ext.calls.retry import Damaged
 from dynamo_ext.transport import parser
+from dynamo_ext.transport.direct import client as direct
 from strength import examples
 
 pytestmark = pytest.mark.once(reason="replies are parsed")
@@ -236,3 +237,28 @@ def test_the_response_is_not_changed() -> None:
     before = copy.deepcopy(response)
     parser.Parser().parse(response, t.cast(t.Any, _model.operation_model("Query")).output_shape)
     assert response == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('"\\ud800"', "[NaN]", "1e400", "Infinity", "18446744073709551616", '"\\ud83d\\ude00"'),
+        *('{"a": 1, "a": 2}', "-0", "1E5", '{"\\ud800": 1}', f"{'[' * 500}{']' * 500}"),
+        *("01", '"\t"', "\ufeff1", "1 2", "{", "", "[1,]", "nul", "'a'", '"\\x"', "\x00"),
+    ],
+)
+def test_the_direct_transport_reads_what_python_s_json_reads(text: str) -> None:
+    read = direct.DirectTransport.make_parser(t.cast(t.Any, None)).loads
+
+    try:
+        expected = json.loads(text)
+    except ValueError:
+        with pytest.raises(json.JSONDecodeError):
+            read(text.encode())
+    else:
+        assert repr(read(text.encode())) == repr(expected)
+
+
+def test_the_direct_transport_refuses_what_is_no_text() -> None:
+    with pytest.raises(UnicodeDecodeError):
+        direct.DirectTransport.make_parser(t.cast(t.Any, None)).loads(b'"\xff"')

@@ -7,9 +7,11 @@ import collections.abc as cabc
 import contextvars
 import functools
 import json
+import logging
 import types
 import typing as t
 
+import anyio.to_thread
 import botocore.parsers
 import botocore.session
 import hypothesis
@@ -32,6 +34,7 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.attributes import UnicodeSetAttribute
 from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
+from pynamodb.exceptions import AttributeDeserializationError
 from pynamodb.pagination import PageIterator
 from quart import Quart
 
@@ -41,8 +44,11 @@ from dynamo_ext.concurrency import waiting
 from dynamo_ext.models import decoded_reply
 from dynamo_ext.models import deserializer
 from dynamo_ext.models import late_binding
+from dynamo_ext.models import planned
 from dynamo_ext.models import reply_reading
+from dynamo_ext.models.reply_reader import ReplyReader
 from dynamo_ext.transport import parser
+from dynamo_ext.transport.direct import client as direct
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async.execution import hub
 from pictures import failure
@@ -85,24 +91,19 @@ class Address(MapAttribute[t.Any, t.Any]):
     streets: ListAttribute[t.Any] = ListAttribute(of=Street, null=True)
 
 
-class PlainTexts(Attribute[t.Any]):
-    attr_type = "SS"
-
-
-class Usual(dynamo_ext_async.Model):
-    """An attribute of every kind that runs no code of the app."""
+class Stock(dynamo_ext_async.Model):
+    """An attribute of every kind of PynamoDB's that runs no code of the app."""
 
     class Meta:
-        table_name = "usual"
+        table_name = "stock"
 
     id = UnicodeAttribute(hash_key=True)
-    plain_texts = PlainTexts(null=True)
     range = BinaryAttribute(range_key=True, legacy_encoding=False, attr_name="r")
     address: t.Any = t.cast(t.Any, Address)(null=True)
     addresses: ListAttribute[t.Any] = ListAttribute(of=Address, null=True)
     binary_legacy = BinaryAttribute(legacy_encoding=True, null=True)
     binary_set = BinarySetAttribute(legacy_encoding=False, null=True)
-    boolean = BooleanAttribute(null=True, default=False)
+    boolean = BooleanAttribute(null=True, default=True)
     dates: ListAttribute[t.Any] = ListAttribute(of=UTCDateTimeAttribute, null=True)
     json = JSONAttribute(null=True)
     list: ListAttribute[t.Any] = ListAttribute(null=True)
@@ -115,6 +116,19 @@ class Usual(dynamo_ext_async.Model):
     texts = UnicodeSetAttribute(null=True)
     ttl = TTLAttribute(null=True)
     version = VersionAttribute(null=True)
+
+
+class PlainTexts(Attribute[t.Any]):
+    attr_type = "SS"
+
+
+class Usual(Stock):
+    """The same with one that the app may have changed, so that its calls are not the hub's."""
+
+    class Meta:
+        table_name = "usual"
+
+    plain_texts = PlainTexts(null=True)
 
 
 streets = maps_of(n=typed("S", texts), number=typed("N", numbers), since=dates)
@@ -160,6 +174,7 @@ UNUSUAL: list[t.Any] = [
     {"L": {"a": 1}},
     {"N": "1", "NULL": True},
     {"S": "a", "X": 1},
+    {"M": {}, "NULL": True},
     {"NULL": True},
     {"X": "new"},
     {},
@@ -201,11 +216,41 @@ def in_two_steps(model: type[pynamodb.models.Model], body: t.Any) -> t.Any:
     return [outcome(functools.partial(by_pynamodb, model, item)) for item in items]
 
 
+Way = t.Literal["typed", "walked", "later"]
+"""How items were read: decoded to objects and read, while they were walked, or after parsing."""
+
+
+def reader_of(model: type[pynamodb.models.Model], way: Way) -> ReplyReader:
+    """What reads the next reply, the first attempt being the given one."""
+    reader = deserializer.reads_replies(model.from_raw_data)
+    assert reader is not None
+
+    while reader.typed(1_000_000) is None:
+        # It was left out for a while.
+        pass
+
+    reader.note_success()
+
+    for _ in range(3 if way == "walked" else 0):
+        reader.note_refusal()
+
+    return reader
+
+
+class WatchedReading(reply_reading.Reading):
+    is_typed: bool = False
+
+    def parse(self, shape_name: str, body: bytes) -> t.Any:
+        reply = super().parse(shape_name, body)
+        self.is_typed = reply is not None
+        return reply
+
+
 def in_one_step(
-    model: type[pynamodb.models.Model], body: t.Any, operation: str = "Query"
-) -> tuple[t.Any, bool]:
-    """What we make of them, and whether it was done while the reply was parsed."""
-    reading = t.cast(reply_reading.Reading, reply_reading.of_batch(model.from_raw_data))
+    model: type[pynamodb.models.Model], body: t.Any, operation: str = "Query", way: Way = "typed"
+) -> tuple[t.Any, Way]:
+    """What we make of them, and how it was done."""
+    reading = WatchedReading(reader_of(model, way))
 
     def parse() -> t.Any:
         # As in a call that the hub makes.
@@ -217,26 +262,29 @@ def in_one_step(
     try:
         content = contextvars.copy_context().run(parse)
     except Exception as error:
-        return failure(error), False
+        return failure(error), "later"
 
-    found = content.get("Items") or content["Responses"]["usual"]
+    found = content["Items"] if "Items" in content else content["Responses"]["usual"]
 
     if reading.has_read(found):
-        return picture(found), True
+        return picture(found), "typed" if reading.is_typed else "walked"
 
-    return [outcome(functools.partial(model.from_raw_data, item)) for item in found], False
+    return [outcome(functools.partial(model.from_raw_data, item)) for item in found], "later"
 
 
 def page(*items: t.Any) -> dict[str, t.Any]:
     return {"Items": [*items], "Count": len(items), "ScannedCount": len(items)}
 
 
-def agree(*items: t.Any) -> bool:
-    """:return: Whether the items were read while the reply was parsed."""
+def agree(*items: t.Any) -> Way:
+    """:return: How the items were read, where the typed way is tried first."""
     expected = in_two_steps(Usual, page(*items))
-    actual, at_once = in_one_step(Usual, page(*items))
+    # Without the typed way, as after many refusals.
+    actual, _ = in_one_step(Usual, page(*items), way="walked")
     assert actual == expected
-    return at_once
+    actual, way = in_one_step(Usual, page(*items))
+    assert actual == expected
+    return way
 
 
 def number(count: int) -> Item:
@@ -257,7 +305,7 @@ WHOLE: Item = {
     "addresses": {"L": [{"M": {}}, {"NULL": True}]},
     "binary_legacy": {"B": base64.b64encode(b"legacy")},
     "binary_set": {"BS": [b"1", b"2"]},
-    "boolean": {"BOOL": True},
+    "boolean": {"BOOL": False},
     "dates": {"L": [{"S": "2025-11-02T10:11:12.123456+0000"}]},
     "json": {"S": "[1, null]"},
     "list": {"L": [{"M": {"a": {"B": b"b"}}}, {"NS": ["1"]}, {"NULL": True}]},
@@ -282,7 +330,20 @@ def test_every_attribute_has_values_to_be_tested_with() -> None:
 def test_usual_items_are_read_while_their_reply_is_parsed() -> None:
     some = {name: value for name, value in WHOLE.items() if name not in {"num", "text"}}
     more = {**some, "undeclared": {"M": {"a": {"B": b"b"}}}}
-    assert agree(WHOLE, some, more, number(1), {}, WHOLE)
+    assert agree(WHOLE, some, more, number(1), {}, WHOLE) == "typed"
+    assert agree(some, WHOLE) == "typed"
+    assert agree() == "typed"
+
+
+@pytest.mark.parametrize("name", FITTING)
+def test_so_are_items_that_lack_an_attribute(name: str) -> None:
+    lacking = {each: value for each, value in WHOLE.items() if each != name}
+    assert agree(WHOLE, lacking, WHOLE, number(1)) == "typed"
+
+
+def test_the_values_of_each_attribute_are_usual_ones() -> None:
+    for name, value in WHOLE.items():
+        assert agree({name: value}) == "typed"
 
 
 @pytest.mark.slow
@@ -315,12 +376,15 @@ DEEPER: dict[str, cabc.Callable[[t.Any], Item]] = {
     "notes": lambda value: {"address": {"M": {"notes": {"M": {"a": value}}}}},
     "street": lambda value: {"address": {"M": {"street": {"M": {"n": value}}}}},
     "streets": lambda value: {"addresses": {"L": [{"M": {"streets": {"L": [value]}}}]}},
-    "undeclared-in-map": lambda value: {"address": {"M": {"street": {"M": {"new": value}}}}},
     "dates": lambda value: {"dates": {"L": [value]}},
     "list": lambda value: {"list": {"L": [value, {"L": [value]}]}},
     "map": lambda value: {"map": {"M": {"a": value}}},
     "maps": lambda value: {"maps": {"L": [value, {"M": {"a": value}}]}},
-    "undeclared": lambda value: {"undeclared": {"L": [{"B": b"b"}, value]}},
+}
+UNDECLARED: dict[str, cabc.Callable[[t.Any], Item]] = {
+    "in-item": lambda value: {"undeclared": value},
+    "in-list": lambda value: {"undeclared": {"L": [{"B": b"b"}, value]}},
+    "in-map": lambda value: {"address": {"M": {"street": {"M": {"new": value}}}}},
 }
 
 
@@ -328,6 +392,20 @@ DEEPER: dict[str, cabc.Callable[[t.Any], Item]] = {
 def test_so_is_a_value_that_is_deeper(place: str) -> None:
     for value in [*UNUSUAL, {"N": "1"}, {"S": "a"}, {"B": b"b"}]:
         agree(number(0), {"id": {"S": "1"}, **DEEPER[place](value)}, number(2), number(3))
+
+
+@pytest.mark.parametrize("place", UNDECLARED)
+def test_an_attribute_that_is_not_declared_is_skipped_whatever_it_is(place: str) -> None:
+    """The typed way does not look at it; otherwise it could make all items of its page fail."""
+    make = UNDECLARED[place]
+
+    for value in [*UNUSUAL, {"N": "1"}, {"S": "a"}, {"B": b"b"}]:
+        items = number(0), {"id": {"S": "1"}, **make(value)}, number(2), number(3)
+        actual, _ = in_one_step(Usual, page(*items), way="walked")
+        assert actual == in_two_steps(Usual, page(*items))
+        usual = number(0), {"id": {"S": "1"}, **make({"S": "a"})}, number(2), number(3)
+        expected = in_two_steps(Usual, page(*usual))
+        assert in_one_step(Usual, page(*items)) == (expected, "typed")
 
 
 TEXTS = [
@@ -352,7 +430,7 @@ def test_a_text_is_converted_as_by_pynamodb(name: str) -> None:
         }
         value = values.get(name, {"N": text})
         item = DEEPER["floors"](value["L"][0]) if name == "floors" else {name: value}
-        assert agree(number(0), item, {**WHOLE, **item}, number(3))
+        assert agree(number(0), item, {**WHOLE, **item}, number(3)) != "later"
 
 
 @pytest.mark.parametrize("item", [None, [], "text", 5, {"id": []}, {"id": "text"}])
@@ -360,9 +438,121 @@ def test_so_is_what_is_no_item(item: t.Any) -> None:
     agree(number(0), item, number(1), number(2))
 
 
+def of_get(item: t.Any, **more: t.Any) -> tuple[t.Any, bool]:
+    """What we make of a reply to GetItem, and whether it was made while the reply was parsed."""
+    plan = planned.plan(Usual.get, ("a", b"r"), {})
+    assert plan is not None
+    reading = t.cast(reply_reading.ReadingOfItem, plan.read)
+    reader_of(Usual, "typed")
+    body = response({"Item": item, **more})
+
+    try:
+        shape = _operation("GetItem").output_shape
+        reply = parser.Parser().parse(body, shape, reading)
+        at_once = reading.has_read(reply.get("Item"))
+        return picture(plan.finish(reply)), at_once
+    except Exception as error:
+        return failure(error), False
+
+
+def of_get_by_pynamodb(item: t.Any) -> t.Any:
+    stock: t.Any = botocore.parsers.JSONParser()
+
+    try:
+        shape = _operation("GetItem").output_shape
+        found = stock.parse(response({"Item": item}), shape).get("Item")
+
+        if not found:
+            raise Usual.DoesNotExist
+
+        return picture(by_pynamodb(Usual, found))
+    except Exception as error:
+        return failure(error)
+
+
+def test_a_single_item_is_made_while_its_reply_is_parsed() -> None:
+    some = {name: value for name, value in WHOLE.items() if name not in {"num", "text"}}
+
+    for item in (WHOLE, some, number(1), {**some, "undeclared": {"M": {"a": {"B": b"b"}}}}):
+        assert of_get(item) == (of_get_by_pynamodb(item), True)
+        assert of_get(item, ConsumedCapacity={"CapacityUnits": 0.5})[1]
+        assert not of_get(item, New=1)[1]
+
+
+@pytest.mark.parametrize("item", [{}, {"undeclared": {"S": "a"}}, None, [], "text", 5])
+def test_so_is_an_item_that_has_nothing(item: t.Any) -> None:
+    assert of_get(item) == (of_get_by_pynamodb(item), False)
+
+
+@pytest.mark.parametrize("name", FITTING)
+def test_a_single_item_is_what_botocore_and_pynamodb_make_of_it(name: str) -> None:
+    for value in UNUSUAL:
+        item = {**number(1), name: value}
+        assert of_get(item)[0] == of_get_by_pynamodb(item)
+
+
+def test_an_item_that_is_not_there_is_no_refusal() -> None:
+    reader = reader_of(Usual, "typed")
+    reading = reply_reading.ReadingOfItem(reader)
+    assert reading.parse("GetItemOutput", b'{"ConsumedCapacity": {"CapacityUnits": 1}}') == {
+        "ConsumedCapacity": {"CapacityUnits": 1}
+    }
+    plan = planned.plan(Usual.get, ("a", b"r"), {})
+    assert plan is not None
+
+    with pytest.raises(Usual.DoesNotExist):
+        plan.finish({})
+
+
+def test_what_is_refused_again_and_again_is_not_tried_for_a_while() -> None:
+    reader = reader_of(Usual, "typed")
+    usual, wrong = as_json(page(number(1))), as_json(page({"id": {"NULL": True}}))
+
+    def is_read(body: bytes) -> bool:
+        return reply_reading.Reading(reader).parse("QueryOutput", body) is not None
+
+    def refused() -> int:
+        """How many usual replies are not read."""
+        return next(count for count in range(1000) if is_read(usual))
+
+    for _ in range(5):
+        assert not any(map(is_read, [wrong, wrong]))
+        # Other replies were read meanwhile.
+        assert refused() == 0
+
+    assert not any(map(is_read, [wrong, wrong, wrong]))
+    assert refused() == 100
+    assert not any(map(is_read, [wrong, wrong, wrong]))
+    # The attempt that is then made is refused, too.
+    assert not any(is_read(usual) for _ in range(100))
+    assert not is_read(wrong)
+    assert refused() == 100
+
+
+def test_a_model_is_known_by_some_kilobytes_before_code_is_generated_for_it() -> None:
+    reader = deserializer.reads_replies(model("seen").from_raw_data)
+    assert reader is not None
+    assert [reader.typed(2000) is None for _ in range(6)] == [True, True, True, True, False, False]
+    assert t.cast(t.Any, deserializer.reads_replies(model("large").from_raw_data)).typed(9000)
+
+
+def test_an_attribute_of_any_name_is_read() -> None:
+    strange = model("strange", UnicodeAttribute(attr_name='"'))
+    items = {"id": {"S": "a"}, '"': {"S": "b"}}
+    reader = deserializer.reads_replies(strange.from_raw_data)
+    assert reader is not None
+    assert reader.typed(1_000_000) is None
+    reading = reply_reading.Reading(reader)
+    content = parser.Parser().parse(
+        response(page(*[items] * 4)), _operation("Query").output_shape, reading
+    )
+    assert reading.has_read(content["Items"])
+    assert [(each.id, each.other) for each in content["Items"]] == [("a", "b")] * 4
+
+
 def test_an_item_that_cannot_be_read_fails_alone() -> None:
     wrong = {**number(1), "num": {"S": "text"}}
-    assert agree(number(0), wrong, number(2), number(3))
+    assert agree(number(0), wrong, number(2), number(3)) == "walked"
     [_, undecodable, *_], _ = read(page(number(0), wrong, number(2), number(3)))
     # Not the failure of the attempt to read it at once.
     assert undecodable.error.__context__ is None
@@ -371,27 +561,53 @@ def test_an_item_that_cannot_be_read_fails_alone() -> None:
 def read(body: t.Any) -> tuple[list[t.Any], list[t.Any]]:
     """The instances, and what is left of the list from which they were taken."""
     body = json.loads(as_json(body))
-    read_page = t.cast(t.Any, deserializer.reads_page(Usual.from_raw_data))
     items = body["Items"]
-    return read_page(items, parser.decode), items
+    return reader_of(Usual, "walked").read_page(items, parser.decode), items
 
 
 def test_no_item_is_kept_when_it_was_read() -> None:
     assert read(page(*[number(n) for n in range(6)]))[1] == []
+    typed = t.cast(t.Any, reader_of(Usual, "typed").typed(0))
+    items, _ = typed.items("QueryOutput", as_json(page(*[number(n) for n in range(6)])))
+    assert len(typed.read_items(items)) == 6
+    assert items == []
 
 
 def test_items_of_a_batch_are_read_at_once_too() -> None:
     items = [number(n) for n in range(5)]
     expected = in_two_steps(Usual, page(*items))
-    body = {"Responses": {"usual": items}, "UnprocessedKeys": {}}
-    assert in_one_step(Usual, body, "BatchGetItem") == (expected, True)
+    body: Item = {"Responses": {"usual": items}, "UnprocessedKeys": {}}
+    assert in_one_step(Usual, body, "BatchGetItem") == (expected, "typed")
+    assert in_one_step(Usual, body, "BatchGetItem", "walked") == (expected, "walked")
     body = {"Responses": {"usual": items, "other": items}, "UnprocessedKeys": {}}
-    assert in_one_step(Usual, body, "BatchGetItem") == (expected, False)
+    assert in_one_step(Usual, body, "BatchGetItem") == (expected, "later")
+
+
+def test_so_are_those_of_a_batch_of_which_keys_are_left() -> None:
+    body = {
+        "Responses": {"usual": [number(n) for n in range(5)]},
+        "UnprocessedKeys": {"usual": {"Keys": [number(7)]}},
+    }
+    assert in_one_step(Usual, body, "BatchGetItem")[1] == "typed"
+    reading = reply_reading.Reading(reader_of(Usual, "typed"))
+    shape = _operation("BatchGetItem").output_shape
+    content = parser.Parser().parse(response(body), shape, reading)
+    assert content["UnprocessedKeys"] == body["UnprocessedKeys"]
+
+
+def test_what_botocore_would_log_is_botocore_s(caplog: pytest.LogCaptureFixture) -> None:
+    body = page(*[number(n) for n in range(5)])
+    assert in_one_step(Usual, body)[1] == "typed"
+
+    with caplog.at_level(logging.DEBUG, botocore.parsers.__name__):
+        assert in_one_step(Usual, body) == (in_two_steps(Usual, body), "later")
 
 
 def test_a_reply_that_is_unusual_elsewhere_is_read_in_two_steps() -> None:
     body = {**page(*[number(n) for n in range(5)]), "ConsumedCapacity": {"New": 1}}
-    assert in_one_step(Usual, body) == (in_two_steps(Usual, body), False)
+    assert in_one_step(Usual, body) == (in_two_steps(Usual, body), "later")
+    body = {**page(*[number(n) for n in range(5)]), "New": 1}
+    assert in_one_step(Usual, body) == (in_two_steps(Usual, body), "walked")
 
 
 def test_where_code_of_the_app_may_run_nothing_is_read_meanwhile() -> None:
@@ -410,8 +626,12 @@ def test_where_code_of_the_app_may_run_nothing_is_read_meanwhile() -> None:
 @pytest.mark.usefixtures("app")
 @pytest.mark.parametrize("hidden", [(), ("text",)])
 @pytest.mark.parametrize("limit", [None, 3, 9])
-async def test_a_page_is_the_same(limit: int | None, hidden: tuple[str, ...]) -> None:
-    items = [number(0), {**WHOLE, "num": {"S": "wrong"}}, WHOLE, number(3), number(4), {}]
+@pytest.mark.parametrize("way", ["typed", "walked"])
+@pytest.mark.parametrize("wrong", [{}, {"num": {"S": "wrong"}}])
+async def test_a_page_is_the_same(
+    limit: int | None, hidden: tuple[str, ...], way: Way, wrong: Item
+) -> None:
+    items = [number(0), {**WHOLE, **wrong}, WHOLE, number(3), number(4), {}]
     # It is not the whole key, which the second page has.
     last = {"id": {"S": "5"}}
     bodies = [{**page(*items), "LastEvaluatedKey": last}, page(*items)]
@@ -435,6 +655,7 @@ async def test_a_page_is_the_same(limit: int | None, hidden: tuple[str, ...]) ->
             yield picture(list(found.items)), found.count, keys
 
     def in_hub() -> t.Any:
+        reader_of(Usual, way)
         waiting.current.set(hub.shared())
         return [*fetch_both()]
 
@@ -498,27 +719,27 @@ def initialised(self: t.Any, *args: t.Any, **kwargs: t.Any) -> None:
     ids=lambda value: value.__name__,
 )
 def test_what_may_run_code_of_the_app_is_read_in_two_steps(other: t.Any) -> None:
-    assert deserializer.reads_page(other.from_raw_data) is None
+    assert deserializer.reads_replies(other.from_raw_data) is None
 
 
 def test_a_map_that_holds_itself_is_read_in_two_steps() -> None:
     other = model("of-itself", t.cast(t.Any, OfItself)(null=True))
-    assert deserializer.reads_page(other.from_raw_data) is None
+    assert deserializer.reads_replies(other.from_raw_data) is None
 
 
 def test_so_is_a_function_that_is_not_a_model_s() -> None:
-    assert deserializer.reads_page(dict) is None
-    assert deserializer.reads_page(None) is None
+    assert deserializer.reads_replies(dict) is None
+    assert deserializer.reads_replies(None) is None
 
 
 def test_a_patch_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert deserializer.reads_page(Usual.from_raw_data) is not None
+    assert deserializer.reads_replies(Usual.from_raw_data) is not None
 
     with monkeypatch.context() as patch:
         patch.setattr(NumberAttribute, "deserialize", lambda self, value: f"patched {value}")
-        assert deserializer.reads_page(Usual.from_raw_data) is None
+        assert deserializer.reads_replies(Usual.from_raw_data) is None
 
-    assert deserializer.reads_page(Usual.from_raw_data) is not None
+    assert deserializer.reads_replies(Usual.from_raw_data) is not None
 
 
 def test_a_registered_reader_of_undeclared_values_is_heeded(
@@ -526,7 +747,10 @@ def test_a_registered_reader_of_undeclared_values_is_heeded(
 ) -> None:
     monkeypatch.setitem(DESERIALIZE_CLASS_MAP, "S", Shouted())
     notes = model("notes", t.cast(t.Any, MapAttribute)(null=True))
-    assert deserializer.reads_page(notes.from_raw_data) is None
+    assert deserializer.reads_replies(notes.from_raw_data) is None
+
+
+OF_STOCK = {name: value for name, value in WHOLE.items() if name != "plain_texts"}
 
 
 @pytest.fixture
@@ -536,17 +760,38 @@ async def app(stub: Stub, stub_config: dict[str, t.Any]) -> cabc.AsyncIterator[Q
     PynamoDB(app)
 
     async with app.app_context():
+        # The first calls look at the model anew, and open a connection.
+        for _ in range(2):
+            stub.next("GetItem", Answer(body={}))
+
+            with pytest.raises(Stock.DoesNotExist):
+                await Stock.aget("a", b"r")
+
         yield app
 
 
+@pytest.fixture(params=["typed", "walked", "cold"])
+async def way(request: pytest.FixtureRequest, app: Quart, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the next replies are read. In the typed way nothing else may parse them."""
+    if request.param == "cold":
+        deserializer.renew(Stock)
+    else:
+        reader_of(Stock, request.param)
+
+    if request.param == "typed":
+        monkeypatch.setattr(direct._Parser, "loads", None)
+
+    return str(request.param)
+
+
 @pytest.mark.anyio
-@pytest.mark.usefixtures("app")
+@pytest.mark.usefixtures("way")
 async def test_awaited_items_and_keys_are_those_of_a_blocking_call(stub: Stub) -> None:
     last = json.loads(as_json(number(5)))
     first = json.loads(as_json({**page(*map(number, range(6))), "LastEvaluatedKey": last}))
     second = json.loads(as_json(page(*map(number, range(6, 12)))))
     stub.next("Query", Answer(body=first), Answer(body=second))
-    result = Usual.aquery("hash")
+    result = Stock.aquery("hash")
     seen: list[t.Any] = []
 
     async for item in result:
@@ -554,7 +799,7 @@ async def test_awaited_items_and_keys_are_those_of_a_blocking_call(stub: Stub) -
 
     assert [key and key["r"] for _, key in seen[:-1]] == [{"B": bytes([n])} for n in range(11)]
     assert seen[-1][1] is None
-    assert [each for each, _ in seen] == [picture(by_pynamodb(Usual, number(n))) for n in range(12)]
+    assert [each for each, _ in seen] == [picture(by_pynamodb(Stock, number(n))) for n in range(12)]
 
 
 @pytest.mark.anyio
@@ -562,16 +807,55 @@ async def test_awaited_items_and_keys_are_those_of_a_blocking_call(stub: Stub) -
 async def test_a_limit_ends_a_page_at_the_same_key(stub: Stub) -> None:
     body = json.loads(as_json(page(*map(number, range(6)))))
     stub.next("Query", Answer(body=body), Answer(body=body))
-    result = Usual.aquery("hash", limit=5)
+    result = Stock.aquery("hash", limit=5)
     assert [item.range async for item in result] == [bytes([n]) for n in range(5)]
     assert result.last_evaluated_key == number(4)
 
 
 @pytest.mark.anyio
-@pytest.mark.usefixtures("app")
+@pytest.mark.usefixtures("way")
 async def test_an_awaited_batch_has_the_items_of_its_reply(stub: Stub) -> None:
     items = json.loads(as_json([number(n) for n in range(6)]))
     stub.next("BatchGetItem", Answer(body={"Responses": {"usual": items}}))
     keys = [(str(n), bytes([n])) for n in range(6)]
-    found = [item async for item in Usual.abatch_get(keys)]
+    found = [item async for item in Stock.abatch_get(keys)]
     assert sorted(item.range for item in found) == [bytes([n]) for n in range(6)]
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("is_scan", [False, True])
+async def test_awaited_pages_have_the_items_of_their_replies(stub: Stub, is_scan: bool) -> None:
+    answer = Answer(body=json.loads(as_json(page(*[OF_STOCK] * 5, number(1)))))
+    stub.next("Scan" if is_scan else "Query", answer)
+    found = [item async for item in (Stock.ascan() if is_scan else Stock.aquery("hash"))]
+    assert picture(found) == [picture(by_pynamodb(Stock, OF_STOCK))] * 5 + [
+        picture(by_pynamodb(Stock, number(1)))
+    ]
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_awaited_item_is_that_of_its_reply(stub: Stub) -> None:
+    stub.next("GetItem", Answer(body=json.loads(as_json({"Item": OF_STOCK}))), Answer(body={}))
+    assert picture(await Stock.aget("a", b"r")) == picture(by_pynamodb(Stock, OF_STOCK))
+
+    with pytest.raises(Stock.DoesNotExist):
+        await Stock.aget("a", b"r")
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("app")
+async def test_an_awaited_item_that_cannot_be_read_fails_as_in_a_blocking_call(stub: Stub) -> None:
+    wrong = {"Item": json.loads(as_json({**OF_STOCK, "num": {"S": "wrong"}}))}
+    stub.next("GetItem", Answer(body=wrong), Answer(body=wrong))
+    reader_of(Stock, "typed")
+
+    with pytest.raises(AttributeDeserializationError) as awaited:
+        await Stock.aget("a", b"r")
+
+    with pytest.raises(AttributeDeserializationError) as blocking:
+        await anyio.to_thread.run_sync(Stock.get, "a", b"r")
+
+    assert failure(awaited.value) == failure(blocking.value)

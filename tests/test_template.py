@@ -168,7 +168,7 @@ def content(outcome: Outcome) -> t.Any:
 
 
 def agree(operation: str, params: t.Any) -> None:
-    """Python's ``json`` makes botocore's bytes; orjson writes the same with fewer of them."""
+    """Python's ``json`` makes botocore's bytes; msgspec writes the same with fewer of them."""
     expected = made_by_botocore(operation, params)
     assert made_here(operation, params) == expected
     assert content(made_here(operation, params, bodies.encode)) == content(expected)
@@ -211,6 +211,9 @@ ODD: list[t.Any] = [
     *(None, 1, 1e16, 2**70, True, b"a", bytearray(b"a"), memoryview(b"a"), "\ud800", "null"),
     *((), ("a",), ["a"], [b"a"], [Text("a")], [Colour.RED], [1], {"a"}, {}, {"S": "a"}),
     *({1: {"S": "a"}}, {"a": {}}, {"a": {"S": "a", "N": "1"}}, {"a": None}, {"a": ["S"]}),
+    *({key: {"S": "a"}} for key in (1.5, True, None, b"a", Colour.RED, Shade.DARK, ("a",))),
+    *({key: {"S": "a"}} for key in (uuid.UUID(int=1), datetime.date(2025, 1, 2))),
+    *({key: "a"} for key in (1, b"a", Colour.RED, uuid.UUID(int=1))),
     *(["S"], [{"S": Shade.DARK}], {Text("a"): {"S": "a"}}, {"a": {Text("S"): "a"}}),
     *({"a": {"M": {"b": {"L": [{"S": uuid.UUID(int=1)}]}}}},),
 ]
@@ -222,6 +225,7 @@ KINDS = ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS", "X")
 def test_a_value_that_only_some_encoders_know_is_sent_as_by_json(odd: t.Any) -> None:
     for kind in KINDS:
         agree_with_json("PutItem", {"TableName": "t", "Item": {"id": {kind: odd}}})
+        agree_with_json("PutItem", {"TableName": "t", "Item": {"id": {"M": {"a": {kind: odd}}}}})
 
     for name in ("TableName", "Item", "ReturnValues", "ExpressionAttributeNames"):
         agree_with_json("PutItem", {"TableName": "t", "Item": {}, name: odd})

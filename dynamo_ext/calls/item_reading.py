@@ -21,6 +21,19 @@ Decode = cabc.Callable[[cabc.Iterable[dict[str, t.Any]]], None]
 class ReadItems(t.Protocol):
     """Reads the items of one reply."""
 
+    is_of_many_items: t.ClassVar[bool]
+    """Whether the reply has a list of items."""
+
+    def parse(self, shape_name: str, body: bytes, /) -> dict[str, t.Any] | None:
+        """Parse a reply, and replace its items by what they are going to be.
+
+        :param shape_name: botocore's name of the operation's output.
+        :param body: The reply.
+        :return: All that the reply has, of which nothing but the items is decoded further than JSON
+            is; ``None`` if the reply is to be parsed, and its items read, one after the other.
+        """
+        ...
+
     def __call__(
         self, items: list[t.Any], reply: cabc.Mapping[str, t.Any], decode: Decode, /
     ) -> bool:

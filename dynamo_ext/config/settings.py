@@ -49,7 +49,7 @@ _NO_URL_VARIABLES = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 _OVERRIDE_FILE = "the file that PYNAMODB_CONFIG names"
 # How the names of settings begin that few other extensions have.
 _TELLING_KINDS = {"aws", "billing", "blocking", "region", "slow", "table"}
-_MODULES_OF_TRANSPORTS = {DIRECT: ("greenlet", "httptools", "orjson")}
+_MODULES_OF_TRANSPORTS = {DIRECT: ("greenlet", "httptools", "msgspec")}
 # There cannot be more connections to one address than ports.
 _MOST_CONNECTIONS = 65535
 # With waits of 20 s between them, these take most of a year.

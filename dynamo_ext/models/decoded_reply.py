@@ -38,7 +38,7 @@ class DecodedReply(t.Generic[T]):
     """One reply to Query or Scan."""
 
     count: int
-    keys: cabc.Mapping[str, list[TypedValue | None]]
+    keys: cabc.Mapping[str, cabc.Sequence[TypedValue | None]]
     """By name, the attributes of a ``LastEvaluatedKey``: the value of each item, in order, or
     ``None`` for one that lacks it. A binary value may be in base64 still."""
 

@@ -35,21 +35,17 @@ from pynamodb.constants import LIST
 from pynamodb.constants import MAP
 from pynamodb.constants import NULL
 
-from ..calls.item_reading import Decode
 from . import generated
 from . import hooks
 from . import page_reader
-from . import undecodable
 from .page_reader import Conversion
 from .page_reader import Field
+from .page_reader import Members
+from .reply_reader import ReplyReader
 
 Item = cabc.Mapping[str, dict[str, t.Any]]
 Read = cabc.Callable[[t.Any], t.Any]
 F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
-ReadPage = cabc.Callable[[list[t.Any], Decode], list[t.Any]]
-"""Makes instances of the items of a reply, which are taken from their list. Gets what decodes
-binary values."""
-
 # A class that overrides one of these is left to PynamoDB altogether ...
 _HOOKS_OF_A_CLASS = (
     "__bool__",
@@ -97,17 +93,17 @@ def reads_items(function: F) -> F:
     return function
 
 
-def reads_page(decode: t.Any) -> ReadPage | None:
+def reads_replies(decode: t.Any) -> ReplyReader | None:
     """What makes instances of the items of a reply while it is parsed.
 
     :param decode: What would make an instance of one item as botocore gives it.
-    :return: A function with the same results; ``None`` if there is none, because code of the app
-        may take part.
+    :return: A reader with the same results; ``None`` if there is none, because code of the app may
+        take part.
     """
     if getattr(decode, "__func__", None) not in _readers_of_items:
         return None
 
-    return of(decode.__self__).read_page
+    return of(decode.__self__).reply_reader
 
 
 def of(kind: type[AttributeContainer]) -> Deserializer:
@@ -170,23 +166,12 @@ class Deserializer:
         return self.reader(self._kind)
 
     @functools.cached_property
-    def read_page(self) -> ReadPage | None:
-        """Makes instances of all items of a reply whose binary values are not decoded; ``None`` if
-        that must not be done in one walk, because code of the app may take part."""
+    def reply_reader(self) -> ReplyReader | None:
+        """Makes instances of the items of a reply while it is parsed; ``None`` if that must not be
+        done in one step, because code of the app may take part."""
         plan = self._plan(self._kind)
-        fields = None if plan is None else self._fields(plan)
-
-        if plan is None or fields is None:
-            return None
-
-        read = plan.read
-        read_page = page_reader.of_page(self._kind, fields, plan.defaults or {})
-
-        def otherwise(decode: Decode, item: Item) -> t.Any:
-            decode(item.values())
-            return undecodable.decoded(read, t.cast(t.Any, item))
-
-        return lambda items, decode: read_page(items, decode, functools.partial(otherwise, decode))
+        members = None if plan is None else self._members(self._kind, plan)
+        return None if plan is None or members is None else ReplyReader(members, plan.read)
 
     def read_as(self, kind: type[AttributeContainer], item: Item) -> t.Any:
         """Make an instance of another class, that of a map inside an item.
@@ -262,8 +247,8 @@ class Deserializer:
         stock: dict[str, t.Any] = t.cast(t.Any, attributes).DESERIALIZE_CLASS_MAP
         return {kind: _reader(self, attribute) for kind, attribute in stock.items()}
 
-    def _fields(self, plan: _Plan) -> list[Field] | None:
-        """How a page's reader reads the attributes of a class; ``None`` if it can't."""
+    def _members(self, kind: type[AttributeContainer], plan: _Plan) -> Members | None:
+        """How a reply's reader makes instances of a class; ``None`` if it can't."""
         if not plan.is_created_here or plan.defaults is None:
             return None
 
@@ -277,7 +262,7 @@ class Deserializer:
 
             fields.append(Field(step.name, step.attribute.attr_name, conversion))
 
-        return fields
+        return Members(kind, fields, plan.defaults)
 
     def _conversion(self, step: _Step) -> Conversion | None:
         attribute: t.Any = step.attribute
@@ -313,13 +298,9 @@ class Deserializer:
 
         plan = self._plan(kind)
         self._unfinished.add(kind)
-        fields = None if plan is None else self._fields(plan)
+        members = None if plan is None else self._members(kind, plan)
         self._unfinished.discard(kind)
-
-        if plan is None or fields is None:
-            return None
-
-        return page_reader.of_map(kind, fields, plan.defaults or {})
+        return None if members is None else page_reader.of_map(members)
 
     def _conversion_of_list(self, attribute: t.Any, read: Read | None) -> Conversion | None:
         plain = self._plain

@@ -6,6 +6,7 @@ part of it. Classes of the same shape share their compiled code.
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import functools
 import types
 import typing as t
@@ -22,6 +23,15 @@ def function(name: str, lines: list[str], values: dict[str, t.Any]) -> t.Any:
     namespace: dict[str, t.Any] = {"__name__": __name__, **values}
     exec(_compiled(name, "\n".join(lines)), namespace)
     return namespace[name]
+
+
+def indented(depth: int, lines: cabc.Iterable[str]) -> cabc.Iterator[str]:
+    """Lines of source inside of others.
+
+    :param depth: In how many others.
+    :param lines: The lines.
+    """
+    return (f"{'    ' * depth}{line}" for line in lines)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -12,6 +12,7 @@ import binascii
 import collections.abc as cabc
 import dataclasses
 import datetime
+import functools
 import json
 import typing as t
 
@@ -68,10 +69,25 @@ class Conversion:
     """How a value of one of DynamoDB's types, as it is in JSON, becomes one of an attribute."""
 
     attribute_type: str
-    source: str
-    """The source, with the names ``{value}`` and ``{read}``."""
+    parse: str
+    """The source of what botocore does with it, with the name ``{value}``."""
+
+    convert: str
+    """The source of what comes after that, with the names ``{value}`` and ``{read}``."""
 
     read: cabc.Callable[[t.Any], t.Any] | None = None
+    members: Members | None = None
+    """What is in a map with declared attributes: its reader is generated."""
+
+    @property
+    def source(self) -> str:
+        """The source of both, one after the other."""
+        return f"{self.parse}\n{self.convert}".strip()
+
+    @functools.cached_property
+    def reader(self) -> cabc.Callable[[t.Any], t.Any] | None:
+        """What the source calls ``{read}``."""
+        return self.read if self.members is None else _map_reader(self.members)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +97,23 @@ class Field:
     name: str
     stored_name: str
     conversion: Conversion
+
+
+@dataclasses.dataclass(frozen=True)
+class Members:
+    """What an instance of a model or map is made of."""
+
+    kind: type
+    fields: cabc.Sequence[Field]
+    defaults: cabc.Mapping[str, t.Any]
+    """What an instance without any attribute has, by name."""
+
+    def in_order(self) -> list[int]:
+        """The indexes of the fields, in the order in which an instance has them."""
+        order = {name: position for position, name in enumerate(self.defaults)}
+        return sorted(
+            range(len(self.fields)), key=lambda n: order.get(self.fields[n].name, len(order))
+        )
 
 
 def conversion(
@@ -104,10 +137,10 @@ def conversion(
 
     if inline in _OF_TEXT:
         # A number or time that is not a text fails.
-        return Conversion(attribute_type, inline, read)
+        return Conversion(attribute_type, "", inline, read)
 
     convert = inline or ("" if read is None else _READ)
-    return Conversion(attribute_type, f"{parse}\n{convert}".strip(), read)
+    return Conversion(attribute_type, parse, convert, read)
 
 
 def reads_nested(attribute_type: str, read: cabc.Callable[[t.Any], t.Any]) -> Conversion:
@@ -116,17 +149,13 @@ def reads_nested(attribute_type: str, read: cabc.Callable[[t.Any], t.Any]) -> Co
     :param attribute_type: DynamoDB's type.
     :param read: What makes it of the value as it is in JSON.
     """
-    return Conversion(attribute_type, _READ, read)
+    return Conversion(attribute_type, "", _READ, read)
 
 
-def of_page(
-    kind: type, fields: cabc.Sequence[Field], defaults: cabc.Mapping[str, t.Any]
-) -> ReadPage:
+def of_page(members: Members) -> ReadPage:
     """Generate what reads the items of a model.
 
-    :param kind: The model.
-    :param fields: Its attributes.
-    :param defaults: What an instance without any attribute has, by name.
+    :param members: What its instances are made of.
     """
     lines = [
         "def read_page(items, decode, otherwise):",
@@ -138,7 +167,7 @@ def of_page(
         # Each item is dropped as soon as it is read.
         "        item = pop()",
         "        try:",
-        *_indented(3, _lines_that_read(fields, defaults, _DECODE_REST)),
+        *generated.indented(3, _lines_that_read(members, _DECODE_REST)),
         "            instance = new(kind)",
         "            instance.attribute_values = values",
         "        except Exception:",
@@ -149,29 +178,16 @@ def of_page(
         "        append(instance)",
         "    return found",
     ]
-    read_page: ReadPage = generated.function("read_page", lines, _names(kind, fields, defaults))
+    read_page: ReadPage = generated.function("read_page", lines, _names(members))
     return read_page
 
 
-def of_map(
-    kind: type, fields: cabc.Sequence[Field], defaults: cabc.Mapping[str, t.Any]
-) -> Conversion:
-    """Generate what reads a map with declared attributes.
+def of_map(members: Members) -> Conversion:
+    """How a map with declared attributes is converted.
 
-    :param kind: The map's class.
-    :param fields: Its attributes.
-    :param defaults: What an instance without any attribute has, by name.
+    :param members: What its instances are made of.
     """
-    lines = [
-        "def read_map(item):",
-        *_indented(1, _lines_that_read(fields, defaults, "raise unusual")),
-        "    instance = new(kind)",
-        "    set_(instance, 'attribute_kwargs', {})",
-        "    set_(instance, 'attribute_values', values)",
-        "    return instance",
-    ]
-    read_map: t.Any = generated.function("read_map", lines, _names(kind, fields, defaults))
-    return reads_nested("M", read_map)
+    return Conversion("M", "", _READ, members=members)
 
 
 def of_list(element: Conversion) -> Conversion:
@@ -186,7 +202,7 @@ def of_list(element: Conversion) -> Conversion:
         "        [kind] = typed_value",
         "        value = typed_value[kind]",
         "        if kind == type_0:",
-        *_indented(3, _lines_that_convert("value", 0, element)),
+        *generated.indented(3, _lines_that_convert("value", 0, element)),
         "        elif kind == null and value is not None:",
         "            value = None",
         "        else:",
@@ -194,7 +210,7 @@ def of_list(element: Conversion) -> Conversion:
         "        found.append(value)",
         "    return found",
     ]
-    names = {**_GLOBALS, "null": NULL, "type_0": element.attribute_type, "read_0": element.read}
+    names = {**GLOBALS, "null": NULL, "type_0": element.attribute_type, "read_0": element.reader}
     read_list: t.Any = generated.function("read_list", lines, names)
     return reads_nested("L", read_list)
 
@@ -214,11 +230,11 @@ class Plain:
         for each in conversions:
             lines = [
                 "def read_value(value):",
-                *_indented(1, _lines_that_convert("value", 0, each)),
+                *generated.indented(1, _lines_that_convert("value", 0, each)),
                 "    return value",
             ]
             self._readers[each.attribute_type] = generated.function(
-                "read_value", lines, {**_GLOBALS, "read_0": each.read}
+                "read_value", lines, {**GLOBALS, "read_0": each.reader}
             )
 
     def read_map(self, values: t.Any) -> dict[str, t.Any]:
@@ -244,22 +260,34 @@ class Plain:
         return plain
 
 
-def _lines_that_read(
-    fields: cabc.Sequence[Field], defaults: cabc.Mapping[str, t.Any], rest: str
-) -> list[str]:
+def _map_reader(members: Members) -> cabc.Callable[[t.Any], t.Any]:
+    lines = [
+        "def read_map(item):",
+        *generated.indented(1, _lines_that_read(members, "raise unusual")),
+        "    instance = new(kind)",
+        "    set_(instance, 'attribute_kwargs', {})",
+        "    set_(instance, 'attribute_values', values)",
+        "    return instance",
+    ]
+    read_map: t.Any = generated.function("read_map", lines, _names(members))
+    return t.cast("cabc.Callable[[t.Any], t.Any]", read_map)
+
+
+def _lines_that_read(members: Members, rest: str) -> list[str]:
     """The source that makes ``values`` of ``item``.
 
     :param rest: What to do with attributes that the class does not have.
     """
     lines = ["if item.__class__ is not dict:", "    raise unusual"]
+    fields = members.fields
 
     if fields:
         # Usually an item has all attributes. To create the dictionary at once is faster then.
         lines += [
             f"if len(item) == {len(fields)}:",
-            *_indented(1, _lines_for_all(fields, defaults)),
+            *generated.indented(1, _lines_for_all(members)),
             "else:",
-            *_indented(1, _lines_for_some(fields, rest)),
+            *generated.indented(1, _lines_for_some(fields, rest)),
         ]
     else:
         lines += _lines_for_some(fields, rest)
@@ -267,15 +295,11 @@ def _lines_that_read(
     return lines
 
 
-def _lines_for_all(
-    fields: cabc.Sequence[Field], defaults: cabc.Mapping[str, t.Any]
-) -> cabc.Iterator[str]:
-    for number, field in enumerate(fields):
+def _lines_for_all(members: Members) -> cabc.Iterator[str]:
+    for number, field in enumerate(members.fields):
         yield from _lines_that_get(f"value_{number}", number, field)
 
-    order = {name: position for position, name in enumerate(defaults)}
-    numbers = sorted(range(len(fields)), key=lambda n: order.get(fields[n].name, len(order)))
-    pairs = [f"name_{number}: value_{number}" for number in numbers]
+    pairs = [f"name_{number}: value_{number}" for number in members.in_order()]
     yield f"values = {{{', '.join(pairs)}}}"
 
 
@@ -286,7 +310,7 @@ def _lines_for_some(fields: cabc.Sequence[Field], rest: str) -> cabc.Iterator[st
     for number, field in enumerate(fields):
         yield f"if stored_{number} in item:"
         yield "    left -= 1"
-        yield from _indented(1, _lines_that_get("value", number, field))
+        yield from generated.indented(1, _lines_that_get("value", number, field))
         yield f"    values[name_{number}] = value"
 
     yield "if left:"
@@ -305,16 +329,11 @@ def _lines_that_convert(value: str, number: int, conversion: Conversion) -> list
     return conversion.source.format(value=value, read=f"read_{number}").splitlines()
 
 
-def _indented(depth: int, lines: cabc.Iterable[str]) -> cabc.Iterator[str]:
-    return (f"{'    ' * depth}{line}" for line in lines)
-
-
-def _names(
-    kind: t.Any, fields: cabc.Sequence[Field], defaults: cabc.Mapping[str, t.Any]
-) -> dict[str, t.Any]:
+def _names(members: Members) -> dict[str, t.Any]:
+    fields, kind = members.fields, t.cast(t.Any, members.kind)
     names = {
-        **_GLOBALS,
-        "defaults": {**defaults},
+        **GLOBALS,
+        "defaults": {**members.defaults},
         "kind": kind,
         "known": frozenset(field.stored_name for field in fields),
         "new": kind.__new__,
@@ -323,7 +342,7 @@ def _names(
     for number, field in enumerate(fields):
         names |= {
             f"name_{number}": field.name,
-            f"read_{number}": field.conversion.read,
+            f"read_{number}": field.conversion.reader,
             f"stored_{number}": field.stored_name,
             f"type_{number}": field.conversion.attribute_type,
         }
@@ -331,7 +350,7 @@ def _names(
     return names
 
 
-_GLOBALS: dict[str, t.Any] = {
+GLOBALS: dict[str, t.Any] = {
     "from_base64": binascii.a2b_base64,
     "offset": slice(26, None),
     "read_iso_format": datetime.datetime.fromisoformat,
@@ -341,3 +360,4 @@ _GLOBALS: dict[str, t.Any] = {
     "set_": object.__setattr__,
     "unusual": Unusual,
 }
+"""What generated source refers to, by name."""

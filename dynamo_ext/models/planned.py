@@ -13,6 +13,7 @@ import pynamodb.models
 from pynamodb import constants
 
 from ..calls.item_reading import ReadItems
+from . import reply_reading
 
 Reply = dict[str, t.Any]
 Finish = cabc.Callable[[Reply], t.Any]
@@ -34,7 +35,7 @@ class PlannedCall(t.NamedTuple):
     """Makes what the model's method returns, or raises, of the reply."""
 
     read: ReadItems | None = None
-    """Reads the items of the reply, if it has many."""
+    """Reads the items of the reply."""
 
 
 def plan(
@@ -67,9 +68,15 @@ def _plan_get(
     attributes_to_get: cabc.Sequence[str] | None = None,
 ) -> PlannedCall:
     hash_key, range_key = model._serialize_keys(hash_key, range_key)
+    reading = reply_reading.of_item(model.from_raw_data)
 
     def finish(reply: Reply) -> t.Any:
-        if item := reply.get(constants.ITEM):
+        item = reply.get(constants.ITEM)
+
+        if reading is not None and reading.has_read(item):
+            return item
+
+        if item:
             return model.from_raw_data(item)
 
         raise model.DoesNotExist
@@ -79,7 +86,7 @@ def _plan_get(
         "consistent_read": consistent_read,
         "attributes_to_get": attributes_to_get,
     }
-    return PlannedCall("get_item", (hash_key,), options, finish)
+    return PlannedCall("get_item", (hash_key,), options, finish, reading)
 
 
 def _plan_refresh(item: t.Any, consistent_read: bool = False) -> PlannedCall:

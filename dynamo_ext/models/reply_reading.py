@@ -1,4 +1,4 @@
-"""Reads the items of a reply while it is parsed: for a page, and for a batch."""
+"""Reads the items of a reply while it is parsed: for a page, for a batch, and for a single item."""
 
 from __future__ import annotations
 
@@ -13,19 +13,28 @@ from ..calls.item_reading import Decode
 from . import deserializer
 from .item_json import Raw
 from .item_json import TypedValue
+from .reply_reader import ReplyReader
+
+if t.TYPE_CHECKING:
+    from .typed_replies import TypedReplies
 
 # For fewer, no code is generated.
 _MANY_ITEMS = 4
+
+_SHAPE_OF_GET = "GetItemOutput"
+_SHAPES_WITH_LISTS = frozenset({"BatchGetItemOutput", "QueryOutput", "ScanOutput"})
 
 
 class Reading:
     """Makes instances of a reply's items, unless there are only a few.
 
-    :param read_page: What makes instances.
+    :param reader: What makes instances.
     """
 
-    def __init__(self, read_page: deserializer.ReadPage) -> None:
-        self._read_page = read_page
+    is_of_many_items: t.ClassVar[bool] = True
+
+    def __init__(self, reader: ReplyReader) -> None:
+        self._reader = reader
         self._items: list[t.Any] | None = None
 
     def has_read(self, items: list[t.Any]) -> bool:
@@ -36,15 +45,55 @@ class Reading:
         """
         return self._items is items
 
+    def parse(self, shape_name: str, body: bytes) -> dict[str, t.Any] | None:
+        """As :meth:`~dynamo_ext.calls.item_reading.ReadItems.parse`."""
+        if shape_name not in _SHAPES_WITH_LISTS:
+            return None
+
+        typed = self._reader.typed(len(body))
+
+        if typed is None:
+            return None
+
+        try:
+            items, reply = typed.items(shape_name, body)
+
+            if not self.prepare(typed, items, reply):
+                return None
+
+            left = items[:]
+            # Each decoded item can be freed as soon as it is read.
+            items.clear()
+            items += typed.read_items(left)
+        except Exception:
+            self._reader.note_refusal()
+            return None
+
+        self._reader.note_success()
+        self._items = items
+        return reply
+
+    def prepare(
+        self, typed: TypedReplies, items: list[t.Any], reply: cabc.Mapping[str, t.Any]
+    ) -> bool:
+        """Note what must be known of decoded items before they are read.
+
+        :param typed: What has decoded them.
+        :param items: The items.
+        :param reply: All that the reply has.
+        :return: Whether to read them.
+        """
+        return True
+
     def __call__(self, items: list[t.Any], reply: cabc.Mapping[str, t.Any], decode: Decode) -> bool:
         """As :class:`~dynamo_ext.calls.item_reading.ReadItems`."""
-        if len(items) < _MANY_ITEMS:
+        if len(items) < _MANY_ITEMS or self._reader.has_few_bytes:
             return False
 
         left = items[:]
         # Each item can be freed as soon as it is read.
         items.clear()
-        items += self._read_page(left, decode)
+        items += self._reader.read_page(left, decode)
         self._items = items
         return True
 
@@ -52,24 +101,32 @@ class Reading:
 class ReadingOfPage(Reading):
     """The same for a reply to Query or Scan, of which keys are wanted, too.
 
-    :param read_page: What makes instances.
+    :param reader: What makes instances.
     :param pages: PynamoDB's iterator.
     :param limit: How many items to decode at most; ``None`` for all.
     """
 
-    def __init__(
-        self, read_page: deserializer.ReadPage, pages: PageIterator[t.Any], limit: int | None
-    ) -> None:
-        super().__init__(read_page)
+    def __init__(self, reader: ReplyReader, pages: PageIterator[t.Any], limit: int | None) -> None:
+        super().__init__(reader)
         self._pages = pages
         self._limit = limit
-        self.keys: dict[str, list[TypedValue | None]] = {}
+        self.keys: cabc.Mapping[str, cabc.Sequence[TypedValue | None]] = {}
         """By name, the attributes of a ``LastEvaluatedKey``: the value of each item, in order, or
-        ``None`` for one that lacks it. Binary values are as they are in JSON."""
+        ``None`` for one that lacks it. Binary values may be as they are in JSON."""
+
+    def prepare(
+        self, typed: TypedReplies, items: list[t.Any], reply: cabc.Mapping[str, t.Any]
+    ) -> bool:
+        """As :meth:`Reading.prepare`."""
+        if self._has_too_many(items):
+            return False
+
+        self.keys = typed.keys(_key_names(self._pages, reply), items)
+        return True
 
     def __call__(self, items: list[t.Any], reply: cabc.Mapping[str, t.Any], decode: Decode) -> bool:
         """As :class:`~dynamo_ext.calls.item_reading.ReadItems`."""
-        if self._limit is not None and self._limit < len(items):
+        if self._has_too_many(items):
             return False
 
         names = _key_names(self._pages, reply)
@@ -80,6 +137,55 @@ class ReadingOfPage(Reading):
 
         self.keys = keys
         return True
+
+    def _has_too_many(self, items: list[t.Any]) -> bool:
+        return self._limit is not None and self._limit < len(items)
+
+
+class ReadingOfItem:
+    """Makes an instance of the item of a reply to GetItem.
+
+    :param reader: What makes instances.
+    """
+
+    is_of_many_items: t.ClassVar[bool] = False
+
+    def __init__(self, reader: ReplyReader) -> None:
+        self._reader = reader
+        self._item: t.Any = None
+
+    def has_read(self, item: t.Any) -> bool:
+        """Whether the item of a reply is an instance.
+
+        :param item: What the reply has for its item.
+        """
+        return item is not None and self._item is item
+
+    def parse(self, shape_name: str, body: bytes) -> dict[str, t.Any] | None:
+        """As :meth:`~dynamo_ext.calls.item_reading.ReadItems.parse`."""
+        typed = self._reader.typed(len(body)) if shape_name == _SHAPE_OF_GET else None
+
+        if typed is None:
+            return None
+
+        try:
+            item, reply = typed.item(body)
+
+            if item is None:
+                return reply
+
+            [self._item] = typed.read_items([item])
+        except Exception:
+            self._reader.note_refusal()
+            return None
+
+        self._reader.note_success()
+        reply[constants.ITEM] = self._item
+        return reply
+
+    def __call__(self, items: list[t.Any], reply: cabc.Mapping[str, t.Any], decode: Decode) -> bool:
+        """As :class:`~dynamo_ext.calls.item_reading.ReadItems`: there is no list."""
+        return False
 
 
 def _key_names(pages: PageIterator[t.Any], reply: cabc.Mapping[str, t.Any]) -> cabc.Iterable[str]:
@@ -99,8 +205,8 @@ def of_batch(decode: cabc.Callable[[Raw], t.Any]) -> Reading | None:
 
     :param decode: What makes an instance of one item as botocore gives it.
     """
-    read_page = deserializer.reads_page(decode)
-    return None if read_page is None else Reading(read_page)
+    reader = deserializer.reads_replies(decode)
+    return None if reader is None else Reading(reader)
 
 
 def of_page(
@@ -112,5 +218,14 @@ def of_page(
     :param pages: PynamoDB's iterator.
     :param limit: How many items to decode at most; ``None`` for all.
     """
-    read_page = deserializer.reads_page(decode)
-    return None if read_page is None else ReadingOfPage(read_page, pages, limit)
+    reader = deserializer.reads_replies(decode)
+    return None if reader is None else ReadingOfPage(reader, pages, limit)
+
+
+def of_item(decode: cabc.Callable[[Raw], t.Any]) -> ReadingOfItem | None:
+    """What reads the item of the reply to a call; ``None`` if it is read afterwards.
+
+    :param decode: What makes an instance of an item as botocore gives it.
+    """
+    reader = deserializer.reads_replies(decode)
+    return None if reader is None else ReadingOfItem(reader)

@@ -110,6 +110,21 @@ class Parser(botocore.parsers.JSONParser):
         return {name.lower(): value for name, value in response["headers"].items()}
 
     def _parse(self, response: Response, shape: t.Any, read: ReadItems | None) -> dict[str, t.Any]:
+        readers: cabc.Mapping[str, Reader] | None = _READERS.get(shape.name)
+
+        if _botocore_logger.isEnabledFor(logging.DEBUG):
+            readers = None
+
+        if readers is None:
+            read = None
+        elif read is None:
+            read = item_reading.current()
+
+        known = None if read is None else read.parse(shape.name, response["body"])
+
+        if known is not None:
+            return self._decode(response, shape, known, _READERS_BESIDE_ITEMS[shape.name])
+
         try:
             body = self.loads(response["body"])
         except ValueError:
@@ -118,19 +133,26 @@ class Parser(botocore.parsers.JSONParser):
         if not isinstance(body, dict):
             return Damaged("it is not a JSON object")
 
-        readers: cabc.Mapping[str, Reader] | None = _READERS.get(shape.name)
-
-        if readers is None or _botocore_logger.isEnabledFor(logging.DEBUG):
+        if readers is None:
             return self._botocore_parse(response, shape)
 
-        if read is None:
-            read = item_reading.current()
+        reply = t.cast("dict[str, t.Any]", body)
 
         if read is not None:
-            readers = _with(read, shape.name, readers, t.cast("dict[str, t.Any]", body))
+            readers = _with(read, shape.name, readers, reply)
 
+        return self._decode(response, shape, reply, readers)
+
+    def _decode(
+        self,
+        response: Response,
+        shape: t.Any,
+        reply: dict[str, t.Any],
+        readers: cabc.Mapping[str, Reader],
+    ) -> dict[str, t.Any]:
+        """What botocore makes of a reply that is parsed as JSON."""
         try:
-            content, rest = _split(t.cast("dict[str, t.Any]", body), readers)
+            content, rest = _split(reply, readers)
         except (AttributeError, KeyError, TypeError, ValueError):
             return self._botocore_parse(response, shape)
 
@@ -172,7 +194,7 @@ def _split(
     rest: dict[str, t.Any] = {}
 
     for name, value in body.items():
-        if name in readers:
+        if name in readers and (name != _UNPROCESSED or value == {}):
             readers[name](value)
             content[name] = value
         else:
@@ -267,6 +289,10 @@ def _checked_list(value: t.Any) -> t.Any:
     return value
 
 
+def _accept(value: t.Any) -> None:
+    """Take what is to be as it is."""
+
+
 def _check_number(number: t.Any) -> None:
     if not isinstance(number, int):
         raise TypeError(number)
@@ -290,10 +316,13 @@ _PAGE: dict[str, Reader] = {
     "LastEvaluatedKey": _decode_item,
     "ScannedCount": _check_number,
 }
+# Of a batch, and usually empty.
+_UNPROCESSED = "UnprocessedKeys"
 _SHAPES_OF_PAGES = frozenset({"QueryOutput", "ScanOutput"})
 _SHAPE_OF_BATCH = "BatchGetItemOutput"
+_ITEMS = frozenset({"Item", "Items", "Responses"})
 _READERS: dict[str, dict[str, Reader]] = {
-    _SHAPE_OF_BATCH: {"Responses": _decode_items_of_tables},
+    _SHAPE_OF_BATCH: {"Responses": _decode_items_of_tables, _UNPROCESSED: _accept},
     "DeleteItemOutput": _ATTRIBUTES,
     "GetItemOutput": {"ConsumedCapacity": _check_capacity, "Item": _decode_item},
     "PutItemOutput": _ATTRIBUTES,
@@ -301,4 +330,10 @@ _READERS: dict[str, dict[str, Reader]] = {
     "ScanOutput": _PAGE,
     "TransactGetItemsOutput": {"Responses": _decode_responses},
     "UpdateItemOutput": _ATTRIBUTES,
+}
+
+
+_READERS_BESIDE_ITEMS: dict[str, dict[str, Reader]] = {
+    name: {**readers, **dict.fromkeys(_ITEMS.intersection(readers), _accept)}
+    for name, readers in _READERS.items()
 }

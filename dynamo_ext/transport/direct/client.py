@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-import orjson
+import msgspec
 from botocore.exceptions import ConnectionClosedError
 from botocore.exceptions import ReadTimeoutError
 
@@ -109,9 +109,9 @@ class DirectTransport(PreparedTransport):
 class _Parser(parser.Parser):
     def loads(self, body: bytes) -> t.Any:
         try:
-            return orjson.loads(body)
+            return msgspec.json.decode(body)
         except ValueError:
-            # orjson is stricter than botocore, which accepts whatever Python's json reads.
+            # msgspec is stricter than botocore, which accepts whatever Python's json reads.
             return json.loads(body.decode())
 
     def headers(self, response: parser.Response) -> dict[str, str]:

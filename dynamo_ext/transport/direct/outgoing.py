@@ -89,7 +89,8 @@ class OutgoingCall:
         if exchange is None or (reply := exchange.reply) is None:
             return None
 
-        largest = LARGEST_BODY if read is None else LARGEST_BODY_WITH_ITEMS
+        reads_items = read is not None and read.is_of_many_items
+        largest = LARGEST_BODY_WITH_ITEMS if reads_items else LARGEST_BODY
 
         if reply.status_code != _OK or len(reply.body) > largest:
             return None
