@@ -21,6 +21,8 @@ _encode = msgspec.json.Encoder().encode
 # Fails if one is no text.
 _check_texts: cabc.Callable[[cabc.Iterable[str]], str] = "".join
 _class_of: cabc.Callable[[t.Any], type[t.Any]] = type
+_values_of: cabc.Callable[[t.Any], cabc.Iterable[t.Any]] = t.cast(t.Any, dict).values
+_ONE = frozenset({1})
 _SCALARS = frozenset({bool, int, str})
 _TEXT = frozenset({str})
 _BYTES = frozenset({bytes})
@@ -95,6 +97,21 @@ def _check_items(items: list[dict[str, t.Any]]) -> None:
         _check_values(item.values())
 
 
+def _check_keys(keys: list[dict[str, t.Any]]) -> None:
+    # Most are texts and numbers. These are looked at all at once, by Python's functions in C.
+    typed_values = [*itertools.chain.from_iterable(map(_values_of, keys))]
+    contents = itertools.chain.from_iterable(map(_values_of, typed_values))
+
+    if (
+        _TEXT.issuperset(map(type, contents))
+        and _ONE.issuperset(map(len, typed_values))
+        and _TYPES_OF_TEXTS.issuperset(itertools.chain.from_iterable(typed_values))
+    ):
+        _check_texts(itertools.chain.from_iterable(keys))
+    else:
+        _check_items(keys)
+
+
 def _check_names(names: dict[str, t.Any]) -> None:
     _check_texts(names)
 
@@ -115,6 +132,7 @@ def _check_tables(tables: dict[str, t.Any]) -> None:
         check(requests)
 
 
+_TYPES_OF_TEXTS = frozenset({"N", "S"})
 _TYPES_OF_ELEMENTS = {"SS": _TEXT, "NS": _TEXT, "BS": _BYTES}
 _CHECKS: dict[str, cabc.Callable[[t.Any], None]] = {
     "ConditionCheck": _check_members,
@@ -126,7 +144,7 @@ _CHECKS: dict[str, cabc.Callable[[t.Any], None]] = {
     "Get": _check_members,
     "Item": _check_item,
     "Key": _check_item,
-    "Keys": _check_items,
+    "Keys": _check_keys,
     "Put": _check_members,
     "PutRequest": _check_members,
     "RequestItems": _check_tables,
