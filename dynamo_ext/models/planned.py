@@ -43,7 +43,8 @@ def plan(
 ) -> PlannedCall | None:
     """Plan a call of a method.
 
-    :param method: The method, bound to its model or instance.
+    :param method: The method, bound to its model or instance. Nothing of that is overridden or
+        patched: the caller has looked.
     :param args: Its arguments.
     :param kwargs: Its arguments by name.
     :return: The call; ``None`` if the method must be called as it is, also where that raises an
@@ -68,7 +69,7 @@ def _plan_get(
     attributes_to_get: cabc.Sequence[str] | None = None,
 ) -> PlannedCall:
     hash_key, range_key = model._serialize_keys(hash_key, range_key)
-    reading = reply_reading.of_item(model.from_raw_data)
+    reading = reply_reading.of_item(model)
 
     def finish(reply: Reply) -> t.Any:
         item = reply.get(constants.ITEM)

@@ -7,6 +7,7 @@ import copy
 import typing as t
 
 from pynamodb import constants
+from pynamodb.attributes import AttributeContainer
 from pynamodb.pagination import PageIterator
 
 from ..calls.item_reading import Decode
@@ -222,10 +223,10 @@ def of_page(
     return None if reader is None else ReadingOfPage(reader, pages, limit)
 
 
-def of_item(decode: cabc.Callable[[Raw], t.Any]) -> ReadingOfItem | None:
+def of_item(model: type[AttributeContainer]) -> ReadingOfItem | None:
     """What reads the item of the reply to a call; ``None`` if it is read afterwards.
 
-    :param decode: What makes an instance of an item as botocore gives it.
+    :param model: The model, of which nothing is overridden or patched: the caller has looked.
     """
-    reader = deserializer.reads_replies(decode)
+    reader = deserializer.of(model).reply_reader
     return None if reader is None else ReadingOfItem(reader)

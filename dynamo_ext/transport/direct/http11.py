@@ -212,8 +212,9 @@ def _whole_reply(data: Buffer) -> Reply | None:
     if head is None or head.end() > MAX_HEAD_BYTES:
         return None
 
-    lines = _HEADER.findall(str(head[1], "ascii"))
-    headers: dict[str, str] = {_lower(name): value for name, value in lines}
+    lines: list[tuple[str, str]] = _HEADER.findall(str(head[1], "ascii"))
+    names, values = zip(*lines, strict=True)
+    headers = dict(zip(map(_lower, names), values, strict=True))
     length = headers.get("content-length", "")
 
     if (
