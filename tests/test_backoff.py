@@ -33,6 +33,9 @@ Get = cabc.Callable[[str], cabc.Coroutine[t.Any, t.Any, t.Any]]
 Enter = cabc.Callable[..., contextlib.AbstractAsyncContextManager[Get]]
 
 
+_ON_DIRECT = frozenset({"direct thread", "hub", "loop"})
+
+
 class Item(Model):
     class Meta:
         table_name = "item"
@@ -45,13 +48,16 @@ def db() -> PynamoDB:
     return PynamoDB()
 
 
-@pytest.fixture(params=["thread", "direct thread", "awaited", "run_sync", "hub", "hooked"])
+@pytest.fixture(params=["thread", "direct thread", "awaited", "run_sync", "hub", "loop", "hooked"])
 def enter(
     request: pytest.FixtureRequest, db: PynamoDB, stub: Stub, stub_config: dict[str, t.Any]
 ) -> Enter:
     """Enter an app with one slot, which waits between attempts as long as the server asks for. It
     gives a way to get an item."""
     way: str = request.param
+
+    if way == "hub":
+        request.getfixturevalue("announced")
 
     async def get(key: str) -> t.Any:
         match way:
@@ -67,7 +73,7 @@ def enter(
         app = Quart(__name__)
         app.config.from_mapping(
             stub_config,
-            DYNAMODB_TRANSPORT="direct" if way in {"hub", "direct thread"} else "botocore",
+            DYNAMODB_TRANSPORT="direct" if way in _ON_DIRECT else "botocore",
             DYNAMODB_MAX_POOL_CONNECTIONS=1,
             DYNAMODB_MAX_RETRY_ATTEMPTS=2,
             DYNAMODB_BASE_BACKOFF_MS=0,
@@ -76,7 +82,7 @@ def enter(
         db.init_app(app)
 
         async with app.app_context():
-            # The hub takes calls as soon as there is a client.
+            # The hub and the loop take calls as soon as there is a client.
             await db.run_sync(db.connection.list_tables)
 
             if way == "hooked":

@@ -50,8 +50,8 @@ app.config.update(DYNAMODB_HOST=sys.argv[1], DYNAMODB_AWS_ACCESS_KEY_ID="id",
 PynamoDB(app)
 
 async def get(key):
-    # The event loop itself would make a GetItem.
-    return [item async for item in Item.aquery(key)]
+    # The event loop itself would make a GetItem, or get the items of this.
+    return [page async for page in Item.aquery(key).page_iter]
 
 async def main():
     async with app.app_context():

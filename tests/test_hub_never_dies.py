@@ -429,8 +429,8 @@ app.config.update(DYNAMODB_HOST=sys.argv[1], DYNAMODB_AWS_ACCESS_KEY_ID="id",
 db = PynamoDB(app)
 
 async def get(key):
-    # The event loop itself would make a GetItem.
-    return [item async for item in Item.aquery(key)]
+    # The event loop itself would make a GetItem, or get the items of this.
+    return [page async for page in Item.aquery(key).page_iter]
 
 async def fails(key):
     try:
@@ -490,8 +490,8 @@ def make_app(host):
     return app
 
 async def get(key):
-    # The event loop itself would make a GetItem.
-    return [item async for item in Item.aquery(key)]
+    # The event loop itself would make a GetItem, or get the items of this.
+    return [page async for page in Item.aquery(key).page_iter]
 
 async def main(app):
     async with app.app_context():
