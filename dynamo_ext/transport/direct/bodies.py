@@ -38,7 +38,15 @@ def encode(params: Params) -> bytes | None:
     try:
         _check_members(params)
         return _encode(params)
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        msgspec.MsgspecError,
+    ):
         # Something unusual, maybe no dictionary or no list; a text that is not valid Unicode; too
         # many levels.
         return template.as_json(params)

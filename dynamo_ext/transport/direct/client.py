@@ -110,8 +110,9 @@ class _Parser(parser.Parser):
     def loads(self, body: bytes) -> t.Any:
         try:
             return msgspec.json.decode(body)
-        except ValueError:
-            # msgspec is stricter than botocore, which accepts whatever Python's json reads.
+        except (ValueError, msgspec.MsgspecError):
+            # msgspec is stricter than botocore, which accepts whatever Python's json reads. In old
+            # releases its errors are no ValueErrors.
             return json.loads(body.decode())
 
     def headers(self, response: parser.Response) -> dict[str, str]:
