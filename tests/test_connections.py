@@ -18,6 +18,7 @@ from cryptography import x509
 import engines
 from authority import Authority
 from dynamo_ext.transport.direct.connections import BrokenConnection
+from dynamo_ext.transport.direct.connections import Home
 from dynamo_ext.transport.direct.connections import HTTP11Connection
 from dynamo_ext.transport.direct.connections import IdleConnections
 from dynamo_ext.transport.direct.connections import NoReplyInTime
@@ -365,6 +366,24 @@ def test_a_connection_that_comes_back_after_the_close_is_closed(peers: Peers) ->
     idle.give(peers.client, origin, home)
     assert peers.server.recv(1) == b""
     assert idle.take(idle.home(origin)) is None
+    # A call may have looked for its home before the close.
+    assert idle.take(home) is None
+
+
+@pytest.mark.parametrize("peers", ["plain"], indirect=True)
+def test_a_connection_that_is_taken_while_it_comes_back_stays_open(peers: Peers) -> None:
+    class TakenAtOnce(Home):
+        def append(self, connection: HTTP11Connection) -> None:
+            super().append(connection)
+            assert idle.take(self) is connection
+
+    idle = IdleConnections()
+    peers.server.sendall(MINE)
+    exchange(peers)
+    # Not the home of the origin any more.
+    idle.give(peers.client, Origin.of(URL), TakenAtOnce())
+    peers.server.sendall(MINE)
+    assert exchange(peers)[0] == 200
 
 
 def test_threads_agree_on_a_home() -> None:

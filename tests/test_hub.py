@@ -23,6 +23,7 @@ from quart import Quart
 
 import dynamo_ext
 import stub as stubs
+from app_source import app_source
 from conftest import RunPython
 from dynamo_ext_async import Model
 from dynamo_ext_async import PoolTimeout
@@ -31,23 +32,12 @@ from stub import Answer
 from stub import Stub
 from waiting import until
 
-AWAITS = """
-import asyncio, os, sys, warnings
-from pynamodb.attributes import UnicodeAttribute
-from quart import Quart
-from dynamo_ext_async import Model, PynamoDB
+AWAITS = (
+    app_source(DYNAMODB_TRANSPORT="direct")
+    + """
+import warnings
 
 warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
-
-class Item(Model):
-    class Meta:
-        table_name = "item"
-    id = UnicodeAttribute(hash_key=True)
-
-app = Quart("app")
-app.config.update(DYNAMODB_HOST=sys.argv[1], DYNAMODB_AWS_ACCESS_KEY_ID="id",
-                  DYNAMODB_AWS_SECRET_ACCESS_KEY="key", DYNAMODB_TRANSPORT="direct")
-PynamoDB(app)
 
 async def get(key):
     # The event loop itself would make a GetItem, or get the items of this.
@@ -59,6 +49,7 @@ async def main():
             items = await asyncio.gather(*(get(str(n)) for n in range(20)))
         return len(items)
 """
+)
 
 pytestmark = [
     pytest.mark.anyio,

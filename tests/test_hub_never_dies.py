@@ -24,6 +24,7 @@ from pynamodb.attributes import UnicodeAttribute
 from quart import Quart
 
 import stub as stubs
+from app_source import app_source
 from conftest import RunPython
 from dynamo_ext.binding import context
 from dynamo_ext_async import Model
@@ -410,23 +411,10 @@ async def test_the_answer_to_a_large_request_is_seen(
 def test_a_hub_that_can_not_start_fails_one_call(stub: Stub, run_python: RunPython) -> None:
     """Neither without threads nor without descriptors. Later calls work, on all slots."""
     done = run_python(
-        """
-import asyncio, os, resource, sys, threading
-from pynamodb.attributes import UnicodeAttribute
-from quart import Quart
-from dynamo_ext_async import Model, PynamoDB
+        app_source(DYNAMODB_TRANSPORT="direct", DYNAMODB_MAX_POOL_CONNECTIONS=2)
+        + """
+import resource
 from dynamo_ext_async.execution import hub
-
-class Item(Model):
-    class Meta:
-        table_name = "item"
-    id = UnicodeAttribute(hash_key=True)
-
-app = Quart("app")
-app.config.update(DYNAMODB_HOST=sys.argv[1], DYNAMODB_AWS_ACCESS_KEY_ID="id",
-                  DYNAMODB_AWS_SECRET_ACCESS_KEY="key", DYNAMODB_TRANSPORT="direct",
-                  DYNAMODB_MAX_POOL_CONNECTIONS=2)
-db = PynamoDB(app)
 
 async def get(key):
     # The event loop itself would make a GetItem, or get the items of this.

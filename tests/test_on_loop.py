@@ -30,6 +30,7 @@ from quart import Quart
 
 import dynamo_ext
 import stub as stubs
+from app_source import app_source
 from conftest import RunPython
 from dynamo_ext.binding import context
 from dynamo_ext.models import late_binding
@@ -686,24 +687,12 @@ async def test_large_items_are_left_to_the_hub(
     assert [len(each.body["Item"]["numbers"]["L"]) for each in stub.requests] == [1, 600]
 
 
-SCRIPT = """
-import asyncio, os, resource, sys, threading, warnings
-from pynamodb.attributes import UnicodeAttribute
-from quart import Quart
-from dynamo_ext_async import Model, PynamoDB
+SCRIPT = (
+    app_source(DYNAMODB_TRANSPORT="direct", DYNAMODB_MAX_POOL_CONNECTIONS=2)
+    + """
+import resource, warnings
 
 warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork")
-
-class Item(Model):
-    class Meta:
-        table_name = "item"
-    id = UnicodeAttribute(hash_key=True)
-
-app = Quart("app")
-app.config.update(DYNAMODB_HOST=sys.argv[1], DYNAMODB_AWS_ACCESS_KEY_ID="id",
-                  DYNAMODB_AWS_SECRET_ACCESS_KEY="key", DYNAMODB_TRANSPORT="direct",
-                  DYNAMODB_MAX_POOL_CONNECTIONS=2)
-db = PynamoDB(app)
 
 async def get(count=20):
     async with app.app_context():
@@ -712,6 +701,7 @@ async def get(count=20):
 def hubs():
     return [thread.name for thread in threading.enumerate()].count("dynamo-ext hub")
 """
+)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system can't fork")

@@ -323,6 +323,9 @@ CASES: dict[str, Case] = {
         of(Item, "batch_get", keys(12), consistent_read=True, attributes_to_get=["id", "t"]),
         one(found),
     ),
+    "batch with no attributes": Case(
+        of(Item, "batch_get", keys(2), attributes_to_get=[]), one(found)
+    ),
     "batch of nothing": Case(of(Item, "batch_get", []), one()),
     "batch that is not there": Case(
         of(Item, "batch_get", keys(2)), one(Answer(body={"Responses": {"item": []}}))
@@ -1087,14 +1090,11 @@ class Shouted(UnicodeAttribute):
         return t.cast(str, super().deserialize(value))
 
 
-class Shouting(Model):
-    class Meta:
-        table_name = "item"
+class Shouting(Item):
+    class Meta(Item.Meta):
+        pass
 
-    id = UnicodeAttribute(hash_key=True)
-    number = NumberAttribute(range_key=True)
     text = Shouted(null=True, attr_name="t")
-    content = BinaryAttribute(null=True, legacy_encoding=False)
 
 
 class Reading(Item):
@@ -1123,6 +1123,16 @@ def patched(owner: t.Any, *names: str) -> t.Any:
     return patch
 
 
+def property_patched(owner: t.Any, name: str) -> t.Any:
+    @contextlib.contextmanager
+    def patch(monkeypatch: pytest.MonkeyPatch) -> cabc.Generator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, property(seen(vars(owner)[name].fget)))
+            yield
+
+    return patch
+
+
 def of_model(monkeypatch: pytest.MonkeyPatch) -> t.Any:
     return contextlib.nullcontext()
 
@@ -1139,6 +1149,7 @@ FOLLOWED: dict[str, tuple[t.Any, t.Any, tuple[str, ...]]] = {
         ("query", "scan", "count", "batch_get"),
     ),
     "PageIterator": (Item, patched(PageIterator, "__next__"), ("batch_get",)),
+    "property of PageIterator": (Item, property_patched(PageIterator, "key_names"), ("batch_get",)),
     "UnicodeAttribute": (Item, patched(UnicodeAttribute, "deserialize"), ("count",)),
     "Model": (Item, patched(Item, "from_raw_data"), ("count",)),
     "methods of the app": (Own, of_model, ("count",)),

@@ -218,6 +218,12 @@ ODD: list[t.Any] = [
     *({"a": {"M": {"b": {"L": [{"S": uuid.UUID(int=1)}]}}}},),
 ]
 IDS = [f"{number}-{type(odd).__name__}" for number, odd in enumerate(ODD)]
+
+
+def with_keys(*keys: t.Any) -> dict[str, t.Any]:
+    return {"RequestItems": {"t": {"Keys": [*keys]}}}
+
+
 KINDS = ("S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS", "X")
 
 
@@ -226,12 +232,16 @@ def test_a_value_that_only_some_encoders_know_is_sent_as_by_json(odd: t.Any) -> 
     for kind in KINDS:
         agree_with_json("PutItem", {"TableName": "t", "Item": {"id": {kind: odd}}})
         agree_with_json("PutItem", {"TableName": "t", "Item": {"id": {"M": {"a": {kind: odd}}}}})
+        agree_with_json("BatchGetItem", with_keys({"id": {kind: odd}}))
 
     for name in ("TableName", "Item", "ReturnValues", "ExpressionAttributeNames"):
         agree_with_json("PutItem", {"TableName": "t", "Item": {}, name: odd})
 
     for name in ("Keys", "ConsistentRead"):
         agree_with_json("BatchGetItem", {"RequestItems": {"t": {"Keys": [], name: odd}}})
+
+    for key in (odd, {"id": odd}):
+        agree_with_json("BatchGetItem", with_keys({"id": {"S": "a"}}, key))
 
     agree_with_json("PutItem", {"TableName": "t", "ExpressionAttributeNames": {"#0": odd}})
     agree_with_json("BatchGetItem", {"RequestItems": odd})

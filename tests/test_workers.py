@@ -23,6 +23,7 @@ from quart import current_app
 from quart import g
 
 import stub as stubs
+from app_source import app_source
 from conftest import RunPython
 from dynamo_ext.binding import context
 from dynamo_ext_async import Model
@@ -558,22 +559,8 @@ def test_a_loop_that_ends_during_a_call_gives_the_slot_back_when_the_call_ends(
 @pytest.mark.slow
 def test_three_loops_one_after_the_other(stub: Stub, run_python: RunPython) -> None:
     done = run_python(
-        """
-import asyncio, sys
-from pynamodb.attributes import UnicodeAttribute
-from quart import Quart
-from dynamo_ext_async import Model, PynamoDB
-
-class Item(Model):
-    class Meta:
-        table_name = "item"
-    id = UnicodeAttribute(hash_key=True)
-
-app = Quart("app")
-app.config.update(DYNAMODB_HOST=sys.argv[1], DYNAMODB_AWS_ACCESS_KEY_ID="id",
-                  DYNAMODB_AWS_SECRET_ACCESS_KEY="key")
-db = PynamoDB(app)
-
+        app_source()
+        + """
 async def main():
     async with app.app_context():
         items = await asyncio.gather(*(Item.aget(str(n)) for n in range(20)))

@@ -372,7 +372,7 @@ class _Description(pynamodb.connection.Connection):
 
             if (
                 return_consumed_capacity
-                or attributes_to_get
+                or attributes_to_get is not None
                 or not _DICTS.issuperset(map(type, values))
             ):
                 return super().batch_get_item(

@@ -87,8 +87,10 @@ def _of_hash_key(part: _Part) -> Serialize:
 
 
 def _of_pair(one: _Part, other: _Part) -> Serialize:
-    one_name, one_type, one_kind, one_write = dataclasses.astuple(one)
-    other_name, other_type, other_kind, other_write = dataclasses.astuple(other)
+    one_name, one_type = one.name, one.attribute_type
+    one_kind, one_write = one.kind, one.write
+    other_name, other_type = other.name, other.attribute_type
+    other_kind, other_write = other.kind, other.write
 
     def serialize(key: t.Any) -> tuple[Identity, dict[str, TypedValue]] | None:
         kind = _class_of(key)

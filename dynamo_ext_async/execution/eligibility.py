@@ -174,9 +174,9 @@ def _is_plain(kind: type[t.Any]) -> bool:
 
     if decision is None or not decision.holds_now():
         # What is stored on the class comes first: it must not look like a change of it.
+        plans = deserializer.renew(kind)
         decision = _Decision()
         setattr(kind, _DECISION, decision)
-        plans = deserializer.renew(kind)
         decision.is_plain = _Reader(decision, plans).is_plain(kind)
 
     return decision.is_plain

@@ -37,7 +37,7 @@ R = t.TypeVar("R")
 Reply = dict[str, t.Any]
 
 # As it is when this module is imported. A patch is code of the app.
-_next_of_pynamodb: t.Any = t.cast(t.Any, SyncPageIterator).__next__
+_of_pynamodb = {**vars(SyncPageIterator)}
 
 
 class Source(t.Protocol[T_co]):
@@ -211,7 +211,8 @@ class Pages(t.Generic[T]):
     def _shares_thread(self) -> bool:
         return (
             self._runs_no_code_of_app
-            and SyncPageIterator.__next__ is _next_of_pynamodb
+            # Names may be added: copy() notes something there.
+            and vars(SyncPageIterator).items() >= _of_pynamodb.items()
             and workers.may_share_thread(self._connection, self._model)
         )
 
