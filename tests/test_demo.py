@@ -421,6 +421,36 @@ def test_set_up_is_stopped_cleanly(
     demo.is_gone()
 
 
+INTERRUPTED = """
+import os, runpy, signal, subprocess, sys
+start = subprocess.Popen
+
+def start_and_interrupt(command, **options):
+    process = start(command, **options)
+
+    if "pip" in command:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    return process
+
+subprocess.Popen = start_and_interrupt
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_set_up_is_stopped_while_it_starts_a_process(
+    checkout: pathlib.Path, start: Start, tmp_path: pathlib.Path
+) -> None:
+    (checkout / "backend.py").write_text("import time\ntime.sleep(600)\n")
+    script = tmp_path / "interrupted"
+    script.write_text(INTERRUPTED)
+    demo = start(str(checkout / "scripts" / "demo"), script=script, python="")
+    assert demo.end() == (130, f"{NOTICE}\n", "")
+    demo.is_gone()
+
+
 def test_old_python_is_told_that_it_is() -> None:
     code = (
         "import runpy, sys; sys.version_info = (3, 10, 13); sys.version = '3.10.13 (main)';"
