@@ -239,7 +239,11 @@ USES = [
     ),
     Use(
         "_kwargs",
-        ("dynamo_ext.web.pending_query", "dynamo_ext_async.models.twins"),
+        (
+            "dynamo_ext.models.decoded_reply",
+            "dynamo_ext.web.pending_query",
+            "dynamo_ext_async.models.twins",
+        ),
         lambda: _page_iterator()._kwargs,
     ),
     Use("_args", ("dynamo_ext.web.pending_query",), lambda: [_page_iterator()._args]),
@@ -254,24 +258,35 @@ USES = [
         lambda: [_page_iterator()._is_last_page],
     ),
     Use(
-        "_last_evaluated_key",
-        ("dynamo_ext.models.reply_reading",),
-        lambda: [_page_iterator()._last_evaluated_key],
-    ),
-    Use(
         "_rate_limiter",
         ("dynamo_ext.web.pending_query", "dynamo_ext_async.models.iteration"),
         lambda: [_page_iterator()._rate_limiter],
     ),
     Use(
         "_limit",
-        ("dynamo_ext.web.pending_query", "dynamo_ext_async.models.iteration"),
+        (
+            "dynamo_ext.models.results",
+            "dynamo_ext.web.pending_query",
+            "dynamo_ext_async.models.iteration",
+        ),
         lambda: _result_iterator()._limit,
     ),
     Use(
         "_map_fn",
-        ("dynamo_ext.web.pending_query", "dynamo_ext_async.models.iteration"),
+        (
+            "dynamo_ext.models.results",
+            "dynamo_ext.web.pending_query",
+            "dynamo_ext_async.models.iteration",
+        ),
         lambda: _result_iterator()._map_fn,
+    ),
+    Use("_index", ("dynamo_ext.models.results",), lambda: [_result_iterator()._index]),
+    Use("_count", ("dynamo_ext.models.results",), lambda: [_result_iterator()._count]),
+    Use(
+        "_get_next_page",
+        ("dynamo_ext.models.results",),
+        lambda: ResultIterator._get_next_page,
+        ("self",),
     ),
     Use("_ModelFuture", ("dynamo_ext.models.transaction",), lambda: pynamodb.models._ModelFuture),
     Use(
@@ -485,9 +500,9 @@ USES = [
         "_get_running_loop",
         (
             "dynamo_ext.calls.blocking",
+            "dynamo_ext.models.turns",
             "dynamo_ext_async.execution.completion",
             "dynamo_ext_async.execution.on_loop",
-            "dynamo_ext_async.execution.turns",
         ),
         lambda: asyncio._get_running_loop,
         (),

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import collections.abc as cabc
-import contextvars
 import functools
 import json
 import logging
-import types
 import typing as t
 
 import anyio.to_thread
@@ -40,7 +38,6 @@ from quart import Quart
 
 import dynamo_ext_async
 from dynamo_ext.calls import item_reading
-from dynamo_ext.concurrency import waiting
 from dynamo_ext.models import decoded_reply
 from dynamo_ext.models import deserializer
 from dynamo_ext.models import late_binding
@@ -50,7 +47,6 @@ from dynamo_ext.models.reply_reader import ReplyReader
 from dynamo_ext.transport import parser
 from dynamo_ext.transport.direct import client as direct
 from dynamo_ext_async import PynamoDB
-from dynamo_ext_async.execution import hub
 from pictures import failure
 from pictures import picture
 from strength import examples
@@ -252,15 +248,9 @@ def in_one_step(
     """What we make of them, and how it was done."""
     reading = WatchedReading(reader_of(model, way))
 
-    def parse() -> t.Any:
-        # As in a call that the hub makes.
-        waiting.current.set(hub.shared())
-
-        with item_reading.by(reading):
-            return parser.Parser().parse(response(body), _operation(operation).output_shape)
-
     try:
-        content = contextvars.copy_context().run(parse)
+        shape = _operation(operation).output_shape
+        content = parser.Parser().parse(response(body), shape, reading)
     except Exception as error:
         return failure(error), "later"
 
@@ -610,16 +600,17 @@ def test_a_reply_that_is_unusual_elsewhere_is_read_in_two_steps() -> None:
     assert in_one_step(Usual, body) == (in_two_steps(Usual, body), "walked")
 
 
-def test_where_code_of_the_app_may_run_nothing_is_read_meanwhile() -> None:
-    """It may make a call of its own: those items are not ours."""
+def test_another_call_with_equal_parameters_is_not_read_meanwhile() -> None:
+    """Code that interrupts a call may make one of its own: those items are not ours."""
     reading = reply_reading.of_batch(Usual.from_raw_data)
+    assert reading is not None
+    ours, other = {"TableName": "usual"}, {"TableName": "usual"}
 
-    with item_reading.by(reading):
-        assert item_reading.current() is None
-        body = response(page(*[number(n) for n in range(5)]))
-        content = parser.Parser().parse(body, _operation("Query").output_shape)
+    with item_reading.by(reading, ours):
+        assert item_reading.of(ours) is reading
+        assert item_reading.of(other) is None
 
-    assert content["Items"][1] == {"id": {"S": "1"}, "r": {"B": b"\1"}}
+    assert item_reading.of(ours) is None
 
 
 @pytest.mark.anyio
@@ -629,7 +620,7 @@ def test_where_code_of_the_app_may_run_nothing_is_read_meanwhile() -> None:
 @pytest.mark.parametrize("way", ["typed", "walked"])
 @pytest.mark.parametrize("wrong", [{}, {"num": {"S": "wrong"}}])
 async def test_a_page_is_the_same(
-    limit: int | None, hidden: tuple[str, ...], way: Way, wrong: Item
+    stub: Stub, limit: int | None, hidden: tuple[str, ...], way: Way, wrong: Item
 ) -> None:
     items = [number(0), {**WHOLE, **wrong}, WHOLE, number(3), number(4), {}]
     # It is not the whole key, which the second page has.
@@ -637,29 +628,28 @@ async def test_a_page_is_the_same(
     bodies = [{**page(*items), "LastEvaluatedKey": last}, page(*items)]
     connection = late_binding.connection(Usual)
 
-    def fetch_both() -> t.Any:
-        replies = iter(bodies)
-
-        def query(_: t.Any, **__: t.Any) -> t.Any:
-            shape = _operation("Query").output_shape
-            return parser.Parser().parse(response(next(replies)), shape)
-
-        pages: t.Any = PageIterator(types.MethodType(query, connection), (), {})
+    def fetch_both(is_plain: bool) -> t.Any:
+        stub.next("Query", *[Answer(body=json.loads(as_json(body))) for body in bodies])
+        reader_of(Usual, way)
+        pages: t.Any = PageIterator(connection.query, ("key",), {})
 
         for _ in bodies:
-            found = decoded_reply.Fetch(
-                pages, Usual.from_raw_data, limit=limit, hidden=hidden
-            ).send()
+            fetch = decoded_reply.Fetch(
+                pages, Usual.from_raw_data, limit=limit, hidden=hidden, is_plain=is_plain
+            )
+            found = fetch.send()
             assert found is not None
+            was_read = fetch.reading is not None and fetch.reading.has_read(
+                t.cast(t.Any, found.items)
+            )
+            assert was_read is (is_plain and not hidden and limit != 3)
             keys = [outcome(functools.partial(found.key_of, index)) for index in range(6)]
             yield picture(list(found.items)), found.count, keys
 
-    def in_hub() -> t.Any:
-        reader_of(Usual, way)
-        waiting.current.set(hub.shared())
-        return [*fetch_both()]
+    def compare() -> None:
+        assert [*fetch_both(True)] == [*fetch_both(False)]
 
-    assert contextvars.copy_context().run(in_hub) == [*fetch_both()]
+    await anyio.to_thread.run_sync(compare)
 
 
 class Shouted(UnicodeAttribute):

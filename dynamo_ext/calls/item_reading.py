@@ -11,8 +11,6 @@ import contextlib
 import contextvars
 import typing as t
 
-from ..concurrency import waiting
-
 Item = dict[str, dict[str, t.Any]]
 Decode = cabc.Callable[[cabc.Iterable[dict[str, t.Any]]], None]
 """Decodes the binary values among some typed values, in their places."""
@@ -49,27 +47,31 @@ class ReadItems(t.Protocol):
         ...
 
 
-_current: contextvars.ContextVar[ReadItems | None] = contextvars.ContextVar(
+Params = cabc.Mapping[str, t.Any]
+
+_current: contextvars.ContextVar[tuple[Params, ReadItems] | None] = contextvars.ContextVar(
     "dynamo_ext.item_reading", default=None
 )
 
 
-def current() -> ReadItems | None:
-    """What reads the items of the reply that this call is parsing; ``None`` if they are left as
-    botocore gives them."""
-    return _current.get() if waiting.is_shared() else None
+def of(params: Params) -> ReadItems | None:
+    """What reads the items of the reply to a call; ``None`` if botocore's way is wanted.
+
+    :param params: The call's parameters. Another call that is made meanwhile, by a handler of
+        signals say, has other ones, though they may be equal: its items are not these.
+    """
+    current = _current.get()
+    return None if current is None or current[0] is not params else current[1]
 
 
 @contextlib.contextmanager
-def by(read: ReadItems | None) -> cabc.Generator[None]:
-    """Have the items of a reply read while it is parsed.
+def by(read: ReadItems, params: Params) -> cabc.Generator[None]:
+    """Have the items of the reply to a call read while it is parsed.
 
-    Only where no code of the app runs during the call, which is in a thread that many calls share:
-    elsewhere such code may make calls of its own, whose items are not these.
-
-    :param read: What reads them; ``None`` for nothing.
+    :param read: What reads them.
+    :param params: The call's parameters.
     """
-    token = _current.set(read)
+    token = _current.set((params, read))
 
     try:
         yield

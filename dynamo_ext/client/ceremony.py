@@ -7,6 +7,8 @@ the request.
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import itertools
 import logging
 import typing as t
 
@@ -17,10 +19,19 @@ import pynamodb.signals
 _signals: t.Any = pynamodb.signals
 _logger: logging.Logger = pynamodb.connection.base.log
 
-# What PynamoDB's connections are made of, at any time and when this module is imported.
-_of_connection = vars(pynamodb.connection.base.Connection).values()
-_of_table_connection = vars(pynamodb.connection.table.TableConnection).values()
-_at_first = [*_of_connection, *_of_table_connection]
+# What connections are made of, PynamoDB's and this project's: at any time, and at first.
+_namespaces: list[cabc.Collection[t.Any]] = []
+_at_first: list[t.Any] = []
+
+
+def watch(*kinds: type) -> None:
+    """Note the classes of connections as they are now, so that a patch is noticed.
+
+    :param kinds: The classes.
+    """
+    for kind in kinds:
+        _namespaces.append(vars(kind).values())
+        _at_first.extend(vars(kind).values())
 
 
 def is_noticed() -> bool:
@@ -29,6 +40,9 @@ def is_noticed() -> bool:
         _signals.pre_dynamodb_send.receivers
         or _signals.post_dynamodb_send.receivers
         # They are hardly ever compared, because Python first looks whether they are identical.
-        or [*_of_connection, *_of_table_connection] != _at_first
+        or [*itertools.chain.from_iterable(_namespaces)] != _at_first
         or _logger.isEnabledFor(logging.DEBUG)
     )
+
+
+watch(pynamodb.connection.base.Connection, pynamodb.connection.table.TableConnection)

@@ -24,12 +24,14 @@ from pynamodb import constants
 
 from ..calls import blocking
 from ..calls import deadline
+from ..calls import item_reading
 from ..calls import observation
 from ..calls import record
 from ..calls import recording
 from ..calls import retry
 from ..calls import uncertain
 from ..calls.app_policy import AppPolicy
+from ..calls.item_reading import ReadItems
 from ..calls.pool import Pool
 from ..config.settings import PROVISIONED
 from ..config.settings import RETRY
@@ -66,6 +68,8 @@ _WITHOUT_CONSUMED_CAPACITY = frozenset(
     }
 )
 _DICTS = frozenset({dict})
+# What a call passes on its connection, besides the method of its own name.
+_SENDS = frozenset({"dispatch", "_make_api_call", "client"})
 _options_of_new_table: contextvars.ContextVar[Kwargs | None] = contextvars.ContextVar(
     "dynamo_ext.options_of_new_table", default=None
 )
@@ -81,9 +85,9 @@ def _tells_outcome(name: str) -> t.Any:
     """
 
     @functools.wraps(getattr(pynamodb.connection.Connection, name))
-    def call(self: Connection, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    def call(self: _Methods, *args: t.Any, **kwargs: t.Any) -> t.Any:
         try:
-            return getattr(super(Connection, self), name)(*args, **kwargs)
+            return getattr(super(_Methods, self), name)(*args, **kwargs)
         except pynamodb.exceptions.PynamoDBException as error:
             is_unknown = getattr(error.cause, OUTCOME_UNKNOWN, False)
             setattr(error, OUTCOME_UNKNOWN, is_unknown)
@@ -92,7 +96,22 @@ def _tells_outcome(name: str) -> t.Any:
     return call
 
 
-class Connection(pynamodb.connection.Connection):
+class _Methods(pynamodb.connection.Connection):
+    """PynamoDB's methods, whose errors say what became of a write."""
+
+    if not t.TYPE_CHECKING:
+        put_item = _tells_outcome("put_item")
+        update_item = _tells_outcome("update_item")
+        delete_item = _tells_outcome("delete_item")
+        batch_write_item = _tells_outcome("batch_write_item")
+        transact_write_items = _tells_outcome("transact_write_items")
+        create_table = _tells_outcome("create_table")
+        update_table = _tells_outcome("update_table")
+        delete_table = _tells_outcome("delete_table")
+        update_time_to_live = _tells_outcome("update_time_to_live")
+
+
+class Connection(_Methods):
     """A PynamoDB connection whose calls go through an engine's client and slots.
 
     :param engine: The engine.
@@ -135,17 +154,6 @@ class Connection(pynamodb.connection.Connection):
         """The engine's botocore session."""
         return self.engine.session
 
-    if not t.TYPE_CHECKING:
-        put_item = _tells_outcome("put_item")
-        update_item = _tells_outcome("update_item")
-        delete_item = _tells_outcome("delete_item")
-        batch_write_item = _tells_outcome("batch_write_item")
-        transact_write_items = _tells_outcome("transact_write_items")
-        create_table = _tells_outcome("create_table")
-        update_table = _tells_outcome("update_table")
-        delete_table = _tells_outcome("delete_table")
-        update_time_to_live = _tells_outcome("update_time_to_live")
-
     def follow(self, operation_name: str) -> record.Progress:
         """The record of a call that is about to be made on this connection, elsewhere.
 
@@ -155,7 +163,9 @@ class Connection(pynamodb.connection.Connection):
             operation_name, self._model_name, self.table_name, self.policy.bind_key
         )
 
-    def dispatch(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
+    def dispatch(
+        self, operation_name: str, operation_kwargs: Kwargs, read: ReadItems | None = None
+    ) -> Kwargs:
         """Send one call.
 
         PynamoDB sends a signal before a call and another one after it. Here the second is sent
@@ -163,6 +173,7 @@ class Connection(pynamodb.connection.Connection):
 
         :param operation_name: DynamoDB's name of the operation.
         :param operation_kwargs: The operation's parameters.
+        :param read: What reads the reply's items. It is not used if someone would notice.
         :return: The parsed reply.
         :raises RuntimeError: if the call would block an event loop and the app refuses that.
         """
@@ -171,7 +182,7 @@ class Connection(pynamodb.connection.Connection):
 
         if not ceremony.is_noticed():
             return self._make_api_call(
-                operation_name, _with_capacity(operation_name, operation_kwargs)
+                operation_name, _with_capacity(operation_name, operation_kwargs), read
             )
 
         token = _announced.set(None)
@@ -206,7 +217,9 @@ class Connection(pynamodb.connection.Connection):
             announce = t.cast(t.Any, super().send_post_boto_callback)
             announce(operation_name, req_uuid, table_name)
 
-    def _make_api_call(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
+    def _make_api_call(
+        self, operation_name: str, operation_kwargs: Kwargs, read: ReadItems | None = None
+    ) -> Kwargs:
         pool = self.engine.pool
         operation_kwargs = _completed(operation_name, operation_kwargs)
         recorder = recording.find(self.policy)
@@ -229,6 +242,7 @@ class Connection(pynamodb.connection.Connection):
                     pool,
                     progress,
                     operation_kwargs,
+                    read,
                 )
             except BaseException as error:
                 progress.fail(error)
@@ -239,7 +253,9 @@ class Connection(pynamodb.connection.Connection):
         self._record(pool, progress, recorder)
         return reply
 
-    def _call(self, pool: Pool, progress: record.Progress, params: Kwargs) -> Kwargs:
+    def _call(
+        self, pool: Pool, progress: record.Progress, params: Kwargs, read: ReadItems | None
+    ) -> Kwargs:
         """Take a slot and send a call."""
         settings = self.policy.settings
         write = self._begin_write(progress.operation, params)
@@ -251,7 +267,12 @@ class Connection(pynamodb.connection.Connection):
                 pool.slot_for_call(settings.pool_timeout_seconds) as slot,
             ):
                 progress.begin(slot.queue_seconds)
-                return self._send(write, progress.operation, params)
+
+                if read is None:
+                    return self._send(write, progress.operation, params)
+
+                with item_reading.by(read, params):
+                    return self._send(write, progress.operation, params)
         except BaseException as error:
             if write is not None:
                 write.tell(error)
@@ -384,6 +405,23 @@ class _Description(pynamodb.connection.Connection):
             return self.dispatch(constants.BATCH_GET_ITEM, {constants.REQUEST_ITEMS: tables})
 
 
+class _Failure(_Methods):
+    """Raises an error where each call on a table would be sent.
+
+    :param table: The table.
+    :param error: The error.
+    """
+
+    def __init__(self, table: pynamodb.connection.base.MetaTable, error: Exception) -> None:
+        super().__init__(region="us-east-1", extra_headers={})
+        self.add_meta_table(table)
+        self._error = error
+
+    def dispatch(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
+        """Raise the error."""
+        raise self._error
+
+
 @dataclasses.dataclass(slots=True)
 class CallInSteps:
     """A call that is made in steps that never wait."""
@@ -452,6 +490,34 @@ class TableConnection(pynamodb.connection.table.TableConnection):
             self.table_name, *args, **kwargs
         )
         return call
+
+    def may_call(self, method: str) -> bool:
+        """Whether :meth:`make_call` makes the call of a method: neither it, nor what sends it, is
+        replaced on this connection.
+
+        :param method: The name of a method of this connection.
+        """
+        return method not in vars(self) and _SENDS.isdisjoint(vars(self.connection))
+
+    def make_call(
+        self, method: str, read: ReadItems | None, /, *args: t.Any, **kwargs: t.Any
+    ) -> Kwargs:
+        """Make the call of a method of this connection, with less of PynamoDB in between.
+
+        :param method: The name of the method. It gets the arguments.
+        :param read: What reads the items of the reply.
+        :return: The parsed reply.
+        :raises pynamodb.exceptions.PynamoDBException: or another error, as the method.
+        """
+        operation, params = self.describe_call(method, *args, **kwargs)
+
+        try:
+            return self.connection.dispatch(operation, params, read)
+        except Exception as error:
+            # PynamoDB's method makes its own exception of it.
+            fail = getattr(_Failure(self.get_meta_table(), error), method)
+            fail(self.table_name, *args, **kwargs)
+            raise
 
     def create_table(
         self,
@@ -548,3 +614,6 @@ def _check_capacity(table_name: str, capacity: dict[str, int | None]) -> None:
             f"{' and '.join(missing)} must be set, or the same in the model's Meta, to create table"
             f" {table_name!r} with billing mode {PROVISIONED!r}."
         )
+
+
+ceremony.watch(TableConnection, Connection)

@@ -17,7 +17,6 @@ import typing as t
 import pynamodb.models
 from pynamodb import constants
 
-from ..calls import item_reading
 from ..calls.items import normal_item
 from ..calls.retry import full_jitter
 from ..client.connection import TableConnection
@@ -26,6 +25,7 @@ from ..concurrency import generators
 from ..concurrency.generators import Waits
 from ..errors import UnprocessedItems
 from ..errors import UnprocessedKeys
+from . import eligibility
 from . import late_binding
 from . import reply_reading
 from . import undecodable
@@ -378,11 +378,23 @@ class BatchGet(t.Generic[T]):
     @decode_lock.kept()
     def _request(self, keys: tuple[Raw, ...]) -> _Answer[T]:
         """Send one request."""
-        reading = reply_reading.of_batch(self.decode)
         args, options = self._arguments(keys)
-        send = t.cast(t.Any, self.connection).batch_get_item
+        connection, method = self.connection, "batch_get_item"
+        reading = self._reading if connection.may_call(method) else None
+
         # The reply is in no variable here, so that its items can be freed one by one.
-        return self._read(reading, _send(reading, send, *args, **options))
+        if reading is None:
+            return self._read(None, getattr(connection, method)(*args, **options))
+
+        return self._read(reading, connection.make_call(method, reading, *args, **options))
+
+    @property
+    def _reading(self) -> reply_reading.Reading | None:
+        """What reads the items while the next reply is parsed; ``None`` if they are read
+        afterwards."""
+        model = getattr(self.decode, "__self__", None)
+        is_stock = isinstance(model, type) and eligibility.is_stock(model)
+        return reply_reading.of_batch(self.decode) if is_stock else None
 
     def _arguments(self, keys: tuple[Raw, ...]) -> tuple[tuple[list[Raw]], dict[str, t.Any]]:
         options = {
@@ -442,16 +454,6 @@ def get(batch: BatchGet[T]) -> cabc.Iterator[T]:
         items, batch = generators.run(batch.next_page())
         for item in items:
             yield unwrap(item)
-
-
-def _send(
-    reading: reply_reading.Reading | None,
-    send: cabc.Callable[..., Raw],
-    *args: t.Any,
-    **options: t.Any,
-) -> Raw:
-    with item_reading.by(reading):
-        return send(*args, **options)
 
 
 def _of_only_table(tables: dict[str, t.Any] | None) -> t.Any:

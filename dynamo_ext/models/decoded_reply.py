@@ -12,7 +12,6 @@ import typing as t
 from pynamodb import constants
 from pynamodb.pagination import PageIterator
 
-from ..calls import item_reading
 from ..client.connection import TableConnection
 from . import reply_reading
 from . import undecodable
@@ -25,6 +24,16 @@ A = t.TypeVar("A")
 B = t.TypeVar("B")
 T = t.TypeVar("T")
 Key: t.TypeAlias = dict[str, TypedValue]
+
+
+# As it is when this module is imported. A patch is code of the app.
+_of_pynamodb = {**vars(PageIterator)}
+
+
+def are_patched() -> bool:
+    """Whether PynamoDB's page iterator is not as it was written."""
+    # Names may be added: copy() notes something there.
+    return not vars(PageIterator).items() >= _of_pynamodb.items()
 
 
 class DecodeEach(t.Protocol):
@@ -55,17 +64,32 @@ class DecodedReply(t.Generic[T]):
         :param index: The index of the item.
         :raises KeyError: as in PynamoDB, if the item lacks an attribute of the key.
         """
-        key: Key = {}
+        return key_of(self.pages, self.keys, index)
 
-        for name in self.pages.key_names:
-            value = self.keys[name][index]
 
-            if value is None:
-                raise KeyError(name)
+def key_of(
+    pages: PageIterator[t.Any],
+    keys: cabc.Mapping[str, cabc.Sequence[TypedValue | None]],
+    index: int,
+) -> Key:
+    """The key from which a later query or scan can start after an item of a reply.
 
-            key[name] = _decoded(value)
+    :param pages: PynamoDB's iterator, behind the reply.
+    :param keys: As :attr:`DecodedReply.keys`.
+    :param index: The index of the item.
+    :raises KeyError: as in PynamoDB, if the item lacks an attribute of the key.
+    """
+    key: Key = {}
 
-        return key
+    for name in pages.key_names:
+        value = keys[name][index]
+
+        if value is None:
+            raise KeyError(name)
+
+        key[name] = _decoded(value)
+
+    return key
 
 
 def _decoded(value: TypedValue) -> TypedValue:
@@ -86,6 +110,7 @@ class Fetch(t.Generic[T]):
     :param limit: How many items to decode at most; ``None`` for all.
     :param hidden: The names of attributes that are read for the keys alone.
     :param decode_each: How to decode the items, one after the other.
+    :param is_plain: Whether the request runs no code of the app, as far as the caller can tell.
     """
 
     def __init__(
@@ -96,25 +121,28 @@ class Fetch(t.Generic[T]):
         limit: int | None = None,
         hidden: cabc.Collection[str] = (),
         decode_each: DecodeEach = _one_by_one,
+        is_plain: bool = False,
     ) -> None:
         self._pages = pages
         self._decode = decode
         self._limit = limit
         self._hidden = hidden
         self._decode_each = decode_each
+        self._is_plain = is_plain
+        self._operation: t.Any = t.cast(t.Any, pages)._operation
 
     @functools.cached_property
-    def _reading(self) -> reply_reading.ReadingOfPage | None:
-        # Only where the call is made: this may run code of the app.
-        if self._hidden:
+    def reading(self) -> reply_reading.ReadingOfPage | None:
+        """What reads the items while the reply is parsed; ``None`` if they are read afterwards."""
+        if self._hidden or not self._is_plain or not self._is_of_project:
             return None
 
-        return reply_reading.of_page(self._decode, self._pages, self._limit)
+        return reply_reading.of_page(self._decode, self._key_names, self._limit)
 
     @property
     def table(self) -> TableConnection:
         """The connection to the table."""
-        table: TableConnection = t.cast(t.Any, self._pages)._operation.__self__
+        table: TableConnection = self._operation.__self__
         return table
 
     def send(self) -> DecodedReply[T] | None:
@@ -124,30 +152,62 @@ class Fetch(t.Generic[T]):
         :raises pynamodb.exceptions.PynamoDBException: if the call fails.
         """
         # The reply is in no variable here, so that its items can be freed one by one.
-        return self._decoded(self._next())
+        return self._decoded(self.next())
 
     def plan(self) -> PlannedCall | None:
         """Plan the request, which is then made elsewhere.
 
         :return: The call, which gives the reply; ``None`` after the last one.
         """
-        operation = t.cast(t.Any, self._pages)._operation
-
         try:
             with self._operation_replaced_by(_would_send):
                 next(self._pages)
         except _WouldSend as call:
-            return PlannedCall(
-                operation.__name__, call.args_of_call, call.kwargs, self._finish, self._reading
-            )
+            method = self._operation.__name__
+            return PlannedCall(method, call.args_of_call, call.kwargs, self._finish, self.reading)
         except StopIteration:
             pass
 
         return None
 
-    def _next(self) -> Raw | None:
-        with item_reading.by(self._reading):
+    def next(self) -> Raw | None:
+        """Make the request.
+
+        :return: The reply, in which items may have been read (see :attr:`reading`); ``None`` after
+            the last one.
+        :raises pynamodb.exceptions.PynamoDBException: if the call fails.
+        """
+        with self.reads_items():
             return next(self._pages, None)
+
+    @contextlib.contextmanager
+    def reads_items(self) -> cabc.Generator[None]:
+        """Have the items of a reply that PynamoDB's iterator gets in this block read while it is
+        parsed, if there is a :attr:`reading`."""
+        if self.reading is None:
+            yield
+            return
+
+        make_call, method = self.table.make_call, self._operation.__name__
+
+        with self._operation_replaced_by(functools.partial(make_call, method, self.reading)):
+            yield
+
+    @property
+    def _is_of_project(self) -> bool:
+        """Whether the request is PynamoDB's, on a connection of this project."""
+        table: t.Any = getattr(self._operation, "__self__", None)
+
+        if type(table) is not TableConnection:
+            return False
+
+        method: str = self._operation.__name__
+        of_table: object = getattr(TableConnection, method, None)
+        return self._operation.__func__ is of_table and table.may_call(method)
+
+    def _key_names(self) -> cabc.Iterable[str]:
+        table: t.Any = self.table.get_meta_table()
+        return table.get_key_names(t.cast(t.Any, self._pages)._kwargs.get("index_name"))
 
     def _finish(self, reply: Raw) -> DecodedReply[T] | None:
         # PynamoDB's iterator goes on as if it had sent the request.
@@ -160,13 +220,12 @@ class Fetch(t.Generic[T]):
     def _operation_replaced_by(self, function: cabc.Callable[..., Raw]) -> cabc.Generator[None]:
         """Have PynamoDB's iterator call a function instead of sending anything."""
         pages = t.cast(t.Any, self._pages)
-        operation = pages._operation
         pages._operation = function
 
         try:
             yield
         finally:
-            pages._operation = operation
+            pages._operation = self._operation
 
     def _decoded(self, reply: Raw | None) -> DecodedReply[T] | None:
         if reply is None:
@@ -177,10 +236,10 @@ class Fetch(t.Generic[T]):
         consumed = consumed_by(reply)
         raw_items: list[Raw] = reply.get(constants.ITEMS) or []
 
-        if self._reading is not None and self._reading.has_read(raw_items):
+        if self.reading is not None and self.reading.has_read(raw_items):
             return DecodedReply(
                 count=count,
-                keys=self._reading.keys,
+                keys=self.reading.keys,
                 items=t.cast(t.Any, raw_items),
                 consumed=consumed,
                 pages=pages,

@@ -20,6 +20,7 @@ from . import late_binding
 from . import serializer
 from . import tables
 from .keys import ChecksKeys
+from .planned import PlansCalls
 from .queries import ChecksQueries
 
 _TTL_IS_ON = "TimeToLive is already enabled"
@@ -153,7 +154,14 @@ class _MetaOfItem:
         Meta = late_binding.MetaOfModel()
 
 
-class Model(_MetaOfItem, ChecksKeys, ChecksQueries, pynamodb.models.Model, metaclass=ModelType):
+class Model(
+    _MetaOfItem,
+    ChecksKeys,
+    ChecksQueries,
+    PlansCalls,
+    pynamodb.models.Model,
+    metaclass=ModelType,
+):
     """The base of models: PynamoDB's, bound late to the current app.
 
     Everything else is as in :class:`pynamodb.models.Model`.

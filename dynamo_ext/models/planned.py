@@ -1,22 +1,27 @@
 """The methods of a model that make one call, divided into what comes before and after it.
 
-So who has only sockets to watch can make the call, without PynamoDB in between. The steps are those
-of PynamoDB's methods; where one of these is overridden or patched, there is no plan for it.
+So the call can be made without PynamoDB in between: in a thread, or by who has only sockets to
+watch. The steps are those of PynamoDB's methods; where one of these is overridden or patched, there
+is no plan for it.
 """
 
 from __future__ import annotations
 
 import collections.abc as cabc
+import functools
 import typing as t
 
 import pynamodb.models
 from pynamodb import constants
 
 from ..calls.item_reading import ReadItems
+from . import eligibility
+from . import late_binding
 from . import reply_reading
 
 Reply = dict[str, t.Any]
 Finish = cabc.Callable[[Reply], t.Any]
+Planner = cabc.Callable[..., "PlannedCall | None"]
 
 
 class PlannedCall(t.NamedTuple):
@@ -50,13 +55,15 @@ def plan(
     :return: The call; ``None`` if the method must be called as it is, also where that raises an
         error.
     """
-    planner = _PLANNERS.get(getattr(method, "__func__", None))
+    planner = _planners.get(getattr(method, "__func__", None))
+    return None if planner is None else _planned(planner, method.__self__, args, kwargs)
 
-    if planner is None:
-        return None
 
+def _planned(
+    planner: Planner, owner: t.Any, args: tuple[t.Any, ...], kwargs: cabc.Mapping[str, t.Any]
+) -> PlannedCall | None:
     try:
-        return planner(method.__self__, *args, **kwargs)
+        return planner(owner, *args, **kwargs)
     except Exception:
         return None
 
@@ -169,13 +176,57 @@ def _unchanged(reply: Reply) -> Reply:
     return reply
 
 
-_Model: t.Any = pynamodb.models.Model
+# By what makes the call in a thread.
+_planners: dict[cabc.Callable[..., t.Any], Planner] = {}
+_class_of: cabc.Callable[[t.Any], type[t.Any]] = type
 
-# By PynamoDB's methods, as they are when this module is imported.
-_PLANNERS: dict[t.Any, cabc.Callable[..., PlannedCall | None]] = {
-    _Model.get.__func__: _plan_get,
-    _Model.refresh: _plan_refresh,
-    _Model.save: _plan_save,
-    _Model.delete: _plan_delete,
-    _Model.update: _plan_update,
-}
+
+def _method(name: str, planner: Planner) -> t.Any:
+    """PynamoDB's method of a name, which gets the arguments as the caller gave them. Its call is
+    made without PynamoDB where nobody would notice.
+
+    :param name: The name of the method.
+    :param planner: Plans its call.
+    """
+    found: t.Any = getattr(pynamodb.models.Model, name)
+    of_pynamodb: t.Any = getattr(found, "__func__", found)
+
+    # Without annotations of its own: those of PynamoDB name classes of PynamoDB's modules.
+    @functools.wraps(of_pynamodb, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+    def method(owner: t.Any, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        model = owner if isinstance(owner, type) else _class_of(owner)
+
+        if eligibility.is_stock(model):
+            call = _planned(planner, owner, args, kwargs)
+
+            if call is not None:
+                table = late_binding.connection(model)
+
+                if table.may_call(call.method):
+                    reply = table.make_call(call.method, call.read, *call.args, **call.kwargs)
+                    return call.finish(reply)
+
+        return getattr(super(PlansCalls, owner), name)(*args, **kwargs)
+
+    # In a traceback, and to who looks for the method that the app has called.
+    method.__code__ = method.__code__.replace(co_name=name)
+    _planners[method] = planner
+    return method
+
+
+if t.TYPE_CHECKING:
+    _Model = pynamodb.models.Model
+else:
+    _Model = object
+
+
+class PlansCalls(_Model):
+    """Makes the calls of models that run no code of the app as they are planned."""
+
+    # Their signatures and documentation are PynamoDB's.
+    if not t.TYPE_CHECKING:
+        get = classmethod(_method("get", _plan_get))
+        refresh = _method("refresh", _plan_refresh)
+        save = _method("save", _plan_save)
+        update = _method("update", _plan_update)
+        delete = _method("delete", _plan_delete)

@@ -16,6 +16,7 @@ from pynamodb import constants
 
 from .. import call_site
 from ..printable import escaped
+from . import results
 from .late_binding import AnyModel
 
 # By model, the names of the indexes of which a warning has been given.
@@ -47,7 +48,8 @@ def _checked(name: str) -> t.Any:
         if index_name is not None:
             _warn_if_discriminator_is_missing(cls, index_name)
 
-        return getattr(super(ChecksQueries, cls), name)(*args, **kwargs)
+        result = getattr(super(ChecksQueries, cls), name)(*args, **kwargs)
+        return results.of(cls, result)
 
     return classmethod(checked)
 

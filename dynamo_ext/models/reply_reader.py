@@ -85,13 +85,13 @@ class ReplyReader:
             self._left_out = _REPLIES_LEFT_OUT
 
     def _make_typed(self) -> TypedReplies | None:
-        # Imported late, because it needs the extra 'direct'.
-        from .typed_replies import TypedReplies
-
         try:
+            from .typed_replies import TypedReplies
+
             return TypedReplies(self._members)
-        except ValueError:
-            # The name of an attribute has quotation marks, for example.
+        except (ImportError, ValueError):
+            # The extra 'direct' is not installed; or the name of an attribute has quotation marks,
+            # for example.
             return None
 
     @functools.cached_property

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import collections.abc as cabc
-import copy
 import typing as t
 
 from pynamodb import constants
 from pynamodb.attributes import AttributeContainer
-from pynamodb.pagination import PageIterator
 
 from ..calls.item_reading import Decode
 from . import deserializer
@@ -18,6 +16,8 @@ from .reply_reader import ReplyReader
 
 if t.TYPE_CHECKING:
     from .typed_replies import TypedReplies
+
+KeyNames = cabc.Callable[[], cabc.Iterable[str]]
 
 # For fewer, no code is generated.
 _MANY_ITEMS = 4
@@ -38,13 +38,13 @@ class Reading:
         self._reader = reader
         self._items: list[t.Any] | None = None
 
-    def has_read(self, items: list[t.Any]) -> bool:
+    def has_read(self, items: list[t.Any] | None) -> bool:
         """Whether a list of a reply has instances.
 
         :param items: The list. It may be another one than was read: a reply that is unusual
             elsewhere is parsed again, and one that was damaged was sent again.
         """
-        return self._items is items
+        return items is not None and self._items is items
 
     def parse(self, shape_name: str, body: bytes) -> dict[str, t.Any] | None:
         """As :meth:`~dynamo_ext.calls.item_reading.ReadItems.parse`."""
@@ -103,13 +103,13 @@ class ReadingOfPage(Reading):
     """The same for a reply to Query or Scan, of which keys are wanted, too.
 
     :param reader: What makes instances.
-    :param pages: PynamoDB's iterator.
+    :param key_names: Gives the names of the attributes of a key, for a reply that is the last one.
     :param limit: How many items to decode at most; ``None`` for all.
     """
 
-    def __init__(self, reader: ReplyReader, pages: PageIterator[t.Any], limit: int | None) -> None:
+    def __init__(self, reader: ReplyReader, key_names: KeyNames, limit: int | None) -> None:
         super().__init__(reader)
-        self._pages = pages
+        self._key_names = key_names
         self._limit = limit
         self.keys: cabc.Mapping[str, cabc.Sequence[TypedValue | None]] = {}
         """By name, the attributes of a ``LastEvaluatedKey``: the value of each item, in order, or
@@ -122,7 +122,7 @@ class ReadingOfPage(Reading):
         if self._has_too_many(items):
             return False
 
-        self.keys = typed.keys(_key_names(self._pages, reply), items)
+        self.keys = typed.keys(self._names(reply), items)
         return True
 
     def __call__(self, items: list[t.Any], reply: cabc.Mapping[str, t.Any], decode: Decode) -> bool:
@@ -130,7 +130,7 @@ class ReadingOfPage(Reading):
         if self._has_too_many(items):
             return False
 
-        names = _key_names(self._pages, reply)
+        names = self._names(reply)
         keys = {name: [item.get(name) for item in items] for name in names}
 
         if not super().__call__(items, reply, decode):
@@ -138,6 +138,11 @@ class ReadingOfPage(Reading):
 
         self.keys = keys
         return True
+
+    def _names(self, reply: cabc.Mapping[str, t.Any]) -> cabc.Iterable[str]:
+        """What PynamoDB's iterator will say the key's names are, once it has seen a reply."""
+        last_key: dict[str, t.Any] | None = reply.get(constants.LAST_EVALUATED_KEY)
+        return last_key.keys() if last_key else self._key_names()
 
     def _has_too_many(self, items: list[t.Any]) -> bool:
         return self._limit is not None and self._limit < len(items)
@@ -189,18 +194,6 @@ class ReadingOfItem:
         return False
 
 
-def _key_names(pages: PageIterator[t.Any], reply: cabc.Mapping[str, t.Any]) -> cabc.Iterable[str]:
-    """What PynamoDB's iterator will say the key's names are, once it has seen a reply."""
-    if last_key := reply.get(constants.LAST_EVALUATED_KEY):
-        return t.cast("dict[str, t.Any]", last_key).keys()
-
-    if pages.last_evaluated_key:
-        pages = copy.copy(pages)
-        t.cast(t.Any, pages)._last_evaluated_key = None
-
-    return pages.key_names
-
-
 def of_batch(decode: cabc.Callable[[Raw], t.Any]) -> Reading | None:
     """What reads the items of the next reply to a batch; ``None`` if they are read one by one.
 
@@ -211,16 +204,16 @@ def of_batch(decode: cabc.Callable[[Raw], t.Any]) -> Reading | None:
 
 
 def of_page(
-    decode: cabc.Callable[[Raw], t.Any] | None, pages: PageIterator[t.Any], limit: int | None
+    decode: cabc.Callable[[Raw], t.Any] | None, key_names: KeyNames, limit: int | None
 ) -> ReadingOfPage | None:
     """What reads the items of the next page; ``None`` if they are read one by one.
 
     :param decode: What makes an instance of one item as botocore gives it.
-    :param pages: PynamoDB's iterator.
+    :param key_names: Gives the names of the attributes of a key, for a reply that is the last one.
     :param limit: How many items to decode at most; ``None`` for all.
     """
     reader = deserializer.reads_replies(decode)
-    return None if reader is None else ReadingOfPage(reader, pages, limit)
+    return None if reader is None else ReadingOfPage(reader, key_names, limit)
 
 
 def of_item(model: type[AttributeContainer]) -> ReadingOfItem | None:

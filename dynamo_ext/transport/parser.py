@@ -19,7 +19,6 @@ import zlib
 
 import botocore.parsers
 
-from ..calls import item_reading
 from ..calls.item_reading import ReadItems
 from ..calls.retry import Damaged
 from ..concurrency import decode_lock
@@ -70,13 +69,19 @@ class Parser(botocore.parsers.JSONParser):
     """botocore's parser, with a shorter way for items."""
 
     def parse(
-        self, response: Response, shape: t.Any, read: ReadItems | None = None
+        self,
+        response: Response,
+        shape: t.Any,
+        read: ReadItems | None = None,
+        *,
+        may_wait: bool = True,
     ) -> dict[str, t.Any]:
         """Parse a reply.
 
         :param response: Its ``status_code``, ``headers`` and ``body``.
         :param shape: botocore's model of the output, or of an error.
-        :param read: What reads its items; ``None`` for what the current call has named.
+        :param read: What reads its items; ``None`` if they are left as botocore gives them.
+        :param may_wait: Whether this thread may wait for others that parse replies.
         :return: The content; a :class:`~dynamo_ext.calls.retry.Damaged` if the reply is damaged.
         """
         if reason := _wrong_checksum(response):
@@ -85,7 +90,7 @@ class Parser(botocore.parsers.JSONParser):
         if response["status_code"] >= 300 or shape is None:
             return self._botocore_parse(response, shape)
 
-        if len(response["body"]) <= _LARGE or read is not None:
+        if len(response["body"]) <= _LARGE or not may_wait:
             return self._parse(response, shape, read)
 
         with decode_lock.held():
@@ -117,8 +122,6 @@ class Parser(botocore.parsers.JSONParser):
 
         if readers is None:
             read = None
-        elif read is None:
-            read = item_reading.current()
 
         known = None if read is None else read.parse(shape.name, response["body"])
 

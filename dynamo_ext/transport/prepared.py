@@ -27,6 +27,7 @@ from botocore.credentials import RefreshableCredentials
 from botocore.endpoint import convert_to_response_dict
 from botocore.exceptions import HTTPClientError
 
+from ..calls import item_reading
 from ..calls import record
 from ..calls.item_reading import ReadItems
 from ..calls.retry import Damaged
@@ -75,6 +76,9 @@ class PreparedCall:
     """botocore's request context, in which its retries keep their state."""
 
     attempt: int = 1
+    read: ReadItems | None = None
+    """What reads the items of its reply."""
+
     first: cabc.Callable[[], Response] | None = None
     """Ends the first attempt, where that has begun already."""
 
@@ -187,6 +191,7 @@ class PreparedTransport(abc.ABC):
                 lambda: self._send_by_botocore(operation_name, params)
             )
 
+        call.read = item_reading.of(params)
         record.sent_by(self.name)
         answer, error = self._attempt(call)
 
@@ -373,7 +378,7 @@ class PreparedTransport(abc.ABC):
         try:
             first, call.first = call.first, None
             response = self.exchange(self.request(call)) if first is None else first()
-            return (response, self.parse(call.operation, response)), None
+            return (response, self.parse(call.operation, response, call.read)), None
         except Exception as error:
             return None, error
 
@@ -419,18 +424,26 @@ class PreparedTransport(abc.ABC):
         )
 
     def parse(
-        self, operation: Operation, response: Response, read: ReadItems | None = None
+        self,
+        operation: Operation,
+        response: Response,
+        read: ReadItems | None = None,
+        *,
+        may_wait: bool = True,
     ) -> Parsed:
         """Parse an answer, also one that is an error.
 
         :param operation: The operation.
         :param response: The answer.
-        :param read: What reads its items; ``None`` for what the current call has named.
+        :param read: What reads its items; ``None`` if they are left as botocore gives them.
+        :param may_wait: Whether this thread may wait for others that parse replies.
         """
         model = operation.model
 
         if response.status_code < 300:
-            return self._parser.parse(response.to_parse(), model.output_shape, read)
+            return self._parser.parse(
+                response.to_parse(), model.output_shape, read, may_wait=may_wait
+            )
 
         content = convert_to_response_dict(response, model)
         parsed = self._parser.parse(content, model.output_shape)

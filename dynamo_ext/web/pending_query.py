@@ -12,6 +12,7 @@ from pynamodb.expressions import projection
 from pynamodb.pagination import PageIterator
 from pynamodb.pagination import ResultIterator
 
+from ..models import results
 from ..models.decoded_reply import Key
 from ..models.item_json import Raw
 from ..models.item_json import TypedValue
@@ -46,9 +47,9 @@ class PendingQuery(t.Generic[T]):
         :raises TypeError: if it is no result of PynamoDB's own ``query`` or ``scan``.
         :raises ValueError: as in :meth:`of_pages`.
         """
-        kind: object = type(result)
+        kind: type = type(result)
 
-        if kind is not ResultIterator:
+        if not results.is_of_pynamodb(kind):
             raise TypeError(
                 "'paginate' takes what a model's or an index's 'query' or 'scan' returns,"
                 f" not {type(result).__name__!r}."

@@ -7,7 +7,7 @@ greenlet where it would wait. A call holds a slot here as anywhere else.
 
 Only code of PynamoDB, botocore and this project runs here. Code of the app could block the thread,
 or hold a lock while its call waits: worker threads make such calls, see
-:mod:`dynamo_ext_async.execution.eligibility`.
+:mod:`dynamo_ext.models.eligibility`.
 
 An exception in a call ends that call. If the thread itself ends, all calls that it has fail, and
 the next call starts another hub.

@@ -34,9 +34,9 @@ from dynamo_ext.calls.slot import Slot
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency import generators
 from dynamo_ext.concurrency.generators import Waits
+from dynamo_ext.models.eligibility import is_stock
 
 from . import polling
-from .eligibility import is_stock
 
 if t.TYPE_CHECKING:
     from . import hub

@@ -22,12 +22,12 @@ from dynamo_ext.concurrency import generators
 from dynamo_ext.concurrency.generators import Waits
 from dynamo_ext.errors import OUTCOME_UNKNOWN
 from dynamo_ext.errors import UnprocessedItems
+from dynamo_ext.models import eligibility
 from dynamo_ext.models import late_binding
 from dynamo_ext.models.batch import Commit
 from dynamo_ext.models.undecodable import Undecodable
 from dynamo_ext.models.undecodable import unwrap
 
-from ..execution import eligibility
 from ..execution import on_loop
 from ..execution import workers
 from .parallel_scan import ParallelScan

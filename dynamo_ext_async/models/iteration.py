@@ -17,17 +17,17 @@ import typing as t
 
 import anyio
 from pynamodb.pagination import PageIterator as SyncPageIterator
-from pynamodb.pagination import ResultIterator as SyncResultIterator
 
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency import decode_lock
 from dynamo_ext.models import decoded_reply
+from dynamo_ext.models import eligibility
 from dynamo_ext.models import late_binding
+from dynamo_ext.models import results
 from dynamo_ext.models.decoded_reply import DecodedReply
 from dynamo_ext.models.decoded_reply import Key
 from dynamo_ext.models.undecodable import Undecodable
 
-from ..execution import eligibility
 from ..execution import on_loop
 from ..execution import workers
 
@@ -35,9 +35,6 @@ T = t.TypeVar("T")
 T_co = t.TypeVar("T_co", covariant=True)
 R = t.TypeVar("R")
 Reply = dict[str, t.Any]
-
-# As it is when this module is imported. A patch is code of the app.
-_of_pynamodb = {**vars(SyncPageIterator)}
 
 
 class Source(t.Protocol[T_co]):
@@ -187,6 +184,7 @@ class Pages(t.Generic[T]):
             limit=limit,
             hidden=self._hidden,
             decode_each=decode_lock.decode_each,
+            is_plain=self._is_plain,
         )
 
         if not self._shares_thread:
@@ -209,11 +207,15 @@ class Pages(t.Generic[T]):
 
     @property
     def _shares_thread(self) -> bool:
+        return self._is_plain and workers.may_share_thread(self._connection, self._model)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether a request runs no code of the app."""
         return (
             self._runs_no_code_of_app
-            # Names may be added: copy() notes something there.
-            and vars(SyncPageIterator).items() >= _of_pynamodb.items()
-            and workers.may_share_thread(self._connection, self._model)
+            and not decoded_reply.are_patched()
+            and eligibility.is_stock(self._model)
         )
 
     def _go_on(self, pages: SyncPageIterator[t.Any], consumed: float) -> None:
@@ -255,7 +257,7 @@ class Items(t.Generic[T]):
     @property
     def is_of_pynamodb(self) -> bool:
         """Whether that is an iterator of PynamoDB."""
-        return self.kind is SyncResultIterator
+        return results.is_of_pynamodb(self.kind)
 
     async def next(self, limit: int | None = None) -> cabc.Sequence[T | Undecodable] | None:
         """Fetch the next item, or all of what is in memory already.
@@ -533,9 +535,9 @@ def source_of(connection: Connection, model: type[t.Any], result: cabc.Iterable[
     :param result: What ``query`` or ``scan`` has returned, PynamoDB's or an override.
     """
     of_pynamodb: t.Any = result
-    kind: object = type(result)
+    kind: type = type(result)
 
-    if kind is not SyncResultIterator or of_pynamodb.total_count:
+    if not results.is_of_pynamodb(kind) or of_pynamodb.total_count:
         return Items(connection, result)
 
     return Pages(

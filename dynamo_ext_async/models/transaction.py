@@ -6,9 +6,9 @@ import types
 import typing as t
 
 import dynamo_ext.models.transaction
+from dynamo_ext.models import eligibility
 from dynamo_ext.models.model import Model
 
-from ..execution import eligibility
 from ..execution import workers
 
 

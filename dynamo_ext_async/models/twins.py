@@ -19,11 +19,11 @@ from pynamodb import constants
 import dynamo_ext.models.model
 from dynamo_ext.concurrency.generators import Waits
 from dynamo_ext.models import batch
+from dynamo_ext.models import eligibility
 from dynamo_ext.models import late_binding
 from dynamo_ext.models import planned
 from dynamo_ext.models.model import abort_not_found
 
-from ..execution import eligibility
 from ..execution import on_loop
 from ..execution import workers
 from .batch import BatchGetIterator

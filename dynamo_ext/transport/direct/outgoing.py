@@ -97,7 +97,7 @@ class OutgoingCall:
 
         transport, call = self._transport, self._call
         response = Response(exchange.request.template.url, reply)
-        parsed = transport.parse(call.operation, response, read)
+        parsed = transport.parse(call.operation, response, read, may_wait=False)
 
         if isinstance(parsed, Damaged):
             return None

@@ -1,6 +1,8 @@
-"""Which calls run no code of the app, and so may be made in the hub or by the event loop.
+"""Which calls run no code of the app.
 
-Code of the app may block their thread, or hold a lock while a call is in flight. It is wherever
+Such a call may be made by the event loop or in the hub, and in any thread by the steps of
+:mod:`dynamo_ext.models.planned`: nobody would notice. Code of the app may block a thread that makes
+other calls, hold a lock while a call is in flight, or look at what passes by. It is wherever
 an app can put it: in a class, in a function set on one attribute, in a default, in a patch, in the
 values that it stores. So nothing is trusted because of its name: a decision follows what PynamoDB
 and the plans of :mod:`dynamo_ext.models.deserializer` would call, and holds only as long as all of
@@ -29,11 +31,9 @@ from pynamodb.attributes import DynamicMapAttribute
 from pynamodb.attributes import MapAttribute
 from pynamodb.attributes import UnicodeAttribute
 
-from dynamo_ext.client import ceremony
-from dynamo_ext.models import deserializer
-from dynamo_ext.models import late_binding
-from dynamo_ext.models.model import Model
-
+from ..client import ceremony
+from . import deserializer
+from . import late_binding
 from . import turns
 
 _DECISION = "_dynamo_ext_eligibility"
@@ -101,9 +101,9 @@ _OWN_NAMES = frozenset({"attribute_kwargs", "attribute_values"})
 _functions_of_libraries: set[cabc.Callable[..., t.Any]] = set()
 
 
-class _Declared(Model):
+class _Declared(pynamodb.models.Model):
     class Meta:
-        pass
+        table_name = ""
 
     hash_key = UnicodeAttribute(hash_key=True)
     range_key = UnicodeAttribute(range_key=True)

@@ -1,0 +1,85 @@
+"""The items of a query or scan, for a thread that iterates over them."""
+
+from __future__ import annotations
+
+import collections.abc as cabc
+import typing as t
+
+import pynamodb.models
+import pynamodb.pagination
+
+from . import decoded_reply
+from . import eligibility
+from .decoded_reply import Fetch
+from .decoded_reply import Key
+from .reply_reading import ReadingOfPage
+from .undecodable import Undecodable
+from .undecodable import unwrap
+
+M = t.TypeVar("M", bound=pynamodb.models.Model)
+
+_class_of: cabc.Callable[[t.Any], type[t.Any]] = type
+_OfPynamoDB = pynamodb.pagination.ResultIterator
+# As it is when this module is imported. A patch is code of the app.
+_of_pynamodb = {**vars(_OfPynamoDB)}
+
+
+def of(model: type[M], result: t.Any) -> t.Any:
+    """What a query or scan returns: PynamoDB's iterator, which reads its pages in fewer steps.
+
+    :param model: The model.
+    :param result: What PynamoDB's own method has returned.
+    :return: The iterator; or the result itself, if the app has patched that.
+    """
+    is_usual = type(result) is _OfPynamoDB and vars(_OfPynamoDB).items() >= _of_pynamodb.items()
+    return ResultIterator(model, result) if is_usual else result
+
+
+class ResultIterator(_OfPynamoDB[M]):
+    """PynamoDB's iterator, whose items become instances while their page is parsed, unless code of
+    the app would notice.
+
+    :param model: The model.
+    :param result: PynamoDB's own, of which nothing was asked for.
+    """
+
+    _items: t.Any
+    _map_fn: t.Any
+
+    def __init__(self, model: type[M], result: pynamodb.pagination.ResultIterator[M]) -> None:
+        # As PynamoDB has made it.
+        vars(self).update(vars(result))
+        self._model = model
+        self._decode = self._map_fn
+        self._read: ReadingOfPage | None = None
+        """What has read the items of the current page."""
+
+    @property
+    def last_evaluated_key(self) -> Key | None:
+        """The key of the last item that was given, from which a later query or scan can start;
+        ``None`` after the last item of all."""
+        if self._read is None or self._index == self._count:
+            return super().last_evaluated_key
+
+        return decoded_reply.key_of(self.page_iter, self._read.keys, self._index - 1)
+
+    def _get_next_page(self) -> None:
+        is_plain = not decoded_reply.are_patched() and eligibility.is_stock(self._model)
+        fetch = Fetch(self.page_iter, self._decode, limit=self._limit, is_plain=is_plain)
+
+        with fetch.reads_items():
+            super()._get_next_page()
+
+        if fetch.reading is not None and fetch.reading.has_read(self._items):
+            self._read = fetch.reading
+            self._map_fn = unwrap if Undecodable in set(map(_class_of, self._items)) else None
+        else:
+            self._read, self._map_fn = None, self._decode
+
+
+def is_of_pynamodb(kind: type) -> bool:
+    """Whether a result is what PynamoDB's own query or scan has returned.
+
+    :param kind: The class of the result.
+    """
+    return kind is _OfPynamoDB or kind is ResultIterator
