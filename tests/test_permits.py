@@ -149,14 +149,17 @@ def test_who_waits_gets_the_slot_wherever_it_is_given_back_and_interrupted() -> 
     def wait_and_give_back() -> None:
         pool.acquire(DEADLINE).release()
 
-    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+    def until_queued() -> None:
+        while not pool.waiting:
+            assert not waiting[-1].done()
+
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
 
         def give_back_to_another() -> None:
             with pool.acquire(DEADLINE):
                 waiting.append(threads.submit(wait_and_give_back))
-
-                while not pool.waiting:
-                    assert not waiting[-1].done()
+                # In a thread, because its steps are no points of interruption.
+                threads.submit(until_queued).result(DEADLINE)
 
         waiting: list[concurrent.futures.Future[None]] = []
 

@@ -188,15 +188,17 @@ class Line:
 
     def _serve(self) -> None:
         try:
-            self._move_on()
+            # Most calls end with nobody queued, or begin with nothing free.
+            while self._waiters and self._free:
+                self._move_on()
         except BaseException:
-            # A signal handler has raised: the others must not wait until the next call ends.
+            # A signal handler has raised: the others must not wait until the next call ends. The
+            # first of them may have its permit already, and not know that yet.
             self._move_on()
             raise
 
     def _move_on(self) -> None:
-        # Both are asked first, because most calls end with nobody queued, or nothing free.
-        while self._waiters and self._free:
+        while self._waiters:
             try:
                 waiter = self._waiters[0]
                 waiter.take_slot(self._free)
