@@ -285,7 +285,7 @@ USES = [
     Use(
         "_get_next_page",
         ("dynamo_ext.models.results",),
-        lambda: ResultIterator._get_next_page,
+        lambda: pynamodb.pagination.ResultIterator._get_next_page,
         ("self",),
     ),
     Use("_ModelFuture", ("dynamo_ext.models.transaction",), lambda: pynamodb.models._ModelFuture),
