@@ -201,3 +201,27 @@ with decode_lock.kept(), decode_lock.held():
 """
     done = run_python(code)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+
+
+def test_items_that_are_decoded_together_come_out_in_order() -> None:
+    parts: list[int] = []
+
+    def decode(items: list[int]) -> list[str]:
+        parts.append(len(items))
+        decoded = [str(item) for item in items]
+        items.clear()
+        return decoded
+
+    def decode_all(count: int) -> list[int]:
+        parts.clear()
+        items = [*range(count)]
+        expected = [str(number) for number in range(count)]
+        assert decode_lock.decode_parts(decode, items) == expected
+        assert not items
+        return [*parts]
+
+    assert decode_all(300) == [300]
+
+    with decode_lock.kept():
+        assert decode_all(128) == [128]
+        assert decode_all(300) == [128, 128, 44]

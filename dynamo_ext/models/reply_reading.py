@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import functools
 import typing as t
 
 from pynamodb import constants
 from pynamodb.attributes import AttributeContainer
 
 from ..calls.item_reading import Decode
+from ..concurrency import decode_lock
 from . import deserializer
 from .item_json import Raw
 from .item_json import TypedValue
@@ -38,6 +40,9 @@ class Reading:
         self._reader = reader
         self._items: list[t.Any] | None = None
 
+    def _read_page(self, decode: Decode, items: list[t.Any]) -> list[t.Any]:
+        return self._reader.read_page(items, decode)
+
     def has_read(self, items: list[t.Any] | None) -> bool:
         """Whether a list of a reply has instances.
 
@@ -65,7 +70,7 @@ class Reading:
             left = items[:]
             # Each decoded item can be freed as soon as it is read.
             items.clear()
-            items += typed.read_items(left)
+            items += decode_lock.decode_parts(typed.read_items, left)
         except Exception:
             self._reader.note_refusal()
             return None
@@ -94,7 +99,7 @@ class Reading:
         left = items[:]
         # Each item can be freed as soon as it is read.
         items.clear()
-        items += self._reader.read_page(left, decode)
+        items += decode_lock.decode_parts(functools.partial(self._read_page, decode), left)
         self._items = items
         return True
 
