@@ -28,6 +28,7 @@ from dynamo_ext import PynamoDB
 from dynamo_ext import call_finished
 from dynamo_ext.client.connection import TableConnection
 from dynamo_ext.models import deserializer
+from dynamo_ext.models import eligibility
 from dynamo_ext.models import late_binding
 from dynamo_ext.transport import parser
 from dynamo_ext.transport.direct import client as direct
@@ -62,6 +63,8 @@ def app(
     app.config.from_mapping(stub_config, DYNAMODB_TRANSPORT=request.param)
     app.config.from_mapping(DYNAMODB_BASE_BACKOFF_MS=0, DYNAMODB_MAX_RETRY_ATTEMPTS=1)
     PynamoDB(app)
+    # Where it is not known yet, the model is looked at anew.
+    assert eligibility.is_stock(Item)
     reader = deserializer.reads_replies(Item.from_raw_data)
     assert reader is not None
 
@@ -202,22 +205,31 @@ def test_pages_are_as_they_come(stub: Stub) -> None:
     assert second == [{**key(20), "content": {"B": b"\0\1"}}]
 
 
-def test_an_item_of_the_page_before_is_no_item_of_the_next_one(stub: Stub) -> None:
-    """A page of few items is read one by one, behind one that was read at once, and before."""
-    sizes = [1, MANY, 2, MANY]
-    starts = [sum(sizes[:index]) for index in range(4)]
-    answers = [
-        page(map(raw, range(start, start + size)), None if index == 3 else start + size - 1)
-        for index, (start, size) in enumerate(zip(starts, sizes, strict=True))
-    ]
+def test_who_listens_from_the_second_page_on_hears_of_that_page_alone(stub: Stub) -> None:
+    """A page that is read afterwards comes behind one that was read at once, and before."""
+    bounds = (0, MANY, 2 * MANY), (MANY, 2 * MANY, 3 * MANY)
+    answers = [page(map(raw, range(*each)), each[1] - 1) for each in zip(*bounds, strict=True)]
+    stub.next("Query", *answers, page([]))
+    result = Item.query("a")
+    listening: t.Any = None
+    found: list[t.Any] = []
 
-    def steps() -> t.Any:
-        result = Item.query("a")
-        return [(item.number, result.last_evaluated_key) for item in result]
+    def listen(*_: t.Any, operation_name: str, **__: t.Any) -> None:
+        heard.append(operation_name)
 
-    found = both_ways(stub, steps, *answers)
-    assert [number for number, _ in found] == [*range(sum(sizes))]
-    assert [last for _, last in found[:-1]] == [key(number) for number in range(sum(sizes) - 1)]
+    heard: list[str] = []
+    signal: t.Any = pynamodb.signals.post_dynamodb_send
+
+    for item in result:
+        found.append((item.number, item.content, result.last_evaluated_key))
+
+        if item.number == MANY - 1:
+            listening = signal.connect(listen)
+        elif item.number == 2 * MANY - 1:
+            signal.disconnect(listening)
+
+    assert found == [(number, b"\0\1", key(number)) for number in range(3 * MANY)]
+    assert heard == ["Query"]
 
 
 CALLS: dict[str, tuple[cabc.Callable[[], t.Any], Raw, type[Exception]]] = {
@@ -318,10 +330,20 @@ def test_whatever_is_replaced_is_called(stub: Stub, name: str, place: str) -> No
     owner: t.Any = {"class": TableConnection, "dispatch": table.connection}.get(place, table)
     replaced = "dispatch" if place == "dispatch" else method
 
-    with mock.patch.object(owner, replaced, return_value=reply) as called:
+    called: list[str] = []
+
+    def dispatch(operation_name: str, operation_kwargs: Raw) -> Raw:
+        called.append(operation_name)
+        return reply
+
+    def call_instead(*_: t.Any, **__: t.Any) -> Raw:
+        called.append(method)
+        return reply
+
+    with mock.patch.object(owner, replaced, dispatch if place == "dispatch" else call_instead):
         call()
 
-    assert called.called
+    assert len(called) == 1
     assert not stub.requests
 
 
@@ -332,3 +354,19 @@ def test_a_replaced_iterator_is_asked(stub: Stub) -> None:
         assert [item.number for item in Item.query("a")] == [0, 1]
 
     assert not stub.requests
+
+
+def test_a_wrapped_iterator_sees_pages_as_they_come(stub: Stub) -> None:
+    stub.next("Query", page(map(raw, range(MANY))))
+    following: t.Any = PageIterator.__next__
+    seen: list[Raw] = []
+
+    def wrapped(pages: PageIterator[t.Any]) -> t.Any:
+        reply = following(pages)
+        seen.append(reply["Items"][1])
+        return reply
+
+    with mock.patch.object(PageIterator, "__next__", wrapped):
+        assert [item.number for item in Item.query("a")] == [*range(MANY)]
+
+    assert seen == [{**key(1), "content": {"B": b"\0\1"}}]

@@ -492,12 +492,15 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         return call
 
     def may_call(self, method: str) -> bool:
-        """Whether :meth:`make_call` makes the call of a method: neither it, nor what sends it, is
-        replaced on this connection.
+        """Whether :meth:`make_call` may make the call of a method: nobody would notice.
 
         :param method: The name of a method of this connection.
         """
-        return method not in vars(self) and _SENDS.isdisjoint(vars(self.connection))
+        return (
+            not ceremony.is_noticed()
+            and method not in vars(self)
+            and _SENDS.isdisjoint(vars(self.connection))
+        )
 
     def make_call(
         self, method: str, read: ReadItems | None, /, *args: t.Any, **kwargs: t.Any

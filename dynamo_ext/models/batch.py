@@ -25,7 +25,6 @@ from ..concurrency import generators
 from ..concurrency.generators import Waits
 from ..errors import UnprocessedItems
 from ..errors import UnprocessedKeys
-from . import eligibility
 from . import late_binding
 from . import reply_reading
 from . import undecodable
@@ -380,21 +379,13 @@ class BatchGet(t.Generic[T]):
         """Send one request."""
         args, options = self._arguments(keys)
         connection, method = self.connection, "batch_get_item"
-        reading = self._reading if connection.may_call(method) else None
+        reading = reply_reading.of_batch(self.decode) if connection.may_call(method) else None
 
         # The reply is in no variable here, so that its items can be freed one by one.
         if reading is None:
             return self._read(None, getattr(connection, method)(*args, **options))
 
         return self._read(reading, connection.make_call(method, reading, *args, **options))
-
-    @property
-    def _reading(self) -> reply_reading.Reading | None:
-        """What reads the items while the next reply is parsed; ``None`` if they are read
-        afterwards."""
-        model = getattr(self.decode, "__self__", None)
-        is_stock = isinstance(model, type) and eligibility.is_stock(model)
-        return reply_reading.of_batch(self.decode) if is_stock else None
 
     def _arguments(self, keys: tuple[Raw, ...]) -> tuple[tuple[list[Raw]], dict[str, t.Any]]:
         options = {

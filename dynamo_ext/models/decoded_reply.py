@@ -110,7 +110,6 @@ class Fetch(t.Generic[T]):
     :param limit: How many items to decode at most; ``None`` for all.
     :param hidden: The names of attributes that are read for the keys alone.
     :param decode_each: How to decode the items, one after the other.
-    :param is_plain: Whether the request runs no code of the app, as far as the caller can tell.
     """
 
     def __init__(
@@ -121,20 +120,18 @@ class Fetch(t.Generic[T]):
         limit: int | None = None,
         hidden: cabc.Collection[str] = (),
         decode_each: DecodeEach = _one_by_one,
-        is_plain: bool = False,
     ) -> None:
         self._pages = pages
         self._decode = decode
         self._limit = limit
         self._hidden = hidden
         self._decode_each = decode_each
-        self._is_plain = is_plain
         self._operation: t.Any = t.cast(t.Any, pages)._operation
 
     @functools.cached_property
     def reading(self) -> reply_reading.ReadingOfPage | None:
         """What reads the items while the reply is parsed; ``None`` if they are read afterwards."""
-        if self._hidden or not self._is_plain or not self._is_of_project:
+        if self._hidden or are_patched() or not self._is_of_project:
             return None
 
         return reply_reading.of_page(self._decode, self._key_names, self._limit)

@@ -48,8 +48,7 @@ def _checked(name: str) -> t.Any:
         if index_name is not None:
             _warn_if_discriminator_is_missing(cls, index_name)
 
-        result = getattr(super(ChecksQueries, cls), name)(*args, **kwargs)
-        return results.of(cls, result)
+        return results.of(getattr(super(ChecksQueries, cls), name)(*args, **kwargs))
 
     return classmethod(checked)
 

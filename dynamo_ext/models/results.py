@@ -9,7 +9,6 @@ import pynamodb.models
 import pynamodb.pagination
 
 from . import decoded_reply
-from . import eligibility
 from .decoded_reply import Fetch
 from .decoded_reply import Key
 from .reply_reading import ReadingOfPage
@@ -24,32 +23,29 @@ _OfPynamoDB = pynamodb.pagination.ResultIterator
 _of_pynamodb = {**vars(_OfPynamoDB)}
 
 
-def of(model: type[M], result: t.Any) -> t.Any:
+def of(result: t.Any) -> t.Any:
     """What a query or scan returns: PynamoDB's iterator, which reads its pages in fewer steps.
 
-    :param model: The model.
     :param result: What PynamoDB's own method has returned.
     :return: The iterator; or the result itself, if the app has patched that.
     """
     is_usual = type(result) is _OfPynamoDB and vars(_OfPynamoDB).items() >= _of_pynamodb.items()
-    return ResultIterator(model, result) if is_usual else result
+    return ResultIterator(result) if is_usual else result
 
 
 class ResultIterator(_OfPynamoDB[M]):
     """PynamoDB's iterator, whose items become instances while their page is parsed, unless code of
     the app would notice.
 
-    :param model: The model.
     :param result: PynamoDB's own, of which nothing was asked for.
     """
 
     _items: t.Any
     _map_fn: t.Any
 
-    def __init__(self, model: type[M], result: pynamodb.pagination.ResultIterator[M]) -> None:
+    def __init__(self, result: pynamodb.pagination.ResultIterator[M]) -> None:
         # As PynamoDB has made it.
         vars(self).update(vars(result))
-        self._model = model
         self._decode = self._map_fn
         self._read: ReadingOfPage | None = None
         """What has read the items of the current page."""
@@ -64,8 +60,7 @@ class ResultIterator(_OfPynamoDB[M]):
         return decoded_reply.key_of(self.page_iter, self._read.keys, self._index - 1)
 
     def _get_next_page(self) -> None:
-        is_plain = not decoded_reply.are_patched() and eligibility.is_stock(self._model)
-        fetch = Fetch(self.page_iter, self._decode, limit=self._limit, is_plain=is_plain)
+        fetch = Fetch(self.page_iter, self._decode, limit=self._limit)
 
         with fetch.reads_items():
             super()._get_next_page()

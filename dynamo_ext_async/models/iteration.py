@@ -184,7 +184,6 @@ class Pages(t.Generic[T]):
             limit=limit,
             hidden=self._hidden,
             decode_each=decode_lock.decode_each,
-            is_plain=self._is_plain,
         )
 
         if not self._shares_thread:
@@ -207,15 +206,10 @@ class Pages(t.Generic[T]):
 
     @property
     def _shares_thread(self) -> bool:
-        return self._is_plain and workers.may_share_thread(self._connection, self._model)
-
-    @property
-    def _is_plain(self) -> bool:
-        """Whether a request runs no code of the app."""
         return (
             self._runs_no_code_of_app
             and not decoded_reply.are_patched()
-            and eligibility.is_stock(self._model)
+            and workers.may_share_thread(self._connection, self._model)
         )
 
     def _go_on(self, pages: SyncPageIterator[t.Any], consumed: float) -> None:
