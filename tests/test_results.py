@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import functools
 import inspect
 import typing as t
 from unittest import mock
@@ -119,13 +120,17 @@ def both_ways(stub: Stub, function: cabc.Callable[[], t.Any], *answers: t.Any) -
         left = iter(answers)
 
         for operation in OPERATIONS:
-            stub.always(operation, lambda _, left=left: next(left))
+            stub.always(operation, functools.partial(_next, left))
 
         outcomes.append((call(), [(each.operation, each.content) for each in stub.requests]))
         stub.forget()
 
     assert outcomes[0] == outcomes[1]
     return outcomes[0][0]
+
+
+def _next(answers: cabc.Iterator[Answer], request: stubs.Request) -> Answer:
+    return next(answers)
 
 
 @pytest.mark.parametrize("kind", ["query", "scan"])
@@ -214,10 +219,11 @@ def test_who_listens_from_the_second_page_on_hears_of_that_page_alone(stub: Stub
     listening: t.Any = None
     found: list[t.Any] = []
 
-    def listen(*_: t.Any, operation_name: str, **__: t.Any) -> None:
-        heard.append(operation_name)
+    operations: list[str] = []
 
-    heard: list[str] = []
+    def listen(*_: t.Any, operation_name: str, **__: t.Any) -> None:
+        operations.append(operation_name)
+
     signal: t.Any = pynamodb.signals.post_dynamodb_send
 
     for item in result:
@@ -229,7 +235,7 @@ def test_who_listens_from_the_second_page_on_hears_of_that_page_alone(stub: Stub
             signal.disconnect(listening)
 
     assert found == [(number, b"\0\1", key(number)) for number in range(3 * MANY)]
-    assert heard == ["Query"]
+    assert operations == ["Query"]
 
 
 CALLS: dict[str, tuple[cabc.Callable[[], t.Any], Raw, type[Exception]]] = {

@@ -204,7 +204,9 @@ class Fetch(t.Generic[T]):
 
     def _key_names(self) -> cabc.Iterable[str]:
         table: t.Any = self.table.get_meta_table()
-        return table.get_key_names(t.cast(t.Any, self._pages)._kwargs.get("index_name"))
+        index_name = t.cast(t.Any, self._pages)._kwargs.get("index_name")
+        names: cabc.Iterable[str] = table.get_key_names(index_name)
+        return names
 
     def _finish(self, reply: Raw) -> DecodedReply[T] | None:
         # PynamoDB's iterator goes on as if it had sent the request.

@@ -102,9 +102,7 @@ _functions_of_libraries: set[cabc.Callable[..., t.Any]] = set()
 
 
 class _Declared(pynamodb.models.Model):
-    class Meta:
-        table_name = ""
-
+    Meta: t.Any = type("Meta", (), {"table_name": "declared"})
     hash_key = UnicodeAttribute(hash_key=True)
     range_key = UnicodeAttribute(range_key=True)
 

@@ -55,7 +55,8 @@ def plan(
     :return: The call; ``None`` if the method must be called as it is, also where that raises an
         error.
     """
-    planner = _planners.get(getattr(method, "__func__", None))
+    function: t.Any = getattr(method, "__func__", None)
+    planner = _planners.get(function)
     return None if planner is None else _planned(planner, method.__self__, args, kwargs)
 
 
@@ -193,8 +194,8 @@ def _method(name: str, planner: Planner) -> t.Any:
 
     # Without annotations of its own: those of PynamoDB name classes of PynamoDB's modules.
     @functools.wraps(of_pynamodb, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
-    def method(owner: t.Any, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        model = owner if isinstance(owner, type) else _class_of(owner)
+    def of_project(owner: t.Any, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        model = _model_of(owner)
 
         if eligibility.is_stock(model):
             call = _planned(planner, owner, args, kwargs)
@@ -208,10 +209,15 @@ def _method(name: str, planner: Planner) -> t.Any:
 
         return getattr(super(PlansCalls, owner), name)(*args, **kwargs)
 
+    method: t.Any = of_project
     # In a traceback, and to who looks for the method that the app has called.
     method.__code__ = method.__code__.replace(co_name=name)
     _planners[method] = planner
     return method
+
+
+def _model_of(owner: t.Any) -> type[t.Any]:
+    return owner if isinstance(owner, type) else _class_of(owner)
 
 
 if t.TYPE_CHECKING:

@@ -7,6 +7,7 @@ import typing as t
 
 import pynamodb.models
 import pynamodb.pagination
+from pynamodb.pagination import PageIterator
 
 from . import decoded_reply
 from .decoded_reply import Fetch
@@ -29,7 +30,8 @@ def of(result: t.Any) -> t.Any:
     :param result: What PynamoDB's own method has returned.
     :return: The iterator; or the result itself, if the app has patched that.
     """
-    is_usual = type(result) is _OfPynamoDB and vars(_OfPynamoDB).items() >= _of_pynamodb.items()
+    kind = _class_of(result)
+    is_usual = kind is _OfPynamoDB and vars(_OfPynamoDB).items() >= _of_pynamodb.items()
     return ResultIterator(result) if is_usual else result
 
 
@@ -40,7 +42,9 @@ class ResultIterator(_OfPynamoDB[M]):
     :param result: PynamoDB's own, of which nothing was asked for.
     """
 
+    page_iter: PageIterator[t.Any]
     _items: t.Any
+    _index: int
     _map_fn: t.Any
 
     def __init__(self, result: pynamodb.pagination.ResultIterator[M]) -> None:
