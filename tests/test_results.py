@@ -376,3 +376,12 @@ def test_a_wrapped_iterator_sees_pages_as_they_come(stub: Stub) -> None:
         assert [item.number for item in Item.query("a")] == [*range(MANY)]
 
     assert seen == [{**key(1), "content": {"B": b"\0\1"}}]
+
+
+def test_a_connection_of_an_instance_is_asked(stub: Stub) -> None:
+    item = Item("a", 1)
+    other = mock.Mock()
+    t.cast(t.Any, item)._get_connection = lambda: other
+    item.save()
+    assert other.put_item.called
+    assert not stub.requests

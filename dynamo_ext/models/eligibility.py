@@ -325,7 +325,7 @@ class _Reader:
         self._decision.note(attribute, _names_of(attribute))
         element_type: type | None = getattr(attribute, "element_type", None)
         return (
-            not _shadows(attribute)
+            not shadows(attribute)
             and _is_plain_default(attribute.default)
             # Models are created by the app, but maps by PynamoDB, too.
             and (not is_in_map or _is_plain_default(attribute.default_for_new))
@@ -436,7 +436,7 @@ class _Search:
         if isinstance(value, MapAttribute) and not self._is_plain_map(_class_of(value)):
             return None
 
-        return None if _shadows(value) else (*values, *values.values())
+        return None if shadows(value) else (*values, *values.values())
 
     def _is_plain_map(self, kind: type[t.Any]) -> bool:
         if kind not in self._plain_maps:
@@ -448,8 +448,11 @@ class _Search:
         return True
 
 
-def _shadows(instance: t.Any) -> bool:
-    """Whether something on an instance hides a method of its class."""
+def shadows(instance: t.Any) -> bool:
+    """Whether something on an instance hides a method of its class.
+
+    :param instance: An instance of a model, or an attribute.
+    """
     kind, own = _class_of(instance), _names_of(instance)
 
     if own.keys() <= _OWN_NAMES:

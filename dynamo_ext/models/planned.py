@@ -145,8 +145,8 @@ def _plan_update(
     *,
     add_version_condition: bool = True,
 ) -> PlannedCall | None:
-    # PynamoDB refuses other actions, and adds that of a version to the caller's list.
-    if type(actions) is not list or item._version_attribute_name is not None:
+    # PynamoDB refuses what is no list, or empty, and adds the action of a version to the caller's list.
+    if type(actions) is not list or not actions or item._version_attribute_name is not None:
         return None
 
     hash_key, range_key = item._get_hash_range_key_serialized_values()
@@ -195,9 +195,10 @@ def _method(name: str, planner: Planner) -> t.Any:
     # Without annotations of its own: those of PynamoDB name classes of PynamoDB's modules.
     @functools.wraps(of_pynamodb, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
     def of_project(owner: t.Any, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        model = _model_of(owner)
+        is_class = isinstance(owner, type)
+        model: type[t.Any] = owner if is_class else _class_of(owner)
 
-        if eligibility.is_stock(model):
+        if eligibility.is_stock(model) and (is_class or not eligibility.shadows(owner)):
             call = _planned(planner, owner, args, kwargs)
 
             if call is not None:
@@ -214,10 +215,6 @@ def _method(name: str, planner: Planner) -> t.Any:
     method.__code__ = method.__code__.replace(co_name=name)
     _planners[method] = planner
     return method
-
-
-def _model_of(owner: t.Any) -> type[t.Any]:
-    return owner if isinstance(owner, type) else _class_of(owner)
 
 
 if t.TYPE_CHECKING:
