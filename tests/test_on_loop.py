@@ -26,6 +26,7 @@ from pynamodb.attributes import VersionAttribute
 from pynamodb.connection.base import Connection
 from pynamodb.exceptions import GetError
 from pynamodb.exceptions import PutError
+from pynamodb.exceptions import UpdateError
 from quart import Quart
 
 import dynamo_ext
@@ -170,11 +171,72 @@ async def outcome_of(stub: Stub, do: Do, answer: stubs.Behaviour) -> Outcome:
 async def test_a_call_is_the_same_as_elsewhere(
     request: pytest.FixtureRequest, make_app: MakeApp, stub: Stub, name: str
 ) -> None:
+    def listen(*_: t.Any, **__: t.Any) -> None:
+        pass
+
+    signal: t.Any = pynamodb.signals.pre_dynamodb_send
+
     async with make_app(DYNAMODB_BLOCKING_CALLS="allow").app_context():
         outcome = await outcome_of(stub, *CALLS[name])
-        # Somebody listens, so from here on each call is made as PynamoDB makes it.
+
+        # Each call is made as PynamoDB makes it.
+        with signal.connected_to(listen):
+            assert outcome == await outcome_of(stub, *CALLS[name])
+
+        # The hub makes it.
         request.getfixturevalue("announced")
         assert outcome == await outcome_of(stub, *CALLS[name])
+
+
+@pytest.mark.parametrize("version", [None, 5])
+@pytest.mark.parametrize("is_checked", [True, False])
+@pytest.mark.parametrize("condition", [None, Versioned.id == "a"])
+@pytest.mark.parametrize("answer", ["stored", "refused", "lost"])
+async def test_an_update_counts_the_version_as_pynamodb_does(
+    make_app: MakeApp,
+    stub: Stub,
+    workers: list[t.Any],
+    version: int | None,
+    is_checked: bool,
+    condition: t.Any,
+    answer: str,
+) -> None:
+    answers: dict[str, stubs.Behaviour] = {
+        "stored": Answer(body={"Attributes": {"id": {"S": "a"}, "version": {"N": "9"}}}),
+        "refused": stubs.error(400, "ConditionalCheckFailedException"),
+        "lost": stubs.DROP,
+    }
+    signal: t.Any = pynamodb.signals.pre_dynamodb_send
+
+    def listen(*_: t.Any, **__: t.Any) -> None:
+        pass
+
+    async def outcome() -> t.Any:
+        item = Versioned("a") if version is None else Versioned("a", version=version)
+        actions: list[t.Any] = [Versioned.id.set("a")]
+        stub.forget()
+        error = None
+
+        try:
+            await item.aupdate(actions, condition, add_version_condition=is_checked)
+        except UpdateError as raised:
+            error = str(raised)
+
+        added = [str(action) for action in actions]
+        return item.version, added, error, [request.body for request in stub.requests]
+
+    async with make_app().app_context():
+        stub.always("UpdateItem", answers[answer])
+        ours = await outcome()
+        assert bool(workers) is (answer != "stored")
+        workers.clear()
+
+        with signal.connected_to(listen):
+            assert ours == await outcome()
+
+    assert workers
+    assert len(ours[1]) == 2
+    assert ours[0] == (9 if answer == "stored" else version)
 
 
 async def test_no_thread_takes_part(

@@ -14,6 +14,7 @@ from flask import Flask
 from pynamodb.attributes import BinaryAttribute
 from pynamodb.attributes import NumberAttribute
 from pynamodb.attributes import UnicodeAttribute
+from pynamodb.attributes import VersionAttribute
 from pynamodb.exceptions import AttributeDeserializationError
 from pynamodb.exceptions import DeleteError
 from pynamodb.exceptions import GetError
@@ -54,6 +55,15 @@ class Item(Model):
     id = UnicodeAttribute(hash_key=True)
     number = NumberAttribute(range_key=True)
     content = BinaryAttribute(null=True, legacy_encoding=False)
+
+
+class Versioned(Model):
+    class Meta:
+        table_name = "versioned"
+
+    id = UnicodeAttribute(hash_key=True)
+    text = UnicodeAttribute(null=True)
+    version = VersionAttribute()
 
 
 @pytest.fixture(params=["direct", "botocore"])
@@ -249,6 +259,11 @@ CALLS: dict[str, tuple[cabc.Callable[[], t.Any], Raw, type[Exception]]] = {
         {"Attributes": raw(1)},
         UpdateError,
     ),
+    "update a version": (
+        lambda: of_version(lambda item: item.update([Versioned.text.set("x")])),
+        {"Attributes": {"id": {"S": "a"}, "version": {"N": "4"}}},
+        UpdateError,
+    ),
     "query": (
         lambda: [item.number for item in Item.query("a")],
         {**page([raw(1)]).body},
@@ -269,6 +284,12 @@ def of_item(call: cabc.Callable[[Item], t.Any]) -> t.Any:
     reply = call(item)
     content = reply and {name: reply[name] for name in reply if name != "ResponseMetadata"}
     return content, item.attribute_values
+
+
+def of_version(call: cabc.Callable[[Versioned], t.Any]) -> t.Any:
+    item = Versioned("a", version=3)
+    call(item)
+    return item.attribute_values
 
 
 def modules_of(function: cabc.Callable[[], t.Any]) -> set[str]:
@@ -320,7 +341,7 @@ def test_an_error_is_pynamodb_s(stub: Stub, name: str, answer: stubs.Behaviour) 
         both_ways(stub, call, answer, answer)
     else:
         _, is_unknown, _ = both_ways(stub, fail, answer, answer)
-        writes = {"save", "update", "delete"}
+        writes = {"save", "update", "update a version", "delete"}
         is_lost = answer in (stubs.INTERNAL_ERROR, stubs.DROP)
         assert bool(is_unknown) is (name in writes and is_lost)
 

@@ -24,6 +24,10 @@ Finish = cabc.Callable[[Reply], t.Any]
 Planner = cabc.Callable[..., "PlannedCall | None"]
 
 
+def _nothing() -> None:
+    pass
+
+
 class PlannedCall(t.NamedTuple):
     """A call of a method of a model."""
 
@@ -41,6 +45,10 @@ class PlannedCall(t.NamedTuple):
 
     read: ReadItems | None = None
     """Reads the items of the reply."""
+
+    begin: cabc.Callable[[], object] = _nothing
+    """To be called once it is certain that the call is made by this plan: changes what PynamoDB's
+    method changes of its arguments."""
 
 
 def plan(
@@ -145,11 +153,16 @@ def _plan_update(
     *,
     add_version_condition: bool = True,
 ) -> PlannedCall | None:
-    # PynamoDB refuses what is no list, or empty, and adds the action of a version to the caller's list.
-    if type(actions) is not list or not actions or item._version_attribute_name is not None:
+    # PynamoDB refuses all others.
+    if type(actions) is not list or not actions:
         return None
 
     hash_key, range_key = item._get_hash_range_key_serialized_values()
+    all_actions = [*actions]
+    version_condition = item._handle_version_attribute(actions=all_actions)
+
+    if add_version_condition and version_condition is not None:
+        condition &= version_condition
 
     def finish(reply: Reply) -> Reply:
         _read_into(item, reply[constants.ATTRIBUTES], "update")
@@ -159,9 +172,14 @@ def _plan_update(
         "range_key": range_key,
         "return_values": constants.ALL_NEW,
         "condition": condition,
-        "actions": actions,
+        "actions": all_actions,
     }
-    return PlannedCall("update_item", (hash_key,), options, finish)
+
+    def begin() -> None:
+        # PynamoDB adds the action of a version to the caller's list.
+        actions[:] = all_actions
+
+    return PlannedCall("update_item", (hash_key,), options, finish, begin=begin)
 
 
 def _read_into(item: t.Any, stored: dict[str, t.Any], what: str) -> None:
@@ -205,6 +223,7 @@ def _method(name: str, planner: Planner) -> t.Any:
                 table = late_binding.connection(model)
 
                 if table.may_call(call.method):
+                    call.begin()
                     reply = table.make_call(call.method, call.read, *call.args, **call.kwargs)
                     return call.finish(reply)
 

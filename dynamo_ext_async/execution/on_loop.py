@@ -79,11 +79,18 @@ def prepare(
 
     try:
         steps = table.prepare_call(plan.method, *plan.args, **plan.kwargs)
-        return None if steps is None else CallOnLoop(loop, table, plan, steps)
+
+        if steps is None:
+            return None
+
+        call = CallOnLoop(loop, table, plan, steps)
     except Exception:
         # It is raised once more where the call is then made. Or no descriptor is left, or this kind
         # of event loop can't watch sockets.
         return None
+
+    plan.begin()
+    return call
 
 
 def _is_followed(policy: AppPolicy) -> bool:
