@@ -121,17 +121,15 @@ def serialized_keys(model: AnyModel, keys: cabc.Iterable[t.Any]) -> tuple[Key, .
     kind = t.cast(t.Any, model)
     names = [name for name in _names(model) if name is not None]
     attributes = [kind.get_attributes()[name] for name in names]
-    unique: dict[tuple[cabc.Hashable, ...], Key] = {}
+    keys = list(keys)
     is_ours = getattr(kind._serialize_keys, "__func__", None) is _serialize_keys
-    serialize_usual = usual_keys.serializer(kind, attributes) if is_ours else None
+
+    if is_ours and (usual := usual_keys.serialized(kind, attributes, keys)) is not None:
+        return usual
+
+    unique: dict[tuple[cabc.Hashable, ...], Key] = {}
 
     for key in keys:
-        usual = serialize_usual and serialize_usual(key)
-
-        if usual:
-            unique.setdefault(*usual)
-            continue
-
         values = _values(names, key)
 
         if values and values[0] is not None:
