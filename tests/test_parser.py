@@ -134,7 +134,9 @@ def bodies(values: st.SearchStrategy[t.Any]) -> st.SearchStrategy[t.Any]:
             "New": values,
             "Responses": responses,
             "ScannedCount": st.integers(0, 9),
-            "UnprocessedItems": st.just({"t": [{"PutRequest": {"Item": {"a": {"B": "YQ=="}}}}]}),
+            "UnprocessedItems": st.one_of(
+                st.just({}), st.just({"t": [{"PutRequest": {"Item": {"a": {"B": "YQ=="}}}}]})
+            ),
             "UnprocessedKeys": st.one_of(
                 st.just({}), st.just({"t": {"Keys": [{"a": {"B": "YQ=="}}]}})
             ),

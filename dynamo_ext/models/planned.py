@@ -15,6 +15,7 @@ import pynamodb.models
 from pynamodb import constants
 
 from ..calls.item_reading import ReadItems
+from ..client.connection import TableConnection
 from . import eligibility
 from . import late_binding
 from . import reply_reading
@@ -66,6 +67,22 @@ def plan(
     function: t.Any = getattr(method, "__func__", None)
     planner = _planners.get(function)
     return None if planner is None else _planned(planner, method.__self__, args, kwargs)
+
+
+def make(table: TableConnection, call: PlannedCall) -> t.Any:
+    """Make a planned call in this thread.
+
+    :param table: The connection to the model's table.
+    :param call: The call.
+    :return: What the model's method returns.
+    :raises pynamodb.exceptions.PynamoDBException: or another error, as the model's method.
+    """
+    if table.may_call(call.method):
+        reply = table.make_call(call.method, call.read, *call.args, **call.kwargs)
+    else:
+        reply = getattr(table, call.method)(*call.args, **call.kwargs)
+
+    return call.finish(reply)
 
 
 def _planned(
@@ -221,11 +238,8 @@ def _method(name: str, planner: Planner) -> t.Any:
 
             if call is not None:
                 table = late_binding.connection(model)
-
-                if table.may_call(call.method):
-                    call.begin()
-                    reply = table.make_call(call.method, call.read, *call.args, **call.kwargs)
-                    return call.finish(reply)
+                call.begin()
+                return make(table, call)
 
         return getattr(super(PlansCalls, owner), name)(*args, **kwargs)
 

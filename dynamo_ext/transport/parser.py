@@ -197,7 +197,7 @@ def _split(
     rest: dict[str, t.Any] = {}
 
     for name, value in body.items():
-        if name in readers and (name != _UNPROCESSED or value == {}):
+        if name in readers and (name not in _UNPROCESSED or value == {}):
             readers[name](value)
             content[name] = value
         else:
@@ -308,6 +308,11 @@ def _check_capacity(capacity: dict[str, t.Any]) -> None:
             raise ValueError(name)
 
 
+def _check_capacities(capacities: t.Any) -> None:
+    for capacity in _checked_list(capacities):
+        _check_capacity(capacity)
+
+
 _ATTRIBUTES: dict[str, Reader] = {
     "Attributes": _decode_item,
     "ConsumedCapacity": _check_capacity,
@@ -320,18 +325,30 @@ _PAGE: dict[str, Reader] = {
     "ScannedCount": _check_number,
 }
 # Of a batch, and usually empty.
-_UNPROCESSED = "UnprocessedKeys"
+_UNPROCESSED = frozenset({"UnprocessedItems", "UnprocessedKeys"})
 _SHAPES_OF_PAGES = frozenset({"QueryOutput", "ScanOutput"})
 _SHAPE_OF_BATCH = "BatchGetItemOutput"
 _ITEMS = frozenset({"Item", "Items", "Responses"})
 _READERS: dict[str, dict[str, Reader]] = {
-    _SHAPE_OF_BATCH: {"Responses": _decode_items_of_tables, _UNPROCESSED: _accept},
+    _SHAPE_OF_BATCH: {
+        "ConsumedCapacity": _check_capacities,
+        "Responses": _decode_items_of_tables,
+        "UnprocessedKeys": _accept,
+    },
+    "BatchWriteItemOutput": {
+        "ConsumedCapacity": _check_capacities,
+        "UnprocessedItems": _accept,
+    },
     "DeleteItemOutput": _ATTRIBUTES,
     "GetItemOutput": {"ConsumedCapacity": _check_capacity, "Item": _decode_item},
     "PutItemOutput": _ATTRIBUTES,
     "QueryOutput": _PAGE,
     "ScanOutput": _PAGE,
-    "TransactGetItemsOutput": {"Responses": _decode_responses},
+    "TransactGetItemsOutput": {
+        "ConsumedCapacity": _check_capacities,
+        "Responses": _decode_responses,
+    },
+    "TransactWriteItemsOutput": {"ConsumedCapacity": _check_capacities},
     "UpdateItemOutput": _ATTRIBUTES,
 }
 

@@ -377,13 +377,11 @@ class CallOnLoop:
 
     def _go_on(self) -> t.Any:
         """Make the rest of the call, in a worker thread."""
-        plan = self._plan
         self._outgoing.hand_over()
         record.resume(self._progress)
-        send = getattr(self._table, plan.method)
 
         with decode_lock.kept():
-            return plan.finish(send(*plan.args, **plan.kwargs))
+            return planned.make(self._table, self._plan)
 
     def _give_back(self) -> None:
         if self._slot is not None:
