@@ -289,7 +289,7 @@ class _Reader:
             return True
 
         self._decision.note(kind, vars(kind))
-        return _is_of_pynamodb(kind) and all(map(_is_of_libraries, vars(kind).values()))
+        return _is_of_pynamodb(kind) and _has_code_of_libraries_alone(kind)
 
     def _adds_only_names(self, kind: type, used: frozenset[str]) -> bool:
         """Whether a class of the app defines nothing that a call would use."""
@@ -473,6 +473,28 @@ def _is_special(name: str) -> bool:
 def _is_callable(value: t.Any) -> bool:
     kind = _class_of(value)
     return callable(value) or hasattr(kind, "__get__")
+
+
+# What the classes that all models share hold, when they were last looked at, and what that was.
+_looked_at: dict[type, tuple[list[t.Any], bool]] = {}
+
+
+def _has_code_of_libraries_alone(kind: type) -> bool:
+    """Whether nothing in the namespace of a class is code of the app."""
+    values = [*vars(kind).values()]
+    then, has_none = _looked_at.get(kind, ((), False))
+
+    try:
+        is_unchanged = values == then
+    except Exception:
+        # A value that can't be compared.
+        is_unchanged = False
+
+    if not is_unchanged:
+        has_none = all(map(_is_of_libraries, values))
+        _looked_at[kind] = values, has_none
+
+    return has_none
 
 
 def _is_of_libraries(value: t.Any) -> bool:
