@@ -74,8 +74,9 @@ def app(
     app.config.from_mapping(stub_config, DYNAMODB_TRANSPORT=request.param)
     app.config.from_mapping(DYNAMODB_BASE_BACKOFF_MS=0, DYNAMODB_MAX_RETRY_ATTEMPTS=1)
     PynamoDB(app)
-    # Where it is not known yet, the model is looked at anew.
+    # Otherwise the first calls are not planned.
     assert eligibility.is_stock(Item)
+    assert eligibility.is_stock(Versioned)
     reader = deserializer.reads_replies(Item.from_raw_data)
     assert reader is not None
 
@@ -406,3 +407,17 @@ def test_a_connection_of_an_instance_is_asked(stub: Stub) -> None:
     item.save()
     assert other.put_item.called
     assert not stub.requests
+
+
+def test_the_first_calls_of_a_model_are_left_to_pynamodb(stub: Stub) -> None:
+    """To find out whether a model runs code of the app takes longer than a few calls gain."""
+
+    class Once(Model):
+        class Meta:
+            table_name = "once"
+
+        id = UnicodeAttribute(hash_key=True)
+
+    stub.always("PutItem", Answer())
+    found = ["pynamodb.models" in modules_of(Once("a").save) for _ in range(25)]
+    assert found == [True] * 20 + [False] * 5

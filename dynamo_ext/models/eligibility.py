@@ -21,6 +21,7 @@ import logging
 import types
 import typing as t
 import uuid
+import weakref
 import zoneinfo
 
 import pynamodb.models
@@ -88,6 +89,9 @@ _MOST_VALUES = 10_000
 _botocore_logger = logging.getLogger("botocore")
 _pynamodb_logger = logging.getLogger("pynamodb")
 
+_MOST_CALLS_WITHOUT_DECISION = 20
+_calls_without_decision: weakref.WeakKeyDictionary[type[t.Any], int] = weakref.WeakKeyDictionary()
+
 _class_of: cabc.Callable[[t.Any], type[t.Any]] = type
 _names_of: cabc.Callable[[t.Any], dict[str, t.Any]] = vars
 _values_of: cabc.Callable[[t.Any], cabc.Iterable[t.Any]] = t.cast(t.Any, dict).values
@@ -117,6 +121,24 @@ def is_stock(kind: type[t.Any]) -> bool:
     :param kind: The model.
     """
     return not _someone_listens() and _is_plain(kind)
+
+
+def is_known_stock(kind: type[t.Any]) -> bool:
+    """As :func:`is_stock`, for calls that gain little by it. The first ones of a model do not ask:
+    to find the answer takes as long as a hundred of them gain.
+
+    :param kind: The model.
+    """
+    if _DECISION not in kind.__dict__:
+        number = _calls_without_decision.get(kind, 0) + 1
+
+        if number <= _MOST_CALLS_WITHOUT_DECISION:
+            _calls_without_decision[kind] = number
+            return False
+
+        _calls_without_decision.pop(kind, None)
+
+    return is_stock(kind)
 
 
 def are_plain(*values: t.Any) -> bool:

@@ -233,7 +233,7 @@ def _method(name: str, planner: Planner) -> t.Any:
         is_class = isinstance(owner, type)
         model: type[t.Any] = owner if is_class else _class_of(owner)
 
-        if eligibility.is_stock(model) and (is_class or not eligibility.shadows(owner)):
+        if eligibility.is_known_stock(model) and (is_class or not eligibility.shadows(owner)):
             call = _planned(planner, owner, args, kwargs)
 
             if call is not None:
