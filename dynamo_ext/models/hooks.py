@@ -38,6 +38,7 @@ class Hooks:
         self._of_attributes = of_attributes
         self._name = of_one_attribute
         self._get_value: cabc.Callable[[_Names], t.Any] = operator.itemgetter(of_one_attribute)
+        self._noted: set[tuple[type, tuple[str, ...]]] = set()
         self._owners: dict[type, set[str]] = {}
         self._classes: dict[type, _Names] = {}
         self._attributes: list[_Names] = []
@@ -91,15 +92,17 @@ class Hooks:
         if element_type is not None:
             self._note_class(element_type, self._of_attributes)
 
-    def _note_class(self, kind: type, hooks: cabc.Iterable[str]) -> None:
-        bases = [base for base in kind.__mro__ if base.__module__ not in _IMMUTABLE]
+    def _note_class(self, kind: type, hooks: tuple[str, ...]) -> None:
+        if (kind, hooks) in self._noted:
+            return
 
-        for base in bases:
-            self._classes[base] = vars(base)
+        self._noted.add((kind, hooks))
+        bases = {base: base.__dict__ for base in kind.__mro__ if base.__module__ not in _IMMUTABLE}
+        self._classes.update(bases)
 
         for hook in hooks:
-            for base in bases:
-                if hook in vars(base):
+            for base, names in bases.items():
+                if hook in names:
                     self._owners.setdefault(base, set()).add(hook)
                     break
 
@@ -145,7 +148,11 @@ def base(kind: type) -> type:
 
     :param kind: The class.
     """
-    return next(base for base in kind.__mro__ if _is_of_pynamodb(base))
+    for each in kind.__mro__:
+        if _is_of_pynamodb(each):
+            return each
+
+    raise TypeError(f"{kind!r} has no base class in PynamoDB.")
 
 
 def _original(kind: type, hook: str) -> t.Any:
@@ -162,8 +169,10 @@ def _find(kind: type, hook: str) -> t.Any:
     when the first item of a model is read or written.
     """
     for each in kind.__mro__:
-        if hook in vars(each):
-            return vars(each)[hook]
+        names = each.__dict__
+
+        if hook in names:
+            return names[hook]
 
     return None
 
@@ -171,8 +180,10 @@ def _find(kind: type, hook: str) -> t.Any:
 def _is_of_pynamodb(kind: type) -> bool:
     # The module alone does not tell: a class that calling a metaclass creates, type(Model)(...), is
     # said to be of the module of PynamoDB's metaclass.
-    module = sys.modules.get(kind.__module__)
-    return kind.__module__.startswith("pynamodb.") and getattr(module, kind.__name__, None) is kind
+    name = kind.__module__
+    return (
+        name.startswith("pynamodb.") and getattr(sys.modules.get(name), kind.__name__, None) is kind
+    )
 
 
 def _has_hooks(value: t.Any) -> bool:
