@@ -210,7 +210,7 @@ FRAMEWORKS = {
     "flask_debugtoolbar": {"dynamo_ext.debug"},
     "greenlet": {"dynamo_ext_async.execution"},
     "httptools": {"dynamo_ext.transport"},
-    "msgspec": {"dynamo_ext.models", "dynamo_ext.transport"},
+    "msgspec": {"dynamo_ext.client", "dynamo_ext.models", "dynamo_ext.transport"},
     "moto": {"dynamo_ext.local"},
     "opentelemetry": {"dynamo_ext.opentelemetry"},
     "pydantic": {"dynamo_ext.schema", "dynamo_ext.web"},

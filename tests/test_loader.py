@@ -144,3 +144,12 @@ def test_files_of_the_user_come_first(tmp_path: pathlib.Path) -> None:
     loader = shared_loader(f"{tmp_path / 'none'}:{tmp_path}")
     assert loader.load_service_model("dynamodb", "service-2") == {"metadata": {"of": "the user"}}
     assert loader.load_service_model("sts", "service-2")["metadata"]["serviceId"] == "STS"
+
+
+def test_files_of_the_user_may_have_what_only_python_s_parser_accepts(
+    tmp_path: pathlib.Path,
+) -> None:
+    (tmp_path / "own.json").write_text('{"a": NaN, "b": 1}', encoding="utf-8")
+    found: t.Any = t.cast(t.Any, shared_loader(str(tmp_path))).load_data("own")
+    assert found["b"] == 1
+    assert found["a"] != found["a"]
