@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 import typing as t
@@ -13,6 +12,7 @@ import botocore.session
 import pytest
 
 from conftest import InApp
+from dynamo_ext.client import loader as loader_module
 from dynamo_ext.client.loader import shared_loader
 
 pytestmark = pytest.mark.once(reason="both transports have botocore's client")
@@ -41,16 +41,16 @@ def test_engines_share_what_was_read(
 ) -> None:
     """The first client reads botocore's data files, and no other client does."""
     read: list[str] = []
-    load = json.loads
+    load_file = loader_module._Files.load_file
 
-    def recorded(text: t.Any, **options: t.Any) -> t.Any:
-        read.append(text)
-        return load(text, **options)
+    def recorded(self: t.Any, file_path: str) -> t.Any:
+        read.append(file_path)
+        return load_file(self, file_path)
 
     with in_app(stub_config) as db:
         assert db.connection.client
 
-    monkeypatch.setattr(json, "loads", recorded)
+    monkeypatch.setattr(loader_module._Files, "load_file", recorded)
     shared_loader.__wrapped__(None).load_data("endpoints")
     assert read
     read.clear()

@@ -187,11 +187,6 @@ USES = [
         ("self", "condition", "add_version_condition"),
     ),
     Use(
-        "_version_attribute_name",
-        ("dynamo_ext.models.planned",),
-        lambda: "_version_attribute_name" in vars(_Model),
-    ),
-    Use(
         "_handle_version_attribute",
         ("dynamo_ext.models.planned",),
         lambda: _Model._handle_version_attribute,
