@@ -78,16 +78,41 @@ _announced: contextvars.ContextVar[tuple[str, uuid.UUID, str | None] | None] = (
 )
 
 
-def _tells_outcome(name: str) -> t.Any:
-    """A method of PynamoDB that writes, whose errors say whether the write may have been applied.
+_OfPynamoDB = pynamodb.connection.Connection
+C = t.TypeVar("C", bound=type[_OfPynamoDB])
 
-    :param name: The method's name.
+_WRITES = (
+    "put_item",
+    "update_item",
+    "delete_item",
+    "batch_write_item",
+    "transact_write_items",
+    "create_table",
+    "update_table",
+    "delete_table",
+    "update_time_to_live",
+)
+
+
+def _tell_outcomes(kind: C) -> C:
+    """Have the errors of the methods that write say whether the write may have been applied.
+
+    :param kind: A class of connections.
     """
+    for name in _WRITES:
+        setattr(kind, name, _tells_outcome(name))
 
-    @functools.wraps(getattr(pynamodb.connection.Connection, name))
-    def call(self: _Methods, *args: t.Any, **kwargs: t.Any) -> t.Any:
+    return kind
+
+
+def _tells_outcome(name: str) -> t.Any:
+    """The method of that name, in a class of connections."""
+
+    @functools.wraps(getattr(_OfPynamoDB, name))
+    def call(self: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
         try:
-            return getattr(super(_Methods, self), name)(*args, **kwargs)
+            # Looked up now: it may be patched.
+            return getattr(_OfPynamoDB, name)(self, *args, **kwargs)
         except pynamodb.exceptions.PynamoDBException as error:
             is_unknown = getattr(error.cause, OUTCOME_UNKNOWN, False)
             setattr(error, OUTCOME_UNKNOWN, is_unknown)
@@ -96,22 +121,8 @@ def _tells_outcome(name: str) -> t.Any:
     return call
 
 
-class _Methods(pynamodb.connection.Connection):
-    """PynamoDB's methods, whose errors say what became of a write."""
-
-    if not t.TYPE_CHECKING:
-        put_item = _tells_outcome("put_item")
-        update_item = _tells_outcome("update_item")
-        delete_item = _tells_outcome("delete_item")
-        batch_write_item = _tells_outcome("batch_write_item")
-        transact_write_items = _tells_outcome("transact_write_items")
-        create_table = _tells_outcome("create_table")
-        update_table = _tells_outcome("update_table")
-        delete_table = _tells_outcome("delete_table")
-        update_time_to_live = _tells_outcome("update_time_to_live")
-
-
-class Connection(_Methods):
+@_tell_outcomes
+class Connection(pynamodb.connection.Connection):
     """A PynamoDB connection whose calls go through an engine's client and slots.
 
     :param engine: The engine.
@@ -405,7 +416,8 @@ class _Description(pynamodb.connection.Connection):
             return self.dispatch(constants.BATCH_GET_ITEM, {constants.REQUEST_ITEMS: tables})
 
 
-class _Failure(_Methods):
+@_tell_outcomes
+class _Failure(pynamodb.connection.Connection):
     """Raises an error where each call on a table would be sent.
 
     :param table: The table.

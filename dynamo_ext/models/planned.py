@@ -230,14 +230,11 @@ def _method(name: str, planner: Planner) -> t.Any:
     # Without annotations of its own: those of PynamoDB name classes of PynamoDB's modules.
     @functools.wraps(of_pynamodb, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
     def of_project(owner: t.Any, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
-        is_class = isinstance(owner, type)
-        model: type[t.Any] = owner if is_class else _class_of(owner)
-
-        if eligibility.is_known_stock(model) and (is_class or not eligibility.shadows(owner)):
+        if _may_plan(owner):
             call = _planned(planner, owner, args, kwargs)
 
             if call is not None:
-                table = late_binding.connection(model)
+                table = late_binding.connection(_model_of(owner))
                 call.begin()
                 return make(table, call)
 
@@ -248,6 +245,15 @@ def _method(name: str, planner: Planner) -> t.Any:
     method.__code__ = method.__code__.replace(co_name=name)
     _planners[method] = planner
     return method
+
+
+def _may_plan(owner: t.Any) -> bool:
+    is_known_stock = eligibility.is_known_stock(_model_of(owner))
+    return is_known_stock and (isinstance(owner, type) or not eligibility.shadows(owner))
+
+
+def _model_of(owner: t.Any) -> type[t.Any]:
+    return owner if isinstance(owner, type) else _class_of(owner)
 
 
 if t.TYPE_CHECKING:

@@ -103,7 +103,8 @@ def _of_pairs(one: _Part, other: _Part, keys: cabc.Sequence[t.Any]) -> Keys | No
     if not one.are_usual(map(_first, keys)) or not other.are_usual(map(_second, keys)):
         return None
 
-    unique = dict.fromkeys(map(tuple, keys))
+    pairs: cabc.Iterable[tuple[t.Any, ...]] = map(tuple, keys)
+    unique = dict.fromkeys(pairs)
     hash_keys = one.written(map(_first, unique))
     range_keys = other.written(map(_second, unique))
     hash_name, hash_type = one.name, one.attribute_type
