@@ -622,6 +622,25 @@ async def test_after_a_large_page_the_hub_gets_the_others(
     assert len(stub.requests) == 5
 
 
+async def test_after_a_large_reply_the_hub_gets_the_rest_of_a_batch(
+    make_app: MakeApp, db: PynamoDB, stub: Stub, places: Places
+) -> None:
+    answers = [Answer(body={"Responses": {"item": [raw_item(number)]}}) for number in range(4)]
+    answers[1] = padded(outgoing.LARGEST_BODY_WITH_ITEMS + 1, answers[1])
+    stub.next("BatchGetItem", *answers)
+    seen: list[tuple[int, tuple[int, bool]]] = []
+
+    async with make_app().app_context():
+        async for item in Item.abatch_get([("a", number) for number in range(400)]):
+            seen.append((item.number, places.taken()))
+            places.begin()
+
+        assert db.pool.in_use == 0
+
+    assert seen == [(0, ON_LOOP), (1, IN_WORKER), (2, IN_HUB), (3, IN_HUB)]
+    assert len(stub.requests) == 4
+
+
 @pytest.mark.parametrize(
     ("start", "answer", "largest"),
     [

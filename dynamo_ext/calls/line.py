@@ -188,25 +188,31 @@ class Line:
 
     def _serve(self) -> None:
         try:
-            # Most calls end with nobody queued, or begin with nothing free.
-            while self._waiters and self._free:
-                self._move_on()
+            # Both are asked first, because most calls end with nobody queued, or nothing free.
+            while self._waiters and self._free and self._serve_first():
+                pass
         except BaseException:
             # A signal handler has raised: the others must not wait until the next call ends. The
             # first of them may have its permit already, and not know that yet.
-            self._move_on()
+            while self._serve_first():
+                pass
+
             raise
 
-    def _move_on(self) -> None:
-        while self._waiters:
-            try:
-                waiter = self._waiters[0]
-                waiter.take_slot(self._free)
-            except IndexError:
-                return
+    def _serve_first(self) -> bool:
+        """Serve whoever is queued first.
 
-            # Only now: a waiter that is in the queue is never forgotten, whatever is raised.
-            self.leave(waiter)
+        :return: Whether anybody was; ``False`` if nobody is queued, or nothing free.
+        """
+        try:
+            waiter = self._waiters[0]
+            waiter.take_slot(self._free)
+        except IndexError:
+            return False
+
+        # Only now: a waiter that is in the queue is never forgotten, whatever is raised.
+        self.leave(waiter)
+        return True
 
 
 def _is_too_late() -> bool:

@@ -508,11 +508,14 @@ class TableConnection(pynamodb.connection.table.TableConnection):
 
         :param method: The name of a method of this connection.
         """
-        return (
-            not ceremony.is_noticed()
-            and method not in vars(self)
-            and _SENDS.isdisjoint(vars(self.connection))
-        )
+        return not ceremony.is_noticed() and not self.replaces(method)
+
+    def replaces(self, method: str) -> bool:
+        """Whether a method, or what sends its call, is replaced on this very connection.
+
+        :param method: The name of a method of this connection.
+        """
+        return method in vars(self) or not _SENDS.isdisjoint(vars(self.connection))
 
     def make_call(
         self, method: str, read: ReadItems | None, /, *args: t.Any, **kwargs: t.Any

@@ -70,17 +70,18 @@ def plan(
 
 
 def make(table: TableConnection, call: PlannedCall) -> t.Any:
-    """Make a planned call in this thread.
+    """Make a planned call in this thread. Nobody would notice, but for what is replaced on the
+    connection: the caller has looked.
 
     :param table: The connection to the model's table.
     :param call: The call.
     :return: What the model's method returns.
     :raises pynamodb.exceptions.PynamoDBException: or another error, as the model's method.
     """
-    if table.may_call(call.method):
-        reply = table.make_call(call.method, call.read, *call.args, **call.kwargs)
-    else:
+    if table.replaces(call.method):
         reply = getattr(table, call.method)(*call.args, **call.kwargs)
+    else:
+        reply = table.make_call(call.method, call.read, *call.args, **call.kwargs)
 
     return call.finish(reply)
 

@@ -392,6 +392,8 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
         self._batch = batch
         has_plain_values = eligibility.are_plain(batch.keys, batch.attributes_to_get)
         self._model = model if has_plain_values else None
+        # After a reply that the event loop could not read, most likely because it was too large.
+        self._goes_by_hub = False
         self._max_concurrency = 1
         self._pages: ParallelScan[T] | None = None
         """The pages that are requested at once, if that was asked for."""
@@ -433,7 +435,9 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
         async with self._lock:
             # Another task may have fetched a page while this one waited.
             while not self._items and self._batch.keys:
-                items, self._batch = await _next_page(self._batch, self._model)
+                items, self._batch, self._goes_by_hub = await _next_page(
+                    self._batch, self._model, goes_by_hub=self._goes_by_hub
+                )
                 self._items = items[::-1]
                 self._total_count += len(items)
 
@@ -474,23 +478,25 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
 
 
 async def _next_page(
-    batch: dynamo_ext.models.batch.BatchGet[T], model: type[T] | None
-) -> tuple[list[T | Undecodable], dynamo_ext.models.batch.BatchGet[T]]:
+    batch: dynamo_ext.models.batch.BatchGet[T], model: type[T] | None, *, goes_by_hub: bool = False
+) -> tuple[list[T | Undecodable], dynamo_ext.models.batch.BatchGet[T], bool]:
     """Get the next items of a batch.
 
     :param batch: The batch.
     :param model: The model, if to get its items runs no code of the app.
-    :return: The items, which are none only if no key is left, and the batch that is left.
+    :param goes_by_hub: Whether not to have the event loop make the call.
+    :return: The items, which are none only if no key is left; the batch that is left; and whether
+        that had better go by the hub.
     """
     connection = batch.connection.connection
 
     if model is None or not workers.may_share_thread(connection, model):
-        return await workers.drive(connection, batch.next_page())
+        return *await workers.drive(connection, batch.next_page()), goes_by_hub
 
-    call = on_loop.prepare(batch.connection, batch.plan)
+    call = None if goes_by_hub else on_loop.prepare(batch.connection, batch.plan)
 
     if call is None:
-        return await workers.drive(connection, batch.next_page(), model)
+        return *await workers.drive(connection, batch.next_page(), model), goes_by_hub
 
     page = batch.next_page(await call.make())
     # This step sends nothing.
@@ -498,10 +504,10 @@ async def _next_page(
 
     if seconds is not None:
         await anyio.sleep(seconds)
-        return await workers.drive(connection, page, model)
+        return *await workers.drive(connection, page, model), call.went_on
 
     found: tuple[list[T | Undecodable], dynamo_ext.models.batch.BatchGet[T]] = t.cast(t.Any, result)
-    return found
+    return *found, call.went_on
 
 
 class _Page(t.Generic[T]):
@@ -527,7 +533,7 @@ class _Page(t.Generic[T]):
         if not self._batch.keys:
             return None
 
-        items, self._batch = await _next_page(self._batch, self._model)
+        items, self._batch, _ = await _next_page(self._batch, self._model)
         self.total_count += len(items)
         return items
 
