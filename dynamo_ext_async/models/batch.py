@@ -30,6 +30,7 @@ from dynamo_ext.models.undecodable import unwrap
 
 from ..execution import on_loop
 from ..execution import workers
+from .lock import Lock
 from .parallel_scan import ParallelScan
 
 M = t.TypeVar("M", bound=pynamodb.models.Model)
@@ -50,7 +51,7 @@ class BatchWrite(t.Generic[M]):
     def __init__(self, batch: dynamo_ext.models.batch.BatchWrite[M]) -> None:
         self._connection = batch.connection.connection
         self._batch = batch
-        self._lock = anyio.Lock()
+        self._lock = Lock()
         self._max_concurrency = 1
         self._steps: list[_Step] = []
 
@@ -309,7 +310,7 @@ class OtherBatchWrite(BatchWrite[M]):
         self._call = late_binding.in_current_bind(_call)
         self._batch = batch
         self._entered: t.Any = batch
-        self._lock = anyio.Lock()
+        self._lock = Lock()
 
     def _check_options(self, max_concurrency: int) -> None:
         if max_concurrency > 1:
@@ -400,7 +401,7 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
 
         self._items: list[T | Undecodable] = []
         self._total_count = 0
-        self._lock = anyio.Lock()
+        self._lock = Lock()
 
     def with_options(self, *, max_concurrency: int) -> t.Self:
         """Set how the items are got, before the first one is asked for::

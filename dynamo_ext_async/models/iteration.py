@@ -30,6 +30,7 @@ from dynamo_ext.models.undecodable import Undecodable
 
 from ..execution import on_loop
 from ..execution import workers
+from .lock import Lock
 
 T = t.TypeVar("T")
 T_co = t.TypeVar("T_co", covariant=True)
@@ -422,7 +423,7 @@ class ResultIterator(cabc.AsyncIterator[T]):
         self._index = 0
         self._size = 0
         self._limit = source.limit
-        self._lock = anyio.Lock()
+        self._lock = Lock()
 
     def __aiter__(self) -> t.Self:
         return self
