@@ -632,7 +632,7 @@ async def test_after_a_large_reply_the_hub_gets_the_rest_of_a_batch(
 
     async with make_app().app_context():
         async for item in Item.abatch_get([("a", number) for number in range(400)]):
-            seen.append((item.number, places.taken()))
+            seen.append((int(item.number), places.taken()))
             places.begin()
 
         assert db.pool.in_use == 0
