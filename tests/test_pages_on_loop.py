@@ -8,11 +8,13 @@ import collections.abc as cabc
 import contextlib
 import dataclasses
 import functools
+import gc
 import inspect
 import itertools
 import json
 import threading
 import typing as t
+import weakref
 
 import anyio
 import pynamodb.signals
@@ -620,6 +622,32 @@ async def test_after_a_large_page_the_hub_gets_the_others(
     assert [item.number for item in found] == [*range(5 * size)]
     assert {len(item.text) for item in found[size : 3 * size]} == {30_000, 70_000}
     assert len(stub.requests) == 5
+
+
+@pytest.mark.parametrize("name", ["query", "scan", "batch_get"])
+async def test_items_are_freed_without_the_garbage_collector(
+    make_app: MakeApp, stub: Stub, name: str
+) -> None:
+    numbers = range(MANY)
+    stub.next("Query", page([raw_item(number) for number in numbers], None))
+    stub.next("Scan", page([raw_item(number) for number in numbers], None))
+    stub.next("BatchGetItem", Answer(body={"Responses": {"item": [*map(raw_item, numbers)]}}))
+    begin = {
+        "query": lambda: Item.aquery("a"),
+        "scan": Item.ascan,
+        "batch_get": lambda: Item.abatch_get([("a", number) for number in numbers]),
+    }
+
+    async with make_app().app_context():
+        gc.collect()
+        gc.disable()
+
+        try:
+            references = [weakref.ref(item) async for item in begin[name]()]
+            await anyio.sleep(0)
+            assert [reference() for reference in references] == [None] * MANY
+        finally:
+            gc.enable()
 
 
 async def test_after_a_large_reply_the_hub_gets_the_rest_of_a_batch(

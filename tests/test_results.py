@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import functools
+import gc
 import inspect
 import typing as t
+import weakref
 from unittest import mock
 
 import pynamodb.signals
@@ -421,3 +423,48 @@ def test_the_first_calls_of_a_model_are_left_to_pynamodb(stub: Stub) -> None:
     stub.always("PutItem", Answer())
     found = ["pynamodb.models" in modules_of(Once("a").save) for _ in range(25)]
     assert found == [True] * 20 + [False] * 5
+
+
+@pytest.fixture
+def uncollected() -> cabc.Iterator[None]:
+    """The garbage collector does nothing."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("kind", ["query", "scan", "batch_get", "get"])
+def test_items_are_freed_without_the_garbage_collector(stub: Stub, kind: str) -> None:
+    """It would look at all items of a process again and again, and stop the process meanwhile."""
+    numbers = range(MANY)
+
+    for operation in ("Query", "Scan"):
+        stub.next(operation, page(map(raw, numbers)))
+
+    stub.next("BatchGetItem", Answer(body={"Responses": {"item": [*map(raw, numbers)]}}))
+    stub.next("GetItem", Answer(body={"Item": raw(0)}))
+    found = {
+        "query": lambda: [*Item.query("a")],
+        "scan": lambda: [*Item.scan()],
+        "batch_get": lambda: [*Item.batch_get([("a", number) for number in numbers])],
+        "get": lambda: [Item.get("a", 0)],
+    }[kind]()
+    references = [weakref.ref(item) for item in found]
+    del found
+    assert [reference() for reference in references] == [None] * len(references)
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_errors_are_freed_without_the_garbage_collector(stub: Stub) -> None:
+    stub.next("GetItem", stubs.error(400, "ValidationException"))
+    reference: weakref.ref[BaseException] | None = None
+
+    try:
+        Item.get("a", 0)
+    except GetError as error:
+        reference = weakref.ref(t.cast(BaseException, error.cause))
+
+    assert reference is not None
+    assert reference() is None

@@ -427,11 +427,17 @@ class _Failure(pynamodb.connection.Connection):
     def __init__(self, table: pynamodb.connection.base.MetaTable, error: Exception) -> None:
         super().__init__(region="us-east-1", extra_headers={})
         self.add_meta_table(table)
-        self._error = error
+        self._error: Exception | None = error
 
     def dispatch(self, operation_name: str, operation_kwargs: Kwargs) -> Kwargs:
         """Raise the error."""
-        raise self._error
+        error, self._error = t.cast(Exception, self._error), None
+
+        try:
+            raise error
+        finally:
+            # The error's traceback refers to this frame: break the cycle.
+            del error
 
 
 @dataclasses.dataclass(slots=True)

@@ -134,7 +134,10 @@ class Fetch(t.Generic[T]):
         if self._hidden or are_patched() or not self._is_of_project:
             return None
 
-        return reply_reading.of_page(self._decode, self._key_names, self._limit)
+        # Nothing that refers to this object, which refers to what reads the page: the items of a
+        # circle would be left to the garbage collector.
+        key_names = functools.partial(_key_names, self.table, self._pages)
+        return reply_reading.of_page(self._decode, key_names, self._limit)
 
     @property
     def table(self) -> TableConnection:
@@ -202,12 +205,6 @@ class Fetch(t.Generic[T]):
         of_table: object = getattr(TableConnection, method, None)
         return self._operation.__func__ is of_table and table.may_call(method)
 
-    def _key_names(self) -> cabc.Iterable[str]:
-        table: t.Any = self.table.get_meta_table()
-        index_name = t.cast(t.Any, self._pages)._kwargs.get("index_name")
-        names: cabc.Iterable[str] = table.get_key_names(index_name)
-        return names
-
     def _finish(self, reply: Raw) -> DecodedReply[T] | None:
         # PynamoDB's iterator goes on as if it had sent the request.
         with self._operation_replaced_by(lambda *args, **kwargs: reply):
@@ -269,6 +266,15 @@ class Fetch(t.Generic[T]):
             consumed=consumed,
             pages=pages,
         )
+
+
+def _key_names(table: TableConnection, pages: PageIterator[t.Any]) -> cabc.Iterable[str]:
+    """The names of the attributes of a key of a query or scan."""
+    meta_table: t.Any = table.get_meta_table()
+    names: cabc.Iterable[str] = meta_table.get_key_names(
+        t.cast(t.Any, pages)._kwargs.get("index_name")
+    )
+    return names
 
 
 class _WouldSend(Exception):
