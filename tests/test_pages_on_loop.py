@@ -632,7 +632,7 @@ async def test_items_are_freed_without_the_garbage_collector(
     stub.next("Query", page([raw_item(number) for number in numbers], None))
     stub.next("Scan", page([raw_item(number) for number in numbers], None))
     stub.next("BatchGetItem", Answer(body={"Responses": {"item": [*map(raw_item, numbers)]}}))
-    begin = {
+    begin: dict[str, cabc.Callable[[], t.Any]] = {
         "query": lambda: Item.aquery("a"),
         "scan": Item.ascan,
         "batch_get": lambda: Item.abatch_get([("a", number) for number in numbers]),
