@@ -688,6 +688,39 @@ async def test_a_task_that_is_cancelled_as_its_reply_is_there(
         assert db.pool.stats().errors == 0
 
 
+@pytest.mark.parametrize("place", ["method", "dispatch"])
+@pytest.mark.parametrize("name", ["get_item", "put_item", "query", "batch_get_item"])
+async def test_what_is_mocked_on_a_connection_is_called_in_a_worker(
+    make_app: MakeApp, stub: Stub, workers: list[t.Any], name: str, place: str
+) -> None:
+    """Calls that a test has mocked never reach the network."""
+    item = {"id": {"S": "a"}, "number": {"N": "1"}}
+    page = {"Items": [item], "Count": 1, "ScannedCount": 1}
+    reply = {"Item": item, "Responses": {"item": [item]}, **page}
+
+    async def all_of(items: cabc.AsyncIterable[Item]) -> list[Item]:
+        return [item async for item in items]
+
+    async with make_app().app_context():
+        table = late_binding.connection(Item)
+        calls: dict[str, cabc.Callable[[], cabc.Awaitable[t.Any]]] = {
+            "get_item": lambda: Item.aget("a", 1),
+            "put_item": lambda: Item("a", 1).asave(),
+            "query": lambda: all_of(Item.aquery("a")),
+            "batch_get_item": lambda: all_of(Item.abatch_get([("a", 1)])),
+        }
+        owner, replaced = (table, name) if place == "method" else (table.connection, "dispatch")
+
+        with unittest.mock.patch.object(owner, replaced, return_value=reply) as mocked:
+            await calls[name]()
+
+        assert mocked.call_count == len(workers) == 1
+        assert not stub.requests
+        await calls["get_item"]()
+
+    assert len(stub.requests) == len(workers) == 1
+
+
 @pytest.mark.parametrize("name", ["get_item", "put_item", "delete_item", "update_item"])
 async def test_what_would_be_sent_is_what_pynamodb_sends(make_app: MakeApp, name: str) -> None:
     written = {"t": {"S": "x"}, "content": {"B": b"\0"}}

@@ -165,6 +165,11 @@ class Connection(pynamodb.connection.Connection):
         """The engine's botocore session."""
         return self.engine.session
 
+    @property
+    def is_replaced(self) -> bool:
+        """Whether something that sends calls is replaced on this very connection."""
+        return not _SENDS.isdisjoint(vars(self))
+
     def follow(self, operation_name: str) -> record.Progress:
         """The record of a call that is about to be made on this connection, elsewhere.
 
@@ -471,6 +476,7 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         connection.table_name = table[constants.TABLE_NAME]
         connection.add_meta_table(meta_table)
         self._description: _Description | None = None
+        self._own_names: frozenset[str] = frozenset({*vars(self), "_own_names"})
 
     def prepare_call(self, method: str, *args: t.Any, **kwargs: t.Any) -> CallInSteps | None:
         """Prepare a call that is made in steps that never wait.
@@ -509,19 +515,15 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         )
         return call
 
-    def may_call(self, method: str) -> bool:
-        """Whether :meth:`make_call` may make the call of a method: nobody would notice.
+    @property
+    def may_make_calls(self) -> bool:
+        """Whether :meth:`make_call` may make calls: nobody would notice."""
+        return not ceremony.is_noticed() and not self.is_replaced
 
-        :param method: The name of a method of this connection.
-        """
-        return not ceremony.is_noticed() and not self.replaces(method)
-
-    def replaces(self, method: str) -> bool:
-        """Whether a method, or what sends its call, is replaced on this very connection.
-
-        :param method: The name of a method of this connection.
-        """
-        return method in vars(self) or not _SENDS.isdisjoint(vars(self.connection))
+    @property
+    def is_replaced(self) -> bool:
+        """Whether something of this very connection is replaced, by a test's mock for example."""
+        return self.connection.is_replaced or not vars(self).keys() <= self._own_names
 
     def make_call(
         self, method: str, read: ReadItems | None, /, *args: t.Any, **kwargs: t.Any

@@ -379,7 +379,7 @@ class BatchGet(t.Generic[T]):
         """Send one request."""
         args, options = self._arguments(keys)
         connection, method = self.connection, "batch_get_item"
-        reading = reply_reading.of_batch(self.decode) if connection.may_call(method) else None
+        reading = reply_reading.of_batch(self.decode) if connection.may_make_calls else None
 
         # The reply is in no variable here, so that its items can be freed one by one.
         if reading is None:

@@ -201,9 +201,16 @@ class Fetch(t.Generic[T]):
         if type(table) is not TableConnection:
             return False
 
-        method: str = self._operation.__name__
-        of_table: object = getattr(TableConnection, method, None)
-        return self._operation.__func__ is of_table and table.may_call(method)
+        of_table: object = getattr(TableConnection, self._operation.__name__, None)
+        return self._operation.__func__ is of_table and table.may_make_calls
+
+    def _names_of_keys(self) -> cabc.Iterable[str]:
+        try:
+            return self._pages.key_names
+        except AttributeError:
+            # A mock of the request belongs to no table. As in PynamoDB, that is an error only
+            # where a key is asked for.
+            return ()
 
     def _finish(self, reply: Raw) -> DecodedReply[T] | None:
         # PynamoDB's iterator goes on as if it had sent the request.
@@ -244,7 +251,7 @@ class Fetch(t.Generic[T]):
         raw_items = [*raw_items]
         # Usually the last reference: each item can then be freed as soon as it is decoded.
         del reply
-        keys = {name: [item.get(name) for item in raw_items] for name in pages.key_names}
+        keys = {name: [item.get(name) for item in raw_items] for name in self._names_of_keys()}
 
         if self._limit is not None:
             del raw_items[self._limit :]

@@ -70,15 +70,15 @@ def plan(
 
 
 def make(table: TableConnection, call: PlannedCall) -> t.Any:
-    """Make a planned call in this thread. Nobody would notice, but for what is replaced on the
-    connection: the caller has looked.
+    """Make a planned call in this thread, of a model that runs no code of the app. A method that is
+    replaced on the connection itself is called all the same.
 
     :param table: The connection to the model's table.
     :param call: The call.
     :return: What the model's method returns.
     :raises pynamodb.exceptions.PynamoDBException: or another error, as the model's method.
     """
-    if table.replaces(call.method):
+    if table.is_replaced:
         reply = getattr(table, call.method)(*call.args, **call.kwargs)
     else:
         reply = table.make_call(call.method, call.read, *call.args, **call.kwargs)

@@ -193,6 +193,7 @@ def may_share_thread(connection: Connection, model: type[t.Any]) -> bool:
         engine.waits_cooperatively
         and _job_class() is not None
         and not slots.is_any_held()
+        and not connection.is_replaced
         and is_stock(model)
     )
 

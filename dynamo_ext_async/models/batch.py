@@ -489,12 +489,12 @@ async def _next_page(
     :return: The items, which are none only if no key is left; the batch that is left; and whether
         that had better go by the hub.
     """
-    connection = batch.connection.connection
+    table, connection = batch.connection, batch.connection.connection
 
-    if model is None or not workers.may_share_thread(connection, model):
+    if model is None or table.is_replaced or not workers.may_share_thread(connection, model):
         return *await workers.drive(connection, batch.next_page()), goes_by_hub
 
-    call = None if goes_by_hub else on_loop.prepare(batch.connection, batch.plan)
+    call = None if goes_by_hub else on_loop.prepare(table, batch.plan)
 
     if call is None:
         return *await workers.drive(connection, batch.next_page(), model), goes_by_hub
