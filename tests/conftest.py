@@ -351,6 +351,15 @@ def run_python() -> RunPython:
 
 
 @pytest.fixture
+def uncollected() -> cabc.Iterator[None]:
+    """Without garbage collection: what is in a circle, or was made for nothing, is still there."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture
 def announced() -> cabc.Generator[None]:
     """Somebody wants to know of each call: so the event loop makes none itself."""
     import dynamo_ext

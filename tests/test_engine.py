@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections.abc as cabc
 import concurrent.futures
 import gc
 import json
@@ -52,15 +51,6 @@ def engine_of(model: type[Model]) -> object:
 def clients() -> list[object]:
     """All clients of DynamoDB in this process, also those that nobody uses any more."""
     return [thing for thing in gc.get_objects() if type(thing).__name__ == "DynamoDB"]
-
-
-@pytest.fixture
-def uncollected() -> cabc.Iterator[None]:
-    """Without garbage collection: what was made, even if for nothing, is still there."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.usefixtures("uncollected")

@@ -8,7 +8,6 @@ import collections.abc as cabc
 import contextlib
 import dataclasses
 import functools
-import gc
 import inspect
 import itertools
 import json
@@ -624,6 +623,7 @@ async def test_after_a_large_page_the_hub_gets_the_others(
     assert len(stub.requests) == 5
 
 
+@pytest.mark.usefixtures("uncollected")
 @pytest.mark.parametrize("name", ["query", "scan", "batch_get"])
 async def test_items_are_freed_without_the_garbage_collector(
     make_app: MakeApp, stub: Stub, name: str
@@ -639,15 +639,9 @@ async def test_items_are_freed_without_the_garbage_collector(
     }
 
     async with make_app().app_context():
-        gc.collect()
-        gc.disable()
-
-        try:
-            references = [weakref.ref(item) async for item in begin[name]()]
-            await anyio.sleep(0)
-            assert [reference() for reference in references] == [None] * MANY
-        finally:
-            gc.enable()
+        references = [weakref.ref(item) async for item in begin[name]()]
+        await anyio.sleep(0)
+        assert [reference() for reference in references] == [None] * MANY
 
 
 async def test_after_a_large_reply_the_hub_gets_the_rest_of_a_batch(

@@ -38,6 +38,8 @@ from pynamodb.pagination import PageIterator
 from quart import Quart
 
 import dynamo_ext_async
+from app_source import app_source
+from conftest import RunPython
 from dynamo_ext.calls import item_reading
 from dynamo_ext.models import decoded_reply
 from dynamo_ext.models import deserializer
@@ -854,3 +856,20 @@ async def test_an_awaited_item_that_cannot_be_read_fails_as_in_a_blocking_call(s
         await anyio.to_thread.run_sync(Stock.get, "a", b"r")
 
     assert failure(awaited.value) == failure(blocking.value)
+
+
+def test_without_msgspec_replies_are_read_all_the_same(stub: Stub, run_python: RunPython) -> None:
+    items = json.loads(as_json([{"id": {"S": str(n)}} for n in range(300)]))
+    body = {"Items": items, "Count": 300, "ScannedCount": 300}
+    stub.next("Query", *[Answer(body=body)] * 3)
+    done = run_python(
+        "import sys; sys.modules['msgspec'] = None\n"
+        + app_source(DYNAMODB_TRANSPORT="botocore", DYNAMODB_BLOCKING_CALLS="allow")
+        + """
+import importlib
+with importlib.import_module("dynamo_ext.binding.context").use(app):
+    print([sum(int(item.id) for item in Item.query("a")) for _ in range(3)])
+""",
+        stub.url,
+    )
+    assert (done.stdout.strip(), done.stderr) == (str([sum(range(300))] * 3), "")

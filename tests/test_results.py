@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import functools
-import gc
 import inspect
 import typing as t
 import weakref
@@ -172,20 +171,29 @@ def test_items_and_keys_of_each_step_are_pynamodb_s(
     )
 
 
-@pytest.mark.usefixtures("typed")
-@pytest.mark.parametrize("kind", ["query", "scan", "batch_get", "get"])
-def test_replies_are_decoded_to_types(stub: Stub, kind: str) -> None:
+READS = ("query", "scan", "batch_get", "get")
+
+
+def found_by(kind: str, stub: Stub) -> list[Item]:
+    """The items that a method of the model reads."""
     numbers = range(MANY)
     stub.next("Query", page(map(raw, numbers)))
     stub.next("Scan", page(map(raw, numbers)))
     stub.next("BatchGetItem", Answer(body={"Responses": {"item": [*map(raw, numbers)]}}))
     stub.next("GetItem", Answer(body={"Item": raw(0)}))
-    found = {
+    read: dict[str, cabc.Callable[[], list[Item]]] = {
         "query": lambda: [*Item.query("a")],
         "scan": lambda: [*Item.scan()],
         "batch_get": lambda: [*Item.batch_get([("a", number) for number in numbers])],
         "get": lambda: [Item.get("a", 0)],
-    }[kind]()
+    }
+    return read[kind]()
+
+
+@pytest.mark.usefixtures("typed")
+@pytest.mark.parametrize("kind", READS)
+def test_replies_are_decoded_to_types(stub: Stub, kind: str) -> None:
+    found = found_by(kind, stub)
     assert [item.number for item in found] == [*range(1 if kind == "get" else MANY)]
     assert {item.content for item in found} == {b"\0\1"}
 
@@ -425,32 +433,11 @@ def test_the_first_calls_of_a_model_are_left_to_pynamodb(stub: Stub) -> None:
     assert found == [True] * 20 + [False] * 5
 
 
-@pytest.fixture
-def uncollected() -> cabc.Iterator[None]:
-    """The garbage collector does nothing."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-
-
 @pytest.mark.usefixtures("uncollected")
-@pytest.mark.parametrize("kind", ["query", "scan", "batch_get", "get"])
+@pytest.mark.parametrize("kind", READS)
 def test_items_are_freed_without_the_garbage_collector(stub: Stub, kind: str) -> None:
     """It would look at all items of a process again and again, and stop the process meanwhile."""
-    numbers = range(MANY)
-
-    for operation in ("Query", "Scan"):
-        stub.next(operation, page(map(raw, numbers)))
-
-    stub.next("BatchGetItem", Answer(body={"Responses": {"item": [*map(raw, numbers)]}}))
-    stub.next("GetItem", Answer(body={"Item": raw(0)}))
-    found = {
-        "query": lambda: [*Item.query("a")],
-        "scan": lambda: [*Item.scan()],
-        "batch_get": lambda: [*Item.batch_get([("a", number) for number in numbers])],
-        "get": lambda: [Item.get("a", 0)],
-    }[kind]()
+    found = found_by(kind, stub)
     references = [weakref.ref(item) for item in found]
     del found
     assert [reference() for reference in references] == [None] * len(references)

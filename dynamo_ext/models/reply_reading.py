@@ -40,9 +40,6 @@ class Reading:
         self._reader = reader
         self._items: list[t.Any] | None = None
 
-    def _read_page(self, decode: Decode, items: list[t.Any]) -> list[t.Any]:
-        return self._reader.read_page(items, decode)
-
     def has_read(self, items: list[t.Any] | None) -> bool:
         """Whether a list of a reply has instances.
 
@@ -102,6 +99,9 @@ class Reading:
         items += decode_lock.decode_parts(functools.partial(self._read_page, decode), left)
         self._items = items
         return True
+
+    def _read_page(self, decode: Decode, items: list[t.Any]) -> list[t.Any]:
+        return self._reader.read_page(items, decode)
 
 
 class ReadingOfPage(Reading):
