@@ -873,3 +873,62 @@ with importlib.import_module("dynamo_ext.binding.context").use(app):
         stub.url,
     )
     assert (done.stdout.strip(), done.stderr) == (str([sum(range(300))] * 3), "")
+
+
+# A crash would end the tests. msgspec calls this function of its own while it looks at a type.
+INTERRUPTED = """
+import json, sys
+import msgspec._utils
+from pynamodb.attributes import MapAttribute, NumberAttribute, UnicodeAttribute
+from dynamo_ext import Model
+from dynamo_ext.models import deserializer
+from dynamo_ext.models.typed_replies import TypedReplies
+
+ITEM = {"id": {"S": "a"}, "place": {"M": {"zip": {"N": "1"}}}}
+BODY = json.dumps({"Items": [ITEM], "Count": 1, "ScannedCount": 1}).encode()
+LOOKS = msgspec._utils.get_class_annotations.__code__
+
+def typed():
+    class Place(MapAttribute):
+        zip = NumberAttribute()
+    class Item(Model):
+        id = UnicodeAttribute(hash_key=True)
+        place = Place()
+    reader = deserializer.reads_replies(Item.from_raw_data)
+    return TypedReplies(reader._members)
+
+def read(replies):
+    items, _ = replies.items("QueryOutput", BODY)
+    [item] = replies.read_items(items)
+    assert (item.id, item.place.zip) == ("a", 1)
+
+def interrupt(number):
+    looks, replies = 0, None
+    def profile(frame, event, argument):
+        nonlocal looks
+        if event == "call" and frame.f_code is LOOKS:
+            looks += 1
+            if looks == number:
+                sys.setprofile(None)
+                read(typed())
+                if replies is not None:
+                    read(replies)
+    sys.setprofile(profile)
+    replies = typed()
+    read(replies)
+    sys.setprofile(None)
+    return looks
+
+number = 1
+while interrupt(number) >= number:
+    number += 1
+print(number)
+"""
+
+
+def test_types_may_be_used_by_other_threads_and_handlers_while_msgspec_looks_at_others(
+    run_python: RunPython,
+) -> None:
+    done = run_python(INTERRUPTED)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) > 3

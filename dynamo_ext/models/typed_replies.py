@@ -176,7 +176,12 @@ def _decoder(items: tuple[t.Any, ...], names: cabc.Iterable[str]) -> msgspec.jso
 
 def _struct(name: str, fields: list[t.Any], *, forbid_unknown_fields: bool = False) -> type[t.Any]:
     # No object that is read from JSON is part of a circle.
-    return msgspec.defstruct(name, fields, forbid_unknown_fields=forbid_unknown_fields, gc=False)
+    struct = msgspec.defstruct(name, fields, forbid_unknown_fields=forbid_unknown_fields, gc=False)
+    # msgspec looks at the fields of a type when a decoder first needs it. It lets other threads,
+    # and handlers of signals, use what it knows by then, which crashes the process: so nobody else
+    # may see a type before that.
+    msgspec.json.Decoder(struct)
+    return struct
 
 
 def _item_type(members: Members) -> type[t.Any]:
