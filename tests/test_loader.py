@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
+import json
 import os
 import pathlib
 import typing as t
@@ -67,6 +69,28 @@ def test_file_has_the_same_content(loader: botocore.loaders.Loader, name: str) -
     assert _in_order(loader.load_data(name)) == _in_order(expected)
 
 
+def test_endpoints_of_a_service_are_parsed_when_they_are_asked_for(
+    loader: botocore.loaders.Loader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table: t.Any = t.cast(t.Any, loader).load_data("endpoints")
+    parsed: list[int] = []
+    parse = loader_module._from_json
+
+    def recorded(content: bytes) -> t.Any:
+        parsed.append(len(content))
+        return parse(content)
+
+    monkeypatch.setattr(loader_module, "_from_json", recorded)
+    services = table["partitions"][0]["services"]
+    assert len(services) > 100
+    assert ("dynamodb" in services, "nonsense" in services) == (True, False)
+    assert parsed == []
+    assert "eu-west-1" in services["dynamodb"]["endpoints"]
+    assert services.get("dynamodb") is services["dynamodb"]
+    assert services.get("nonsense") is None
+    assert len(parsed) == 1
+
+
 @pytest.mark.parametrize("service", ["dynamodb", "sts"])
 @pytest.mark.parametrize("kind", ["service-2", "endpoint-rule-set-1", "waiters-2"])
 def test_service_has_the_same_content(
@@ -86,7 +110,7 @@ def test_service_has_the_same_content(
 
 def _in_order(value: t.Any) -> t.Any:
     """A value in which the order of dictionaries counts."""
-    if isinstance(value, dict):
+    if isinstance(value, cabc.Mapping):
         return [(key, _in_order(each)) for key, each in value.items()]
 
     return [_in_order(each) for each in value] if isinstance(value, list) else value
@@ -144,6 +168,21 @@ def test_files_of_the_user_come_first(tmp_path: pathlib.Path) -> None:
     loader = shared_loader(f"{tmp_path / 'none'}:{tmp_path}")
     assert loader.load_service_model("dynamodb", "service-2") == {"metadata": {"of": "the user"}}
     assert loader.load_service_model("sts", "service-2")["metadata"]["serviceId"] == "STS"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"partitions": [{"services": {"dynamodb": {"endpoints": {"mine": {}}}}, "n": NaN}]}',
+        '{"partitions": [{"services": {"dynamodb": {"endpoints": {"mine": {"n": NaN}}}}}]}',
+        '{"partitions": [{"services": {"dynamodb": {"endpoints": {"mine": {}}}}}], "n": [1, {}]}',
+    ],
+)
+def test_table_of_endpoints_may_be_the_users(tmp_path: pathlib.Path, content: str) -> None:
+    (tmp_path / "endpoints.json").write_text(content)
+    found: t.Any = t.cast(t.Any, shared_loader.__wrapped__(str(tmp_path))).load_data("endpoints")
+    assert "mine" in found["partitions"][0]["services"]["dynamodb"]["endpoints"]
+    assert len(found) == len(json.loads(content))
 
 
 def test_files_of_the_user_may_have_what_only_python_s_parser_accepts(

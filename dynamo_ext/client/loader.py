@@ -12,6 +12,9 @@ import typing as t
 import botocore.loaders
 from botocore.exceptions import DataNotFoundError
 
+# The file with the endpoints of all services.
+_ENDPOINTS = "endpoints"
+
 
 @functools.lru_cache(maxsize=4)
 def shared_loader(data_path: str | None) -> botocore.loaders.Loader:
@@ -87,19 +90,72 @@ class _Files(botocore.loaders.JSONFileLoader):
         for suffix, open_file in ((".json", open), (".json.gz", gzip.open)):
             try:
                 with open_file(file_path + suffix, "rb") as file:
-                    return _from_json(file.read())
+                    content = file.read()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                pass
+                continue
+
+            parse = _endpoints if os.path.basename(file_path) == _ENDPOINTS else _from_json
+            return parse(content)
 
         return None
 
 
-def _from_json(content: bytes) -> t.Any:
-    """Parse JSON: by msgspec where that is installed, in two thirds of the time."""
+def _from_json(content: t.Any) -> t.Any:
+    """Parse JSON, bytes or what msgspec has left of them: by msgspec where that is installed, in
+    two thirds of the time."""
     try:
         import msgspec
 
         return msgspec.json.decode(content)
     except Exception:
         # A file of the user's may have what only Python's parser accepts.
-        return json.loads(content)
+        return json.loads(bytes(content))
+
+
+def _endpoints(content: bytes) -> t.Any:
+    """Parse botocore's table of endpoints: of some 400 services those that are asked for, where
+    msgspec is installed."""
+    try:
+        import msgspec
+
+        def split(content: t.Any, kind: t.Any = dict[str, msgspec.Raw]) -> t.Any:
+            return msgspec.json.decode(content, type=kind)
+
+        def parsed(members: t.Any, **otherwise: cabc.Callable[[t.Any], t.Any]) -> t.Any:
+            return {name: otherwise.get(name, _from_json)(value) for name, value in members.items()}
+
+        def partition(members: t.Any) -> t.Any:
+            return parsed(members, services=lambda content: _ParsedWhenAsked(split(content)))
+
+        def partitions(content: t.Any) -> t.Any:
+            return [*map(partition, split(content, list[dict[str, msgspec.Raw]]))]
+
+        return parsed(split(content), partitions=partitions)
+    except Exception:
+        return _from_json(content)
+
+
+class _ParsedWhenAsked(cabc.Mapping[str, t.Any]):
+    """Values of JSON, each of which is parsed when it is asked for.
+
+    :param unparsed: The JSON of each, as msgspec keeps it.
+    """
+
+    def __init__(self, unparsed: dict[str, t.Any]) -> None:
+        self._unparsed = unparsed
+        self._parsed: dict[str, t.Any] = {}
+
+    def __getitem__(self, name: str) -> t.Any:
+        if name not in self._parsed:
+            self._parsed[name] = _from_json(self._unparsed[name])
+
+        return self._parsed[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._unparsed
+
+    def __iter__(self) -> cabc.Iterator[str]:
+        return iter(self._unparsed)
+
+    def __len__(self) -> int:
+        return len(self._unparsed)
