@@ -198,6 +198,7 @@ ALLOWED: dict[str, set[str]] = {
 
 # Who may import another project's package. It is the adapters that know a framework.
 FRAMEWORKS = {
+    "aiologic": {"dynamo_ext_async.execution", "dynamo_ext_async.models"},
     "quart": {"dynamo_ext_async", "dynamo_ext_async.extension", "dynamo_ext_async.web.browse"},
     "anyio": {
         "dynamo_ext_async",
@@ -374,7 +375,7 @@ import flask
 import dynamo_ext
 app = flask.Flask("app")
 dynamo_ext.PynamoDB(app)
-print(*(name for name in sys.modules if name.startswith("dynamo_ext.")))
+print(*sys.modules)
 """
     done = subprocess.run(
         [sys.executable, "-P", "-W", "error", "-c", code],
@@ -383,11 +384,18 @@ print(*(name for name in sys.modules if name.startswith("dynamo_ext.")))
         env=engines.python_environment(),
         check=True,
     )
-    imported = {name.split(".")[1] for name in done.stdout.split()}
+    modules = done.stdout.split()
+    of_others = {name for name in modules if "." not in name}
+    assert "pynamodb" in of_others
+    assert not of_others & {
+        *("aiologic", "anyio", "greenlet", "httptools", "moto", "msgspec", "opentelemetry"),
+        *("pydantic", "quart", "trio"),
+    }
+    imported = {name.split(".")[1] for name in modules if name.startswith("dynamo_ext.")}
     on_demand = {"browsing", "debug", "local", "opentelemetry", "provisioning", "schema", "testing"}
     assert "calls" in imported
     assert not imported & on_demand
-    commands = {name for name in done.stdout.split() if name.startswith("dynamo_ext.cli.")}
+    commands = {name for name in modules if name.startswith("dynamo_ext.cli.")}
     assert commands == {"dynamo_ext.cli.group"}
 
 

@@ -24,6 +24,7 @@ from dynamo_ext_async import CallTimeout
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async import UnprocessedKeys
+from dynamo_ext_async.execution.slot_wait import wait_for_slot
 from stub import Answer
 from stub import Request
 from stub import Stub
@@ -611,7 +612,7 @@ async def test_a_queued_parallel_scan_ends_with_the_time_of_its_call(
     db.init_app(app)
 
     async with app.app_context():
-        slot = await db.pool.aacquire(1)
+        slot = await wait_for_slot(db.pool, 1)
 
         with pytest.raises(CallTimeout):
             await anext(Entry.aparallel_scan(2))

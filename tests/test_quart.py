@@ -31,6 +31,7 @@ from dynamo_ext.binding import context
 from dynamo_ext.client import engine
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
+from dynamo_ext_async.execution.slot_wait import wait_for_slot
 from stub import Answer
 from stub import Request
 from stub import Stub
@@ -584,7 +585,7 @@ async def test_an_app_that_stops_gives_up_a_background_task_that_waits_in_vain(
 
     async with served(app) as client:
         assert (await client.get("/x")).text == "x"
-        slot = await pool.aacquire(1)
+        slot = await wait_for_slot(pool, 1)
         assert (await client.post("/")).text == "begun"
         await until(lambda: pool.waiting == 1)
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import dataclasses
 import threading
-
-from aiologic.lowlevel import create_async_event
+import typing as t
 
 from ..concurrency import waiting
 from . import slot as slots
 from .line import Line
 from .line import Place
+from .line import Wakeable
 from .record import Progress
 from .slot import Slot
+
+E = t.TypeVar("E", bound=Wakeable)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,29 +131,22 @@ class Pool:
         :raises PoolTimeout: if none became free in time.
         :raises CallTimeout: if the call's deadline came first.
         """
-        with Place(self.line, self._slot(timeout), waiting.IN_THREAD.event) as place:
+        with self.place(timeout, waiting.IN_THREAD.event) as place:
             if not place.is_served:
                 place.is_served = place.event.wait(place.seconds)
 
         return place.slot
 
-    async def aacquire(self, timeout: float) -> Slot:
-        """Wait in this task for a slot. A cancelled wait takes none.
-
-        The parameters, the result and the errors are those of :meth:`acquire`.
+    def place(
+        self, timeout: float, make_event: cabc.Callable[[], E], thread: int | None = None
+    ) -> Place[E]:
+        """The wait for a slot, to be entered by who waits.
 
         :param timeout: Longest wait, in seconds.
-        :return: The slot.
-        :raises PoolTimeout: if none became free in time.
-        :raises CallTimeout: if the call's deadline came first.
+        :param make_event: Makes what is waited for.
+        :param thread: The thread of the event loop, if a task waits.
         """
-        thread = threading.get_ident()
-
-        with Place(self.line, self._slot(timeout), create_async_event, thread) as place:
-            if not place.is_served:
-                place.is_served = await place.event.with_(place.seconds)
-
-        return place.slot
+        return Place(self.line, Slot(self.line, self.line.take_back, timeout), make_event, thread)
 
     def slot_for_call(self, timeout: float) -> Slot:
         """A slot for one call, to be held in a ``with`` block: a share of the slot that this thread
@@ -180,6 +176,3 @@ class Pool:
                 return share
 
         return None
-
-    def _slot(self, timeout: float) -> Slot:
-        return Slot(self.line, self.line.take_back, timeout)

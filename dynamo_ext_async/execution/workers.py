@@ -37,6 +37,7 @@ from dynamo_ext.concurrency.generators import Waits
 from dynamo_ext.models.eligibility import is_stock
 
 from . import polling
+from .slot_wait import wait_for_slot
 
 if t.TYPE_CHECKING:
     from . import hub
@@ -88,7 +89,7 @@ async def run(
         _awaiting(connection, function) as awaited,
     ):
         awaited.never_ran = True
-        slot = pool.join_held() or await pool.aacquire(policy.settings.pool_timeout_seconds)
+        slot = pool.join_held() or await wait_for_slot(pool, policy.settings.pool_timeout_seconds)
         awaited.never_ran = False
         work = _Work(pool, slot, policy.in_flight, lambda: function(*args, **kwargs))
 
