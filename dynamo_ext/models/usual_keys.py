@@ -17,12 +17,18 @@ from pynamodb.attributes import NumberAttribute
 from pynamodb.constants import NUMBER
 from pynamodb.constants import STRING
 
-Keys = tuple[dict[str, dict[str, t.Any]], ...]
+Key = dict[str, dict[str, t.Any]]
 
 _TWO = frozenset({2})
 _PAIRS = frozenset({list, tuple})
 _first: cabc.Callable[[t.Any], t.Any] = operator.itemgetter(0)
 _second: cabc.Callable[[t.Any], t.Any] = operator.itemgetter(1)
+
+
+class UsualKeys(tuple[Key, ...]):
+    """Keys that are made of texts alone, by this project: to use them runs no code of the app."""
+
+    __slots__ = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +54,7 @@ class _Part:
 
 def serialized(
     model: t.Any, attributes: cabc.Sequence[t.Any], keys: cabc.Sequence[t.Any]
-) -> Keys | None:
+) -> UsualKeys | None:
     """The keys of a batch, as DynamoDB takes them. Each is there once.
 
     :param model: The model, whose ``_serialize_keys`` is this project's.
@@ -88,15 +94,15 @@ def _part(attribute: t.Any) -> _Part | None:
     return None
 
 
-def _of_hash_keys(part: _Part, keys: cabc.Sequence[t.Any]) -> Keys | None:
+def _of_hash_keys(part: _Part, keys: cabc.Sequence[t.Any]) -> UsualKeys | None:
     if not part.are_usual(keys):
         return None
 
     name, kind = part.name, part.attribute_type
-    return tuple([{name: {kind: value}} for value in part.written(dict.fromkeys(keys))])
+    return UsualKeys([{name: {kind: value}} for value in part.written(dict.fromkeys(keys))])
 
 
-def _of_pairs(one: _Part, other: _Part, keys: cabc.Sequence[t.Any]) -> Keys | None:
+def _of_pairs(one: _Part, other: _Part, keys: cabc.Sequence[t.Any]) -> UsualKeys | None:
     if not _PAIRS.issuperset(map(type, keys)) or not _TWO.issuperset(map(len, keys)):
         return None
 
@@ -109,7 +115,7 @@ def _of_pairs(one: _Part, other: _Part, keys: cabc.Sequence[t.Any]) -> Keys | No
     range_keys = other.written(map(_second, unique))
     hash_name, hash_type = one.name, one.attribute_type
     range_name, range_type = other.name, other.attribute_type
-    return tuple(
+    return UsualKeys(
         [
             {hash_name: {hash_type: hash_key}, range_name: {range_type: range_key}}
             for hash_key, range_key in zip(hash_keys, range_keys, strict=True)

@@ -27,6 +27,7 @@ from dynamo_ext.models import late_binding
 from dynamo_ext.models.batch import Commit
 from dynamo_ext.models.undecodable import Undecodable
 from dynamo_ext.models.undecodable import unwrap
+from dynamo_ext.models.usual_keys import UsualKeys
 
 from ..execution import on_loop
 from ..execution import workers
@@ -391,7 +392,8 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
 
     def __init__(self, batch: dynamo_ext.models.batch.BatchGet[T], model: type[T]) -> None:
         self._batch = batch
-        has_plain_values = eligibility.are_plain(batch.keys, batch.attributes_to_get)
+        keys = () if isinstance(batch.keys, UsualKeys) else batch.keys
+        has_plain_values = eligibility.are_plain(keys, batch.attributes_to_get)
         self._model = model if has_plain_values else None
         # After a reply that the event loop could not read, most likely because it was too large.
         self._goes_by_hub = False

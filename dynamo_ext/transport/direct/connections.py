@@ -152,8 +152,10 @@ class HTTP11Connection:
             else:
                 return False
 
-        # Some kernels and sandboxes leave this counter at 0.
-        self._has_tcp_info = _HAS_TCP_INFO and self._tcp_info()[1] > 0
+        # Some kernels and sandboxes leave this counter at 0, for all replies then.
+        if _HAS_TCP_INFO and not self._has_tcp_info:
+            self._has_tcp_info = self._tcp_info()[1] > 0
+
         return True
 
     def _send(self) -> Reply | None:
