@@ -18,7 +18,11 @@ from . import environments
 from .lineup import Contestant
 
 _PATIENCE = 120.0
-_FOREIGN = ("AWS_", "DYNAMODB_", "FLASK_", "QUART_", "PYNAMODB_CONFIG")
+_FOREIGN = (
+    *("AWS_", "DYNAMODB_", "FLASK_", "QUART_", "PYNAMODB_CONFIG"),
+    # Installed packages have their bytecode; so has the project here, after its first start.
+    "PYTHONDONTWRITEBYTECODE",
+)
 
 Figures = dict[str, t.Any]
 
