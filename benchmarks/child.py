@@ -79,7 +79,9 @@ class Child:
         return figures
 
     def _end(self) -> str:
-        return last_words(self._log) or "its process has ended"
+        # A process that has crashed has no last words.
+        code = self._process.wait(_PATIENCE)
+        return last_words(self._log) or f"its process has ended, with exit code {code}"
 
 
 @contextlib.contextmanager

@@ -24,8 +24,8 @@ from .child import NotMeasured
 from .lineup import Contestant
 
 _WARM_UP = 0.3
-#: A page takes as long as many calls, and the first one of each client has to wait for a connection:
-#: so count more than one window's.
+#: A page takes as long as many calls, and the first one of each client waits for a connection: so
+#: count more than one window's.
 _WINDOWS = 4
 _PATIENCE = 10.0
 _THREADS = 10

@@ -8,6 +8,7 @@ import pathlib
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import typing as t
@@ -155,6 +156,17 @@ def test_who_cannot_be_measured_is_named(bench: Run) -> None:
     )
     assert done.returncode == 0, done.stderr
     reason = "get/1/0: cannot run '/nowhere/python': No such file or directory"
+    assert f"- `dynamo-ext` was not measured: {reason}\n" in done.stdout
+
+
+def test_a_crash_is_told(bench: Run, tmp_path: pathlib.Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nkill -SEGV $$\n")
+    python.chmod(0o755)
+    arguments = ("get/1/0", "--contestants", "dynamo-ext", "--rounds", "1")
+    done = bench(*arguments, python=str(python))
+    assert done.returncode == 0, done.stderr
+    reason = f"get/1/0: its process has ended, with exit code {-signal.SIGSEGV}"
     assert f"- `dynamo-ext` was not measured: {reason}\n" in done.stdout
 
 

@@ -388,7 +388,14 @@ NOTICE = "Installing into .venv-demo (once, and again when pyproject.toml change
 
 
 @pytest.mark.slow
-def test_set_up_installs_once_and_again_when_pyproject_changes(checkout: pathlib.Path) -> None:
+def test_set_up_is_done_again_when_it_has_failed_and_when_pyproject_changes(
+    checkout: pathlib.Path,
+) -> None:
+    (checkout / "backend.py").write_text("raise SystemExit('broken')\n")
+    code, said, complaints = set_up(checkout)
+    assert (code, said) == (1, [NOTICE])
+    assert complaints.endswith("scripts/demo: could not set up .venv-demo: see above\n")
+    (checkout / "backend.py").write_text(BACKEND)
     assert set_up(checkout, "--check") == (0, [NOTICE, "ran --check"], "")
     assert set_up(checkout, "--web-port", "1") == (0, ["ran --web-port 1"], "")
     (checkout / "pyproject.toml").write_text(PYPROJECT + "description = 'changed'\n")
@@ -396,19 +403,9 @@ def test_set_up_installs_once_and_again_when_pyproject_changes(checkout: pathlib
 
 
 @pytest.mark.slow
-def test_set_up_that_failed_says_so_and_is_done_again(checkout: pathlib.Path) -> None:
-    (checkout / "backend.py").write_text("raise SystemExit('broken')\n")
-    code, said, complaints = set_up(checkout)
-    assert (code, said) == (1, [NOTICE])
-    assert complaints.endswith("scripts/demo: could not set up .venv-demo: see above\n")
-    (checkout / "backend.py").write_text(BACKEND)
-    assert set_up(checkout) == (0, [NOTICE, "ran"], "")
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("process", "number"),
-    [("-m venv", signal.SIGINT), ("pip install", signal.SIGINT), ("pip install", signal.SIGTERM)],
+    [("-m venv", signal.SIGINT), ("pip install", signal.SIGTERM)],
 )
 def test_set_up_is_stopped_cleanly(
     checkout: pathlib.Path, start: Start, process: str, number: signal.Signals

@@ -145,6 +145,7 @@ class Pool:
         :param timeout: Longest wait, in seconds.
         :param make_event: Makes what is waited for.
         :param thread: The thread of the event loop, if a task waits.
+        :return: The wait, whose slot is the result.
         """
         return Place(self.line, Slot(self.line, self.line.take_back, timeout), make_event, thread)
 

@@ -9,11 +9,13 @@ plans hold as long as everything that they were made of is as it was.
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
 import dataclasses
 import datetime
 import functools
 import inspect
 import json
+import threading
 import typing as t
 
 from pynamodb import attributes
@@ -145,7 +147,8 @@ class Deserializer:
     def __init__(self, kind: type[AttributeContainer]) -> None:
         self._kind = kind
         self._plans: dict[type[AttributeContainer], _Plan | None] = {}
-        self._unfinished: set[type[AttributeContainer]] = set()
+        # What each thread is about to read. Another one must not take that for a map in itself.
+        self._unfinished: set[tuple[int, type[AttributeContainer]]] = set()
         self._hooks = hooks.Hooks(
             of_containers=(*_HOOKS_OF_A_CLASS, *_HOOKS_OF_CREATION),
             of_attributes=_HOOKS_TO_READ_ATTRIBUTES,
@@ -196,7 +199,7 @@ class Deserializer:
         :param kind: The class, that of a map inside an item.
         """
         # A map may hold itself.
-        plan = None if kind in self._unfinished else self._plan(kind)
+        plan = None if self._is_unfinished(kind) else self._plan(kind)
 
         if plan is None or plan.has_discriminator:
             return functools.partial(self.read_as, kind)
@@ -293,13 +296,14 @@ class Deserializer:
 
     def _conversion_of_map(self, kind: type[AttributeContainer]) -> Conversion | None:
         # A map may hold itself.
-        if kind in self._unfinished:
+        if self._is_unfinished(kind):
             return None
 
         plan = self._plan(kind)
-        self._unfinished.add(kind)
-        members = None if plan is None else self._members(kind, plan)
-        self._unfinished.discard(kind)
+
+        with self._begun(kind):
+            members = None if plan is None else self._members(kind, plan)
+
         return None if members is None else page_reader.of_map(members)
 
     def _conversion_of_list(self, attribute: t.Any, read: Read | None) -> Conversion | None:
@@ -345,11 +349,26 @@ class Deserializer:
             return self._plans[kind]
         except KeyError:
             self._hooks.note_container(kind)
-            self._unfinished.add(kind)
-            plan = _Plan(self, kind) if hooks.are_inherited(kind, _HOOKS_OF_A_CLASS) else None
+
+            with self._begun(kind):
+                plan = _Plan(self, kind) if hooks.are_inherited(kind, _HOOKS_OF_A_CLASS) else None
+
             self._plans[kind] = plan
-            self._unfinished.discard(kind)
             return plan
+
+    def _is_unfinished(self, kind: type[AttributeContainer]) -> bool:
+        return (threading.get_ident(), kind) in self._unfinished
+
+    @contextlib.contextmanager
+    def _begun(self, kind: type[AttributeContainer]) -> cabc.Iterator[None]:
+        """Note in the block that this thread is about to read a class."""
+        entry = threading.get_ident(), kind
+        self._unfinished.add(entry)
+
+        try:
+            yield
+        finally:
+            self._unfinished.discard(entry)
 
 
 @dataclasses.dataclass(frozen=True)

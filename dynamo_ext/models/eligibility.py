@@ -316,7 +316,7 @@ class _Reader:
     def _adds_only_names(self, kind: type, used: frozenset[str]) -> bool:
         """Whether a class of the app defines nothing that a call would use."""
         self._decision.note(kind, vars(kind))
-        own = {name for name, value in vars(kind).items() if _is_callable(value)}
+        own = {name for name, value in vars(kind).copy().items() if _is_callable(value)}
         return not own & used and not any(map(_is_special, own))
 
     def _is_plain_meta(self, kind: type) -> bool:
@@ -340,7 +340,7 @@ class _Reader:
         self._decision.note(kind, vars(kind))
         return not any(
             hasattr(_class_of(value), "__get__") and _class_of(value).__module__ != "builtins"
-            for value in vars(kind).values()
+            for value in [*vars(kind).values()]
         )
 
     def _is_plain_attribute(self, attribute: t.Any, owner: type, *, is_in_map: bool) -> bool:
@@ -366,7 +366,7 @@ class _Reader:
         return all(map(self._is_plain_base, kind.__mro__))
 
     def _is_plain_discriminator(self, attribute: t.Any, owner: type) -> bool:
-        for registered in _names_of(attribute).values():
+        for registered in [*_names_of(attribute).values()]:
             if _class_of(registered) is dict:
                 self._decision.note(registered, registered)
 

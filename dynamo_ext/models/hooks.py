@@ -13,10 +13,28 @@ from pynamodb.attributes import Attribute
 from pynamodb.attributes import AttributeContainer
 
 _Names = cabc.Mapping[str, t.Any]
+_Reader = cabc.Callable[[t.Any], t.Any]
 
 # This project's own model, and a user's, may hide what is patched there.
 _Model: type = pynamodb.models.Model
 _IMMUTABLE = frozenset({"builtins", "typing"})
+
+
+class _Noted(t.NamedTuple):
+    """What was noted, to be exchanged as a whole."""
+
+    number: int
+    """How much it is."""
+
+    readers: list[tuple[_Reader, t.Any]]
+    """What gets the hooks from the names of a class, and these."""
+
+    namespaces: list[_Names]
+    """The names of classes and attributes, which must not become more."""
+
+    with_value: list[_Names]
+    then: list[t.Any]
+    """What was found there."""
 
 
 class Hooks:
@@ -43,9 +61,7 @@ class Hooks:
         self._classes: dict[type, _Names] = {}
         self._attributes: list[_Names] = []
         self._with_value: list[_Names] = []
-        self._namespaces: list[_Names] = []
-        self._readers: list[tuple[cabc.Callable[[t.Any], t.Any], t.Any]] = []
-        self._then = self._now()
+        self._noted_now = _Noted(0, [], [], [], [])
 
     def note_container(self, kind: type[AttributeContainer]) -> None:
         """Note the hooks of a model or map, and of its attributes.
@@ -73,8 +89,10 @@ class Hooks:
 
     def are_unchanged(self) -> bool:
         """Whether all of them are as they were. It takes a microsecond or two."""
+        noted = self._noted_now
+
         try:
-            return self._now() == self._then
+            return self._now(noted) == noted.then
         except KeyError:
             # A hook is gone: a patch was undone.
             return False
@@ -96,7 +114,6 @@ class Hooks:
         if (kind, hooks) in self._noted:
             return
 
-        self._noted.add((kind, hooks))
         bases = {base: base.__dict__ for base in kind.__mro__ if base.__module__ not in _IMMUTABLE}
         self._classes.update(bases)
 
@@ -106,19 +123,31 @@ class Hooks:
                     self._owners.setdefault(base, set()).add(hook)
                     break
 
-    def _note_now(self) -> None:
-        self._readers = [
-            (operator.itemgetter(*hooks), vars(owner)) for owner, hooks in self._owners.items()
-        ]
-        self._namespaces = [*self._classes.values(), *self._attributes]
-        self._then = self._now()
+        # Last: another thread, which does not note it again, may need it now.
+        self._noted.add((kind, hooks))
 
-    def _now(self) -> list[t.Any]:
+    def _note_now(self) -> None:
+        # Other threads may note more meanwhile. What they have noted is not to be forgotten here.
+        while self._noted_now.number != (number := self._number_noted()):
+            readers: list[tuple[_Reader, t.Any]] = [
+                (operator.itemgetter(*hooks), vars(owner))
+                for owner, hooks in self._owners.copy().items()
+            ]
+            namespaces = [*self._classes.values(), *self._attributes]
+            noted = _Noted(number, readers, namespaces, [*self._with_value], [])
+            noted.then.extend(self._now(noted))
+            self._noted_now = noted
+
+    def _number_noted(self) -> int:
+        hooks = map(len, [*self._owners.values()])
+        return sum(hooks, len(self._classes) + len(self._attributes) + len(self._with_value))
+
+    def _now(self, noted: _Noted) -> list[t.Any]:
         # A hook that hides an inherited one is one name more.
         return [
-            *map(len, self._namespaces),
-            *map(self._get_value, self._with_value),
-            *[read(names) for read, names in self._readers],
+            *map(len, noted.namespaces),
+            *map(self._get_value, noted.with_value),
+            *[read(names) for read, names in noted.readers],
         ]
 
 
