@@ -149,7 +149,15 @@ def start_on_free_ports(start: Start) -> Demo:
     return start("--web-port", "0", "--api-port", "0")
 
 
-def test_check_says_what_works_and_leaves_nothing_behind(start: Start) -> None:
+def test_check_says_what_works_wherever_it_runs_and_leaves_nothing_behind(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TODO_DYNAMODB_HOST", "http://127.0.0.1:9")
+    monkeypatch.setenv("TODO_MAX_CONTENT_LENGTH", "1")
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setenv("FLASK_DEBUG", "1")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     demo = start("--check")
     code, said, complaints = demo.end()
     assert (code, complaints) == (0, ""), said
@@ -166,23 +174,9 @@ def test_check_says_what_works_and_leaves_nothing_behind(start: Start) -> None:
     demo.is_gone()
 
 
-def test_check_is_not_led_astray_by_the_environment(
-    start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TODO_DYNAMODB_HOST", "http://127.0.0.1:9")
-    monkeypatch.setenv("TODO_MAX_CONTENT_LENGTH", "1")
-    monkeypatch.setenv("AWS_PROFILE", "nobody")
-    monkeypatch.setenv("FLASK_DEBUG", "1")
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    code, said, complaints = start("--check").end()
-    assert (code, complaints) == (0, ""), said
-
-
-@pytest.mark.parametrize("app", ["web", "api"])
-def test_check_fails_and_says_why_when_an_app_has_died(start: Start, app: str) -> None:
+def test_check_fails_and_says_why_when_an_app_has_died(start: Start) -> None:
     demo = start("--check")
-    os.kill(demo.wait_for(f"examples.todo.serve {app}"), signal.SIGKILL)
+    os.kill(demo.wait_for("examples.todo.serve web"), signal.SIGKILL)
     code, said, complaints = demo.end()
     assert code == 1
     assert re.match(r"scripts/demo: GET http://127\.0\.0\.1:\d+/\w* got no answer: ", complaints)
@@ -191,9 +185,13 @@ def test_check_fails_and_says_why_when_an_app_has_died(start: Start, app: str) -
     demo.is_gone()
 
 
-def test_demo_shows_samples_on_both_apps(start: Start) -> None:
-    demo = start_on_free_ports(start)
-    web, api = demo.addresses()
+def test_demo_shows_samples_on_both_apps_on_the_ports_that_are_chosen(start: Start) -> None:
+    # Free from here on, and not given to anyone else soon.
+    with socket.create_server((engines.HOST, 0)) as listener:
+        port = listener.getsockname()[1]
+
+    web, api = start("--web-port", "0", "--api-port", str(port)).addresses()
+    assert api == f"http://127.0.0.1:{port}"
 
     with Page(web) as page, todo.api_client(api) as client:
         samples = [item["title"] for item in todo.items(client)]
@@ -225,7 +223,8 @@ def test_demo_keeps_the_to_dos_in_a_file_and_says_so(start: Start, tmp_path: pat
     assert complaints.startswith(f"scripts/demo: '{file}' is not a file of the embedded engine.")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+# That SIGINT does is shown by the tests before and after it.
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_demo_stops_cleanly(start: Start, number: signal.Signals) -> None:
     demo = start_on_free_ports(start)
     web, api = demo.addresses()
@@ -301,15 +300,6 @@ def test_taken_port_is_named_before_anything_starts(
     code, said, complaints = demo.end()
     message = f"scripts/demo: port {taken_port} is in use; choose another with {option} N\n"
     assert (code, said, complaints) == (1, "", message)
-
-
-def test_demo_uses_the_ports_that_are_chosen(start: Start) -> None:
-    # Free from here on, and not given to anyone else soon.
-    with socket.create_server((engines.HOST, 0)) as listener:
-        port = listener.getsockname()[1]
-
-    demo = start("--web-port", "0", "--api-port", str(port))
-    assert demo.addresses()[1] == f"http://127.0.0.1:{port}"
 
 
 @pytest.mark.parametrize("port", ["x", "-1", "65536", "5000.0"])
