@@ -2,7 +2,8 @@
 not finished yet.
 
 One thread is stopped at a line of the code that makes plans, until another thread has done
-something else with the same model. That is repeated for lines all over that code.
+something else with the same model; or for ever, as by the handler of a signal. That is repeated for
+lines all over that code.
 """
 
 from __future__ import annotations
@@ -91,10 +92,10 @@ USES = (read, write, read_replies, decide)
 
 
 class Interruption:
-    """Runs something in another thread, at a line of the code that makes plans.
+    """Does something at a line of the code that makes plans.
 
     :param line: The number of the line, from 1, among all that are executed.
-    :param use: What runs there.
+    :param use: What is done there.
     :param file: The code that is meant: this file, or those in this folder.
     """
 
@@ -120,17 +121,17 @@ class Interruption:
             self.lines += 1
 
             if self.lines == self._line:
-                in_thread(self._use)
+                self._use()
 
         return self._trace_lines
 
 
-def in_thread(use: cabc.Callable[[], object]) -> None:
+def in_thread(use: cabc.Callable[[t.Any], object], argument: t.Any) -> None:
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            use()
+            use(argument)
         except BaseException as error:
             errors.append(error)
 
@@ -151,7 +152,7 @@ def test_what_one_thread_has_not_finished_does_not_disturb_another(first: Use, o
     while line <= lines:
         kinds = define()
 
-        with Interruption(line, functools.partial(other, kinds)) as interruption:
+        with Interruption(line, functools.partial(in_thread, other, kinds)) as interruption:
             first(kinds)
 
         lines = interruption.lines
@@ -161,6 +162,34 @@ def test_what_one_thread_has_not_finished_does_not_disturb_another(first: Use, o
             use(kinds)
 
         # What is known from then on is as if there had been one thread.
+        assert eligibility.is_stock(kinds.item)
+        assert item_serializer.of(kinds.item) is not None
+
+
+class Stop(BaseException):
+    pass
+
+
+def stop() -> None:
+    raise Stop
+
+
+@pytest.mark.parametrize("first", USES, ids=lambda use: use.__name__)
+def test_what_is_interrupted_is_done_again(first: Use) -> None:
+    for line in itertools.count(1, EVERY):
+        kinds = define()
+
+        try:
+            with Interruption(line, stop):
+                first(kinds)
+        except Stop:
+            pass
+        else:
+            return
+
+        for use in USES:
+            use(kinds)
+
         assert eligibility.is_stock(kinds.item)
         assert item_serializer.of(kinds.item) is not None
 

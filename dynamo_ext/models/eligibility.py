@@ -199,14 +199,16 @@ def _is_plain(kind: type[t.Any]) -> bool:
         setattr(kind, _DECISION, decision)
         decision.is_plain = _Reader(decision, plans).is_plain(kind)
 
-    return decision.is_plain
+    return decision.is_plain is True
 
 
 class _Decision:
     """Whether a class is plain, and all that this was read from."""
 
     def __init__(self) -> None:
-        self.is_plain: bool = False
+        self.is_plain: bool | None = None
+        """``None`` until all was read, and if that was interrupted."""
+
         self._owners: set[int] = set()
         self._values: list[cabc.Collection[t.Any]] = []
         """What namespaces hold, as it is at any time."""
@@ -239,7 +241,7 @@ class _Decision:
         if turn is not None and turn is self._turn:
             return True
 
-        if not self.holds():
+        if self.is_plain is None or not self.holds():
             return False
 
         self._turn = turn

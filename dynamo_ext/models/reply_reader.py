@@ -61,10 +61,13 @@ class ReplyReader:
             return None
 
         if self.has_few_bytes:
-            self._bytes_seen += size
+            seen = self._bytes_seen + size
 
-            if not self.has_few_bytes:
+            if seen >= _BYTES_BEFORE_TYPED:
                 self._typed = self._make_typed()
+
+            # Last: what was interrupted is done again.
+            self._bytes_seen = seen
 
         return self._typed
 
