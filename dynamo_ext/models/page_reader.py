@@ -79,6 +79,9 @@ class Conversion:
     members: Members | None = None
     """What is in a map with declared attributes: its reader is generated."""
 
+    element: Conversion | None = None
+    """How the elements of a list of one type are converted."""
+
     @property
     def source(self) -> str:
         """The source of both, one after the other."""
@@ -212,7 +215,7 @@ def of_list(element: Conversion) -> Conversion:
     ]
     names = {**GLOBALS, "null": NULL, "type_0": element.attribute_type, "read_0": element.reader}
     read_list: t.Any = generated.function("read_list", lines, names)
-    return reads_nested("L", read_list)
+    return Conversion("L", "", _READ, read_list, element=element)
 
 
 class Plain:

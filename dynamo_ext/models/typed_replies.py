@@ -18,6 +18,7 @@ import typing as t
 
 import msgspec
 from msgspec import UNSET
+from pynamodb.constants import NULL
 
 from . import generated
 from . import page_reader
@@ -201,11 +202,31 @@ def _name(number: int) -> str:
 
 
 def _value_type(conversion: Conversion) -> type[t.Any]:
-    if conversion.members is None:
+    if conversion.members is None and conversion.element is None:
         return _type_of_plain_values(conversion.attribute_type)
 
-    fields: list[t.Any] = [(conversion.attribute_type, _item_type(conversion.members))]
+    fields: list[t.Any] = [(conversion.attribute_type, _content_type(conversion))]
     return _struct("Value", fields, forbid_unknown_fields=True)
+
+
+def _content_type(conversion: Conversion) -> t.Any:
+    """The type of what stands behind DynamoDB's name of a type."""
+    if conversion.members is not None:
+        return _item_type(conversion.members)
+
+    if conversion.element is not None:
+        return _list_of(_element_type(conversion.element))
+
+    return _TYPES[conversion.attribute_type]
+
+
+def _element_type(conversion: Conversion) -> type[t.Any]:
+    """The type of a list's elements, which may be null."""
+    fields: list[t.Any] = [
+        (conversion.attribute_type, _content_type(conversion), UNSET),
+        (NULL, bool, UNSET),
+    ]
+    return _struct("Element", fields, forbid_unknown_fields=True)
 
 
 @functools.cache
@@ -256,6 +277,35 @@ def _map_reader(members: Members) -> t.Any:
     return generated.function("read_map", lines, _names(members))
 
 
+def _list_reader(element: Conversion) -> t.Any:
+    lines = [
+        "def read_list(elements):",
+        "    found = []",
+        "    for element in elements:",
+        f"        value = element.{element.attribute_type}",
+        "        if value is unset:",
+        f"            if element.{NULL} is unset:",
+        "                raise unusual",
+        "            value = None",
+        "        else:",
+        f"            if element.{NULL} is not unset:",
+        "                raise unusual",
+        *generated.indented(3, _lines_that_convert("value", 0, element)),
+        "        found.append(value)",
+        "    return found",
+    ]
+    names = {**page_reader.GLOBALS, "read_0": _reader(element), "unset": UNSET}
+    return generated.function("read_list", lines, names)
+
+
+def _reader(conversion: Conversion) -> t.Any:
+    """What the source of a conversion calls ``{read}``."""
+    if conversion.members is not None:
+        return _map_reader(conversion.members)
+
+    return conversion.read if conversion.element is None else _list_reader(conversion.element)
+
+
 def _lines_for_all(members: Members) -> cabc.Iterator[str]:
     for number, field in enumerate(members.fields):
         value = f"value_{number}"
@@ -292,8 +342,7 @@ def _names(members: Members) -> dict[str, t.Any]:
     }
 
     for number, field in enumerate(members.fields):
-        inner = field.conversion.members
         names[f"name_{number}"] = field.name
-        names[f"read_{number}"] = field.conversion.read if inner is None else _map_reader(inner)
+        names[f"read_{number}"] = _reader(field.conversion)
 
     return names
