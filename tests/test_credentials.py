@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import collections.abc as cabc
 import os
 import pathlib
 import subprocess
@@ -19,6 +18,7 @@ from conftest import RunPython
 from dynamo_ext import Model
 from stub import HOLD
 from stub import Stub
+from threads import in_new_thread
 
 pytestmark = pytest.mark.wire
 
@@ -38,21 +38,6 @@ class Book(Model):
 def chain_config(stub: Stub) -> dict[str, t.Any]:
     """Settings that leave credentials to botocore's chain."""
     return {"DYNAMODB_HOST": stub.url, "DYNAMODB_MAX_RETRY_ATTEMPTS": 0}
-
-
-def in_new_thread(call: cabc.Callable[[], object]) -> None:
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as failure:
-            failures.append(failure)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    assert failures == []
 
 
 def test_environment_alone(

@@ -223,7 +223,7 @@ def test_demo_keeps_the_to_dos_in_a_file_and_says_so(start: Start, tmp_path: pat
     assert complaints.startswith(f"scripts/demo: '{file}' is not a file of the embedded engine.")
 
 
-# That SIGINT does is shown by the tests before and after it.
+# Other tests show that SIGINT stops the demo cleanly.
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_demo_stops_cleanly(start: Start, number: signal.Signals) -> None:
     demo = start_on_free_ports(start)

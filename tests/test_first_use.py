@@ -14,7 +14,6 @@ import functools
 import itertools
 import pathlib
 import sys
-import threading
 import typing as t
 
 import pytest
@@ -29,6 +28,7 @@ from dynamo_ext.models import deserializer
 from dynamo_ext.models import eligibility
 from dynamo_ext.models import hooks
 from dynamo_ext.models import item_serializer
+from threads import in_new_thread
 
 pytestmark = pytest.mark.once(reason="sends nothing")
 
@@ -126,21 +126,6 @@ class Interruption:
         return self._trace_lines
 
 
-def in_thread(use: cabc.Callable[[t.Any], object], argument: t.Any) -> None:
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            use(argument)
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    assert errors == []
-
-
 @pytest.mark.parametrize(
     ("first", "other"),
     [pair for pair in itertools.permutations(USES, 2) if decide is not pair[1]],
@@ -152,7 +137,9 @@ def test_what_one_thread_has_not_finished_does_not_disturb_another(first: Use, o
     while line <= lines:
         kinds = define()
 
-        with Interruption(line, functools.partial(in_thread, other, kinds)) as interruption:
+        with Interruption(
+            line, functools.partial(in_new_thread, functools.partial(other, kinds))
+        ) as interruption:
             first(kinds)
 
         lines = interruption.lines

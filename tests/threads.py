@@ -32,3 +32,19 @@ def at_once(function: cabc.Callable[[int], R], count: int) -> list[R]:
 
     with concurrent.futures.ThreadPoolExecutor(count) as threads:
         return list(threads.map(run, range(count)))
+
+
+def in_new_thread(call: cabc.Callable[[], object]) -> None:
+    """Call something in a new thread, and wait until it has ended. It must not raise anything."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert failures == []

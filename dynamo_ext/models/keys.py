@@ -12,8 +12,7 @@ from ..calls import items
 from ..printable import escaped
 from . import usual_keys
 from .late_binding import AnyModel
-
-Key: t.TypeAlias = dict[str, dict[str, t.Any]]
+from .usual_keys import Key
 
 # What PynamoDB calls a method of a model with that wants the hash key alone.
 _NOT_ASKED_FOR: t.Any = object()
