@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import collections.abc as cabc
+import contextlib
 import pathlib
 import time
 
 _DEADLINE = 100.0
+_READS = 50
+_PF_KTHREAD = 0x00200000
 
 
 def processes(mark: str) -> list[int]:
@@ -40,8 +43,22 @@ def wait_until(condition: cabc.Callable[[], bool], seconds: float = _DEADLINE) -
 
 
 def _read(pid: int, name: str) -> bytes:
+    directory = pathlib.Path(f"/proc/{pid}")
+
     # A process may end meanwhile, or be someone else's.
-    try:
-        return pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
-    except OSError:
-        return b""
+    with contextlib.suppress(OSError):
+        # Between two programs (exec), a process has neither a command line nor an environment for
+        # a moment. Some have none as long as they live.
+        for _ in range(_READS):
+            if (content := (directory / name).read_bytes()) or not _runs_a_program(directory):
+                return content
+
+            time.sleep(0.002)
+
+    return b""
+
+
+def _runs_a_program(directory: pathlib.Path) -> bool:
+    # See proc_pid_stat(5). A thread of the kernel never has any.
+    state, *numbers = (directory / "stat").read_text().rpartition(")")[2].split()
+    return state not in ("Z", "X") and not int(numbers[5]) & _PF_KTHREAD
