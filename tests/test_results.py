@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import functools
-import inspect
+import traceback
 import typing as t
 import weakref
 from unittest import mock
@@ -308,7 +308,7 @@ def modules_of(function: cabc.Callable[[], t.Any]) -> set[str]:
     found: set[str] = set()
 
     def note(*_: t.Any, **__: t.Any) -> None:
-        found.update(str(each.frame.f_globals["__name__"]) for each in inspect.stack())
+        found.update(str(frame.f_globals["__name__"]) for frame, _ in traceback.walk_stack(None))
 
     with call_finished.connected_to(note):
         function()
