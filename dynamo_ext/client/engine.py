@@ -33,6 +33,7 @@ from ..transport.protocol import Transport
 from ..transport.user_agent import UserAgent
 from .endpoint import Endpoint
 from .loader import shared_loader
+from .session import Session
 
 if t.TYPE_CHECKING:
     from ..transport.direct.client import DirectTransport
@@ -230,7 +231,7 @@ class _InProcess:
         return self._session
 
     def _make_session(self) -> botocore.session.Session:
-        endpoint, session = self.endpoint, botocore.session.get_session()
+        endpoint, session = self.endpoint, Session()
         loader = shared_loader(session.get_config_variable("data_path"))
         session.register_component("data_loader", loader)
         session.register_component("response_parser_factory", parser.ParserFactory())

@@ -558,7 +558,9 @@ def region_of_chain() -> str | None:
     setting = SETTINGS["region"]
 
     try:
-        region: str | None = botocore.session.get_session().get_config_variable("region")
+        # It creates no client: what it does when one makes a call can be left out.
+        session = botocore.session.Session(include_builtin_handlers=False)
+        region: str | None = session.get_config_variable("region")
     except botocore.exceptions.BotoCoreError as error:
         # The cause of this error may hold a line of the file with the credentials.
         raise ConfigError(
