@@ -149,6 +149,15 @@ def start_on_free_ports(start: Start) -> Demo:
     return start("--web-port", "0", "--api-port", "0")
 
 
+def stops_cleanly(demo: Demo, number: signal.Signals) -> None:
+    """Check that a signal ends a demo, with connections or without."""
+    demo.send(number)
+    code, said, complaints = demo.end()
+    assert (code, complaints) == (0, "")
+    assert said.endswith(STOPPED)
+    demo.is_gone()
+
+
 def test_check_says_what_works_wherever_it_runs_and_leaves_nothing_behind(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,19 +199,23 @@ def test_demo_shows_samples_on_both_apps_on_the_ports_that_are_chosen(start: Sta
     with socket.create_server((engines.HOST, 0)) as listener:
         port = listener.getsockname()[1]
 
-    web, api = start("--web-port", "0", "--api-port", str(port)).addresses()
+    demo = start("--web-port", "0", "--api-port", str(port))
+    web, api = demo.addresses()
     assert api == f"http://127.0.0.1:{port}"
 
+    # The connections stay open, as a browser's do.
     with Page(web) as page, todo.api_client(api) as client:
         samples = [item["title"] for item in todo.items(client)]
         assert len(samples) == 3
         assert page.titles() == samples
+        # What is sent to it when its terminal is closed.
+        stops_cleanly(demo, signal.SIGHUP)
 
 
 def test_demo_keeps_the_to_dos_in_a_file_and_says_so(start: Start, tmp_path: pathlib.Path) -> None:
     file = tmp_path / "kept.db"
 
-    for has_run in (False, True):
+    for has_run, stop in [(False, signal.SIGINT), (True, signal.SIGTERM)]:
         demo = start("--web-port", "0", "--api-port", "0", "--keep", str(file))
         web, api = demo.addresses()
 
@@ -210,34 +223,12 @@ def test_demo_keeps_the_to_dos_in_a_file_and_says_so(start: Start, tmp_path: pat
             assert ("A new one" in page.titles()) is has_run
             assert f"They are in the file {file}." in page.get()
             client.post("/todos", json={"title": "A new one"})
-            demo.send(signal.SIGINT)
-            code, said, complaints = demo.end()
-
-        assert (code, complaints) == (0, "")
-        assert said.endswith(STOPPED)
-        demo.is_gone()
+            stops_cleanly(demo, stop)
 
     file.write_text("something else")
-    code, said, complaints = start("--web-port", "0", "--api-port", "0", "--keep", file).end()
+    code, _, complaints = start("--web-port", "0", "--api-port", "0", "--keep", file).end()
     assert code == 1
     assert complaints.startswith(f"scripts/demo: '{file}' is not a file of the embedded engine.")
-
-
-# Other tests show that SIGINT stops the demo cleanly.
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_demo_stops_cleanly(start: Start, number: signal.Signals) -> None:
-    demo = start_on_free_ports(start)
-    web, api = demo.addresses()
-    # The connections stay open, as a browser's do.
-    with Page(web) as page, todo.api_client(api) as client:
-        assert page.get()
-        assert client.get("/todos").status_code == 200
-        demo.send(number)
-        code, said, complaints = demo.end()
-
-    assert (code, complaints) == (0, "")
-    assert said.endswith(STOPPED)
-    demo.is_gone()
 
 
 def test_second_ctrl_c_changes_nothing(start: Start) -> None:
@@ -245,11 +236,7 @@ def test_second_ctrl_c_changes_nothing(start: Start) -> None:
     demo.addresses()
     demo.send(signal.SIGINT)
     time.sleep(0.15)
-    demo.send(signal.SIGINT)
-    code, said, complaints = demo.end()
-    assert (code, complaints) == (0, "")
-    assert said.endswith(STOPPED)
-    demo.is_gone()
+    stops_cleanly(demo, signal.SIGINT)
 
 
 @pytest.mark.parametrize("process", ["dynamo_ext/local/server.py", "create-tables"])

@@ -20,7 +20,7 @@ import engines
 from hostile import show
 from hostile import verdict
 
-CALLS = int(os.environ.get("DYNAMO_EXT_TEST_HOSTILE_CALLS", "15000"))
+CALLS = int(os.environ.get("DYNAMO_EXT_TEST_HOSTILE_CALLS", "6000"))
 SEED = os.environ.get("DYNAMO_EXT_TEST_HOSTILE_SEED", "11")
 # Far more than a busy machine takes.
 _SECONDS = 800 + CALLS / 20
@@ -35,7 +35,7 @@ pytestmark = [
 # botocore takes more time for each, and less of what receives replies is this project's.
 _SHARES = {"direct": 0.65, "botocore": 0.35}
 # Fewer may miss one of the misbehaviours.
-_ENOUGH_TO_MEET_ALL = 15_000
+_ENOUGH_TO_MEET_ALL = 6_000
 
 Report = dict[str, t.Any]
 
