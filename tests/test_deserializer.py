@@ -33,6 +33,7 @@ from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
 
 import dynamo_ext
+from conftest import RunPython
 from pictures import failure
 from pictures import picture
 from strength import examples
@@ -597,3 +598,40 @@ def test_a_number_of_38_digits_keeps_each_of_them() -> None:
     digits = "1234567890" * 3 + "12345678"
     assert Everything.from_raw_data({"num": {"N": digits}}).number == int(digits)
     assert json.loads(digits) == int(digits)
+
+
+# An attribute that took the place of PynamoDB's before this project was imported.
+REPLACED = """
+import pynamodb.attributes
+
+
+class Loud(pynamodb.attributes.UnicodeAttribute):
+    def serialize(self, value):
+        return value.lower()
+
+    def deserialize(self, value):
+        return value.upper()
+
+
+pynamodb.attributes.UnicodeAttribute = Loud
+import dynamo_ext
+
+
+class Word(dynamo_ext.Model):
+    class Meta:
+        table_name = "words"
+
+    id = pynamodb.attributes.UnicodeAttribute(hash_key=True)
+
+
+for _ in range(3):
+    word = Word.from_raw_data({"id": {"S": "word"}})
+    print(word.id, word.serialize())
+"""
+
+
+def test_a_class_that_was_put_into_pynamodb_s_place_is_no_class_of_pynamodb(
+    run_python: RunPython,
+) -> None:
+    done = run_python(REPLACED)
+    assert done.stdout.splitlines() == ["WORD {'id': {'S': 'word'}}"] * 3, done.stderr

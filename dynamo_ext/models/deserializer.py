@@ -474,7 +474,7 @@ class _Plan:
         self._kind: t.Any = container
         self.has_discriminator = bool(container._discriminator)
         self._has_initial_kwargs = issubclass(kind, MapAttribute)
-        call = inspect.getattr_static(type(kind), "__call__")
+        call = hooks.stored(type(kind), "__call__")
         self.is_created_here: bool = call is type.__call__ and hooks.are_inherited(
             kind, _HOOKS_OF_CREATION
         )
@@ -555,7 +555,7 @@ def _constant_defaults(steps: cabc.Iterable[_Step]) -> dict[str, t.Any] | None:
         if default is None:
             continue
 
-        setter = inspect.getattr_static(step.attribute.__class__, "__set__")
+        setter = hooks.stored(step.attribute.__class__, "__set__")
 
         if callable(default) or step.is_left_to_pynamodb or setter is not Attribute.__set__:
             return None
@@ -569,13 +569,13 @@ def _step(
     deserializer: Deserializer, kind: type[AttributeContainer], name: str, attribute: t.Any
 ) -> _Step:
     base = hooks.base(attribute.__class__)
-    setter = inspect.getattr_static(attribute.__class__, "__set__")
+    setter = hooks.stored(attribute.__class__, "__set__")
     python_name = t.cast(t.Any, kind)._dynamo_to_python_attr(attribute.attr_name)
     left_to_pynamodb = _Step(name, attribute, is_left_to_pynamodb=True)
 
     if (
         python_name != name
-        or inspect.getattr_static(kind, name) is not attribute
+        or hooks.stored(kind, name) is not attribute
         or not hooks.are_inherited(attribute.__class__, _HOOKS_OF_AN_ATTRIBUTE)
         or not vars(attribute).keys().isdisjoint(_HOOKS_OF_AN_ATTRIBUTE)
     ):

@@ -15,7 +15,6 @@ import collections.abc as cabc
 import datetime
 import decimal
 import functools
-import inspect
 import itertools
 import logging
 import types
@@ -34,6 +33,7 @@ from pynamodb.attributes import UnicodeAttribute
 
 from ..client import ceremony
 from . import deserializer
+from . import hooks
 from . import late_binding
 from . import turns
 
@@ -287,7 +287,7 @@ class _Reader:
             and (is_map or self._is_plain_meta(kind))
             and all(
                 # Something else may have been put into its place: a property with a setter, say.
-                inspect.getattr_static(kind, name, None) is attribute
+                hooks.stored(kind, name) is attribute
                 and self._is_plain_attribute(attribute, kind, is_in_map=is_map)
                 for name, attribute in attributes.items()
             )

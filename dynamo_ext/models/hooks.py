@@ -52,11 +52,11 @@ class Hooks:
         of_attributes: tuple[str, ...],
         of_one_attribute: str,
     ) -> None:
-        self._of_containers = of_containers
-        self._of_attributes = of_attributes
+        self._of_containers = frozenset(of_containers)
+        self._of_attributes = frozenset(of_attributes)
         self._name = of_one_attribute
         self._get_value: cabc.Callable[[_Names], t.Any] = operator.itemgetter(of_one_attribute)
-        self._noted: set[tuple[type, tuple[str, ...]]] = set()
+        self._noted: set[tuple[type, frozenset[str]]] = set()
         self._owners: dict[type, set[str]] = {}
         self._classes: dict[type, _Names] = {}
         self._attributes: list[_Names] = []
@@ -110,18 +110,18 @@ class Hooks:
         if element_type is not None:
             self._note_class(element_type, self._of_attributes)
 
-    def _note_class(self, kind: type, hooks: tuple[str, ...]) -> None:
+    def _note_class(self, kind: type, hooks: frozenset[str]) -> None:
         if (kind, hooks) in self._noted:
             return
 
         bases = {base: base.__dict__ for base in kind.__mro__ if base.__module__ not in _IMMUTABLE}
         self._classes.update(bases)
+        missing = hooks
 
-        for hook in hooks:
-            for base, names in bases.items():
-                if hook in names:
-                    self._owners.setdefault(base, set()).add(hook)
-                    break
+        for base, names in bases.items():
+            if found := missing & names.keys():
+                self._owners.setdefault(base, set()).update(found)
+                missing -= found
 
         # Last: another thread, which does not note it again, may need it now.
         self._noted.add((kind, hooks))
@@ -156,20 +156,24 @@ def remember(*names: cabc.Iterable[str]) -> None:
 
     :param names: The names of the hooks.
     """
+    hooks = {hook for some in names for hook in some}
+
     for kind in filter(_has_hooks, (*vars(attributes).values(), _Model)):
-        for hook in {hook for some in names for hook in some}:
-            _ORIGINALS[kind, hook] = _find(kind, hook)
+        found = _names(kind)
+        _ORIGINALS.setdefault(kind, {}).update({hook: found.get(hook) for hook in hooks})
 
 
-def are_inherited(kind: type, hooks: cabc.Iterable[str]) -> bool:
+def are_inherited(kind: type, hooks: tuple[str, ...]) -> bool:
     """Whether a class inherits all these hooks from its nearest base class in PynamoDB, and these
     are not patched.
 
     :param kind: The class.
     :param hooks: The names of the hooks.
     """
-    nearest = base(kind)
-    return all(_find(kind, hook) is _original(nearest, hook) for hook in hooks)
+    # There are hundreds of these look-ups when the first item of a model is read or written, so
+    # they are left to Python's functions in C.
+    found, original = map(_names(kind).get, hooks), map(_originals(base(kind)), hooks)
+    return all(map(operator.is_, found, original))
 
 
 def base(kind: type) -> type:
@@ -178,32 +182,45 @@ def base(kind: type) -> type:
     :param kind: The class.
     """
     for each in kind.__mro__:
-        if _is_of_pynamodb(each):
+        if each in _ORIGINALS or _is_of_pynamodb(each):
             return each
 
     raise TypeError(f"{kind!r} has no base class in PynamoDB.")
 
 
-def _original(kind: type, hook: str) -> t.Any:
-    try:
-        return _ORIGINALS[kind, hook]
-    except KeyError:
-        return _find(kind, hook)
-
-
-def _find(kind: type, hook: str) -> t.Any:
+def stored(kind: type, name: str) -> t.Any:
     """What a class has by a name, as it is stored; ``None`` if it has nothing.
 
-    ``inspect.getattr_static`` takes many times as long, and there are hundreds of these look-ups
-    when the first item of a model is read or written.
+    ``inspect.getattr_static`` takes many times as long.
+
+    :param kind: The class.
+    :param name: The name.
     """
     for each in kind.__mro__:
         names = each.__dict__
 
-        if hook in names:
-            return names[hook]
+        if name in names:
+            return names[name]
 
     return None
+
+
+def _originals(kind: type) -> cabc.Callable[[str], t.Any]:
+    """What tells a hook of one of PynamoDB's classes."""
+    remembered = _ORIGINALS.get(kind)
+    # All hooks of a class are remembered, or none.
+    return _names(kind).get if remembered is None else remembered.__getitem__
+
+
+def _names(kind: type) -> dict[str, t.Any]:
+    """What a class has by all names, as it is stored."""
+    names: dict[str, t.Any] = {}
+
+    for each in reversed(kind.__mro__):
+        # A copy is a dictionary, which is merged many times as fast as a view of one.
+        names.update(each.__dict__.copy())
+
+    return names
 
 
 def _is_of_pynamodb(kind: type) -> bool:
@@ -216,7 +233,13 @@ def _is_of_pynamodb(kind: type) -> bool:
 
 
 def _has_hooks(value: t.Any) -> bool:
-    return isinstance(value, type) and issubclass(value, (Attribute, AttributeContainer))
+    return (
+        isinstance(value, type)
+        and issubclass(value, (Attribute, AttributeContainer))
+        # Something else may have been put there before this project was imported.
+        and _is_of_pynamodb(value)
+    )
 
 
-_ORIGINALS: dict[tuple[type, str], t.Any] = {}
+_ORIGINALS: dict[type, dict[str, t.Any]] = {}
+"""The hooks of each of PynamoDB's classes, as they were when this project was imported."""

@@ -191,7 +191,7 @@ class _ItemSerializer:
     def _step(self, kind: t.Any, name: str, attribute: t.Any) -> _Step:
         is_found = (
             kind._dynamo_to_python_attr(attribute.attr_name) == name
-            and inspect.getattr_static(kind, name) is attribute
+            and hooks.stored(kind, name) is attribute
             and hooks.are_inherited(attribute.__class__, _HOOKS_OF_AN_ATTRIBUTE)
             and _names_of(attribute).keys().isdisjoint(_HOOKS_OF_AN_ATTRIBUTE)
         )
