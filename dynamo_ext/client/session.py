@@ -46,7 +46,9 @@ class Session(botocore.session.Session):
     def _add_others(self) -> None:
         with self._lock:
             while self._others:
-                self._add(*self._others.pop(0))
+                self._add(*self._others[0])
+                # Afterwards: a signal handler that raises must not let one be forgotten.
+                del self._others[0]
 
     def _add(self, event: str, handler: t.Any, order: object) -> None:
         emitter = t.cast(t.Any, self).get_component("event_emitter")
