@@ -235,9 +235,9 @@ def _is_of_pynamodb(kind: type) -> bool:
 def _has_hooks(value: t.Any) -> bool:
     return (
         isinstance(value, type)
-        and issubclass(value, (Attribute, AttributeContainer))
         # Something else may have been put there before this project was imported.
         and _is_of_pynamodb(value)
+        and issubclass(value, (Attribute, AttributeContainer))
     )
 
 
