@@ -24,6 +24,7 @@ from dynamo_ext.transport.direct.connections import IdleConnections
 from dynamo_ext.transport.direct.connections import NoReplyInTime
 from dynamo_ext.transport.template import Origin
 from threads import at_once
+from threads import beside
 
 pytestmark = pytest.mark.once(reason="sockets are used directly")
 
@@ -103,28 +104,6 @@ def read(server: socket.socket, size: int) -> None:
         received = server.recv(size)
         assert received
         size -= len(received)
-
-
-@contextlib.contextmanager
-def serving(run: cabc.Callable[[], object]) -> cabc.Iterator[None]:
-    """Run the server's side meanwhile."""
-    errors: list[BaseException] = []
-
-    def target() -> None:
-        try:
-            run()
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=target)
-    thread.start()
-
-    try:
-        yield
-    finally:
-        thread.join()
-
-    assert errors == []
 
 
 def wait_until_it_is_not_idle(peers: Peers) -> None:
@@ -215,7 +194,7 @@ def test_interim_replies_are_passed_over_also_when_the_reply_is_late(peers: Peer
             peers.server.sendall(MINE[:5])
             peers.server.sendall(MINE[5:])
 
-    with serving(serve):
+    with beside(serve):
         for _ in range(3):
             assert exchange(peers) == (200, b"mine")
             assert peers.client.is_reusable
@@ -259,7 +238,7 @@ def test_a_reply_that_begins_while_the_request_is_sent_is_read(peers: Peers) -> 
         peers.server.sendall(content[:50])
         peers.server.sendall(content[50:])
 
-    with serving(serve):
+    with beside(serve):
         assert exchange(peers, LARGE) == (400, b"b" * 1_000_000)
 
     assert not peers.client.is_reusable
@@ -288,7 +267,7 @@ def test_a_connection_that_breaks_without_a_reply_is_an_error(peers: Peers, said
         peers.server.sendall(said)
         peers.server.close()
 
-    with serving(serve), pytest.raises(BrokenConnection):
+    with beside(serve), pytest.raises(BrokenConnection):
         exchange(peers, LARGE)
 
     assert not peers.client.is_reusable
@@ -300,7 +279,7 @@ def test_an_interim_reply_does_not_end_a_request_that_is_being_sent(peers: Peers
         read(peers.server, len(LARGE))
         peers.server.sendall(MINE)
 
-    with serving(serve):
+    with beside(serve):
         assert exchange(peers, LARGE) == (200, b"mine")
 
     assert peers.client.is_reusable

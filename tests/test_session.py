@@ -12,6 +12,7 @@ import pytest
 
 from conftest import InApp
 from dynamo_ext.client.session import Session
+from dynamo_ext.transport import hooks
 
 pytestmark = pytest.mark.once(reason="both transports have botocore's session")
 
@@ -20,24 +21,7 @@ EVENTS = [
     "creating-client-class.dynamodb",
     *(
         f"{event}.dynamodb.GetItem"
-        for event in (
-            "provide-client-params",
-            "before-parameter-build",
-            "before-endpoint-resolution",
-            "before-call",
-            "request-created",
-            "choose-signer",
-            "before-sign",
-            "before-send",
-            "response-received",
-            "before-parse",
-            "needs-retry",
-            "after-call",
-            "after-call-error",
-            "getattr",
-            "docs.*",
-            "docs.request-params",
-        )
+        for event in (*hooks._EVENTS, "getattr", "docs.*", "docs.request-params")
     ),
     "docs.request-params.dynamodb.GetItem.complete-section",
     "choose-service-name",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import concurrent.futures
+import contextlib
 import contextvars
 import threading
 import typing as t
@@ -34,8 +35,10 @@ def at_once(function: cabc.Callable[[int], R], count: int) -> list[R]:
         return list(threads.map(run, range(count)))
 
 
-def in_new_thread(call: cabc.Callable[[], object]) -> None:
-    """Call something in a new thread, and wait until it has ended. It must not raise anything."""
+@contextlib.contextmanager
+def beside(call: cabc.Callable[[], object]) -> cabc.Iterator[None]:
+    """Call something in a new thread meanwhile, and wait until it has ended. It must not raise
+    anything."""
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -46,5 +49,16 @@ def in_new_thread(call: cabc.Callable[[], object]) -> None:
 
     thread = threading.Thread(target=run)
     thread.start()
-    thread.join()
+
+    try:
+        yield
+    finally:
+        thread.join()
+
     assert failures == []
+
+
+def in_new_thread(call: cabc.Callable[[], object]) -> None:
+    """Call something in a new thread, and wait until it has ended. It must not raise anything."""
+    with beside(call):
+        pass

@@ -17,9 +17,9 @@ _DOCUMENTATION = "docs"
 class Session(botocore.session.Session):
     """A session like any other of botocore's.
 
-    More than nine of ten event handlers that a session registers are for other services. It takes
-    longer to register them than to create a client, and each client copies them. So they wait until
-    somebody asks for a client of another service: the app, or what fetches credentials.
+    More than nine of ten event handlers that botocore registers are for other services. To register
+    them takes longer than to create a client, and each client copies them. So they are registered
+    when a client of another service is asked for: by the app, or by what fetches credentials.
     """
 
     def __init__(self) -> None:

@@ -558,7 +558,7 @@ def region_of_chain() -> str | None:
     setting = SETTINGS["region"]
 
     try:
-        # It creates no client: what it does when one makes a call can be left out.
+        # No client is created here, so nobody needs the handlers of a client's events.
         session = botocore.session.Session(include_builtin_handlers=False)
         region: str | None = session.get_config_variable("region")
     except botocore.exceptions.BotoCoreError as error:

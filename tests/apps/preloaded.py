@@ -53,8 +53,8 @@ def create_awaiting_app() -> Flask:
         if not thread.daemon and thread is not threading.main_thread():
             thread.join()
 
-    # One that has left that list still holds a lock of the interpreter for a moment. In a worker
-    # forked then, without fork hooks, nobody could start a thread any more.
+    # A thread that has left that list may hold a lock of the interpreter for a moment more. A
+    # worker that is forked then, without fork hooks, can't start a thread any more.
     deadline = time.monotonic() + 10
 
     while len(os.listdir("/proc/self/task")) > threading.active_count():
