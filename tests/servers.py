@@ -1,4 +1,5 @@
-"""Web servers that run an app of ``apps``, each a process of its own, on a port of its own."""
+"""Web servers that run an app, each on a port of its own. Those that are processes run one of
+``apps``."""
 
 from __future__ import annotations
 
@@ -12,9 +13,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import typing as t
 
 import httpx
+import werkzeug.serving
 
 import engines
 
@@ -243,6 +246,22 @@ def celery(app: str, *options: str, environment: cabc.Mapping[str, str]) -> cabc
 
     with _running_python(command, environment, None) as server:
         yield server
+
+
+@contextlib.contextmanager
+def in_a_thread(app: cabc.Callable[..., t.Any]) -> cabc.Iterator[str]:
+    """Serve a Flask app in this process, until the end of the block: Werkzeug's server, with a
+    thread for each request. Gives its address."""
+    server = werkzeug.serving.make_server(engines.HOST, 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+
+    try:
+        yield f"http://{engines.HOST}:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @contextlib.contextmanager

@@ -21,7 +21,6 @@ import hypercorn.asyncio
 import hypercorn.config
 import pytest
 import quart
-import werkzeug.serving
 from pynamodb.attributes import BooleanAttribute
 from pynamodb.attributes import NumberAttribute
 from pynamodb.attributes import UnicodeAttribute
@@ -34,6 +33,7 @@ import dynamo_ext
 import dynamo_ext.web.browse
 import dynamo_ext_async.web.browse
 import engines
+import servers
 from chromium import Visit
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
@@ -134,22 +134,8 @@ def flask_url(config: dict[str, t.Any]) -> cabc.Iterator[str]:
     PynamoDB(app)
     app.register_blueprint(dynamo_ext.web.browse.blueprint())
 
-    with serving_flask(app) as url:
+    with servers.in_a_thread(app) as url:
         yield f"{url}/dynamodb/"
-
-
-@contextlib.contextmanager
-def serving_flask(app: flask.Flask) -> cabc.Generator[str]:
-    server = werkzeug.serving.make_server(engines.HOST, 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-
-    try:
-        yield f"http://{engines.HOST}:{server.port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture
@@ -393,7 +379,7 @@ def test_requests_are_shown_with_their_calls(
         list(Task.by_status.query("open"))
         return "<!doctype html><html lang=en><title>Sheds</title><body></body></html>"
 
-    with serving_flask(app) as url:
+    with servers.in_a_thread(app) as url:
         on = visit(
             f"{url}/sheds/{urllib.parse.quote(HOSTILE[:9])}",
             color_scheme=scheme,

@@ -17,16 +17,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import types
 import typing as t
 
 import httpx
 import pytest
-import werkzeug.serving
 
 import engines
+import servers
 
 pytestmark = pytest.mark.slow
 
@@ -253,19 +252,11 @@ def load(path: pathlib.Path) -> t.Any:
 
 @contextlib.contextmanager
 def served(app: t.Any) -> cabc.Iterator[httpx.Client]:
-    """Werkzeug's server, with threads, in a thread."""
-    server = werkzeug.serving.make_server(engines.HOST, 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    url = f"http://{engines.HOST}:{server.port}"
-
-    try:
-        with httpx.Client(base_url=url, trust_env=False, timeout=_DEADLINE) as client:
-            yield client
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with (
+        servers.in_a_thread(app) as url,
+        httpx.Client(base_url=url, trust_env=False, timeout=_DEADLINE) as client,
+    ):
+        yield client
 
 
 @pytest.mark.usefixtures("environment")

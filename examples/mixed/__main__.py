@@ -9,7 +9,9 @@ import os
 import pathlib
 import socket
 import sys
+import time
 import typing as t
+import urllib.error
 import urllib.request
 
 from .. import serving
@@ -17,6 +19,7 @@ from .gunicorn_config import graceful_timeout
 
 PROGRAM = "python -m examples.mixed"
 READY_DEADLINE = 60.0
+READY_INTERVAL = 0.5
 INTERRUPTED = 130
 
 SAMPLES = (
@@ -98,7 +101,7 @@ def run(options: argparse.Namespace, stop: serving.Stop) -> int:
         ]
 
         for server in servers:
-            wait_until_ready(server)
+            wait_until_ready(server, stop)
 
         if stop.requested:
             return INTERRUPTED
@@ -152,19 +155,29 @@ def prepare_tables(settings: cabc.Mapping[str, str]) -> None:
         raise serving.Failure(str(error)) from error
 
 
-def wait_until_ready(server: serving.Server) -> None:
-    """Wait until a server reaches DynamoDB.
+def wait_until_ready(server: serving.Server, stop: serving.Stop) -> None:
+    """Wait until a server reaches DynamoDB, or until Ctrl-C.
 
     :param server: The server.
-    :raises serving.Failure: if it does not.
+    :param stop: Records Ctrl-C.
+    :raises serving.Failure: if it does not reach it in a minute.
     """
     # No proxy leads to this machine.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    deadline = time.monotonic() + READY_DEADLINE
 
-    try:
-        opener.open(f"{server.url}/ready", timeout=READY_DEADLINE).close()
-    except OSError as error:
-        raise serving.Failure(f"the {server.name} is not ready: {error}") from error
+    while not stop.requested:
+        try:
+            opener.open(f"{server.url}/ready", timeout=READY_DEADLINE).close()
+            return
+        except OSError as error:
+            # The first call of a server is slow. As other probes do, ask again.
+            early = isinstance(error, urllib.error.HTTPError) and error.code == 503
+
+            if not early or time.monotonic() > deadline:
+                raise serving.Failure(f"the {server.name} is not ready: {error}") from error
+
+        time.sleep(READY_INTERVAL)
 
 
 if __name__ == "__main__":
