@@ -334,18 +334,35 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, t.Any]
 
 @pytest.fixture
 def run_python() -> RunPython:
-    """Run code in a fresh Python that treats warnings as errors."""
+    """Run code in a fresh Python that treats warnings as errors.
+
+    If it does not end, the test fails and shows where each thread was, also of what it has forked.
+    """
 
     def run(
         code: str, *arguments: str, env: cabc.Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-P", "-W", "error", "-c", code, *arguments],
-            capture_output=True,
+        command = [sys.executable, "-P", "-W", "error", "-X", "faulthandler", "-c", code]
+
+        with subprocess.Popen(
+            [*command, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             env={**engines.python_environment(), **(env or {})},
-            timeout=100,
-        )
+            start_new_session=True,
+        ) as process:
+            try:
+                said, complaints = process.communicate(timeout=100)
+            except subprocess.TimeoutExpired:
+                # It makes faulthandler write the stacks.
+                os.killpg(process.pid, signal.SIGABRT)
+                pytest.fail(f"the program has not ended: {process.communicate()}")
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+
+        return subprocess.CompletedProcess(process.args, process.returncode, said, complaints)
 
     return run
 
