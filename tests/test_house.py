@@ -154,6 +154,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.client",
         "dynamo_ext.concurrency",
         "dynamo_ext.errors",
+        "dynamo_ext.namespaces",
         "dynamo_ext.printable",
     },
     "dynamo_ext.binding": {
@@ -170,6 +171,7 @@ ALLOWED: dict[str, set[str]] = {
         "dynamo_ext.config",
         "dynamo_ext.errors",
         "dynamo_ext.local",
+        "dynamo_ext.namespaces",
         "dynamo_ext.transport",
     },
     "dynamo_ext.transport": {"dynamo_ext.calls", "dynamo_ext.concurrency"},
@@ -192,6 +194,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "dynamo_ext.concurrency": set(),
     "dynamo_ext.call_site": set(),
+    "dynamo_ext.namespaces": set(),
     "dynamo_ext.errors": set(),
     "dynamo_ext.printable": set(),
 }

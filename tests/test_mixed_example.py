@@ -211,6 +211,7 @@ def without_probes(complaints: str) -> str:
 
 def test_a_server_that_is_not_ready_yet_is_asked_again(stub: Stub) -> None:
     from examples.mixed import __main__ as command
+    from examples.mixed import models
     from examples.mixed import web
 
     app = web.create_app(
@@ -223,7 +224,7 @@ def test_a_server_that_is_not_ready_yet_is_asked_again(stub: Stub) -> None:
     answers: list[int] = []
 
     with app.app_context():
-        slot = web.db.pool.acquire(timeout=1)
+        slot = models.db.pool.acquire(timeout=1)
 
     @app.after_request
     def note(response: flask.Response) -> flask.Response:

@@ -8,6 +8,7 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import itertools
 import logging
 import os
 import threading
@@ -35,6 +36,7 @@ from app_source import app_source
 from conftest import RunPython
 from dynamo_ext.binding import context
 from dynamo_ext.models import late_binding
+from dynamo_ext.transport.direct import bodies
 from dynamo_ext_async import CallTimeout
 from dynamo_ext_async import Model
 from dynamo_ext_async import PoolTimeout
@@ -759,6 +761,38 @@ async def test_what_would_be_sent_is_what_pynamodb_sends(make_app: MakeApp, name
                 operation,
                 {**params, "ReturnConsumedCapacity": "TOTAL"},
             )
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Text({str(self)!r})"
+
+
+@pytest.mark.parametrize("hash_key", ["a", "\ud800", Text("a"), b"a", 5, True, None], ids=ascii)
+async def test_a_read_of_any_key_is_encoded_as_others_are(
+    make_app: MakeApp, hash_key: t.Any
+) -> None:
+    class Binary(Model):
+        class Meta:
+            table_name = "binary"
+
+        id = BinaryAttribute(hash_key=True, legacy_encoding=False)
+
+    async with make_app().app_context():
+        for model in (Item, Binary):
+            table = late_binding.connection(model)
+
+            for range_key, is_consistent in itertools.product(
+                ["1", Text("1"), b"1", 1, None], [False, True, None, 1]
+            ):
+                _, params = table.describe_call(
+                    "get_item", hash_key, range_key=range_key, consistent_read=is_consistent
+                )
+                # Walked through, as whatever does not come from here.
+                expected = bodies.encode(dict(params))
+                assert (bodies.encode(params), params) == (expected, dict(params))
 
 
 async def test_large_items_are_left_to_the_hub(

@@ -7,8 +7,6 @@ the request.
 
 from __future__ import annotations
 
-import collections.abc as cabc
-import itertools
 import logging
 import typing as t
 
@@ -16,12 +14,13 @@ import pynamodb.connection.base
 import pynamodb.connection.table
 import pynamodb.signals
 
+from ..namespaces import Namespaces
+
 _signals: t.Any = pynamodb.signals
 _logger: logging.Logger = pynamodb.connection.base.log
 
-# What connections are made of, PynamoDB's and this project's: at any time, and at first.
-_namespaces: list[cabc.Collection[t.Any]] = []
-_at_first: list[t.Any] = []
+# What connections are made of, PynamoDB's and this project's.
+_classes = Namespaces()
 
 
 def watch(*kinds: type) -> None:
@@ -30,8 +29,7 @@ def watch(*kinds: type) -> None:
     :param kinds: The classes.
     """
     for kind in kinds:
-        _namespaces.append(vars(kind).values())
-        _at_first.extend(vars(kind).values())
+        _classes.note(kind, vars(kind))
 
 
 def is_noticed() -> bool:
@@ -39,8 +37,7 @@ def is_noticed() -> bool:
     return bool(
         _signals.pre_dynamodb_send.receivers
         or _signals.post_dynamodb_send.receivers
-        # They are hardly ever compared, because Python first looks whether they are identical.
-        or [*itertools.chain.from_iterable(_namespaces)] != _at_first
+        or not _classes.are_unchanged()
         or _logger.isEnabledFor(logging.DEBUG)
     )
 

@@ -38,6 +38,7 @@ from ..config.settings import RETRY
 from ..errors import OUTCOME_UNKNOWN
 from ..errors import ConfigError
 from ..transport.protocol import Outgoing
+from ..transport.protocol import PlainParams
 from . import ceremony
 from .engine import Engine
 
@@ -68,6 +69,7 @@ _WITHOUT_CONSUMED_CAPACITY = frozenset(
     }
 )
 _DICTS = frozenset({dict})
+_TYPES_OF_TEXTS = frozenset({constants.NUMBER, constants.STRING})
 # What a call passes on its connection, besides the method of its own name.
 _SENDS = frozenset({"dispatch", "_make_api_call", "client"})
 _options_of_new_table: contextvars.ContextVar[Kwargs | None] = contextvars.ContextVar(
@@ -350,6 +352,10 @@ class _Description(pynamodb.connection.Connection):
         hash_name, range_name = table.hash_keyname, table.range_keyname
         self._hash_key = hash_name, table.get_attribute_type(hash_name)
         self._range_key = range_name and (range_name, table.get_attribute_type(range_name))
+        self._has_usual_key = all(
+            type(name) is str and kind in _TYPES_OF_TEXTS
+            for name, kind in filter(None, [self._hash_key, self._range_key])
+        )
 
     if not t.TYPE_CHECKING:
 
@@ -395,6 +401,41 @@ class _Description(pynamodb.connection.Connection):
                 params[constants.CONSISTENT_READ] = consistent_read
 
             return params
+
+        def get_item(
+            self,
+            table_name: str,
+            hash_key: str,
+            range_key: str | None = None,
+            consistent_read: bool = False,
+            attributes_to_get: t.Any | None = None,
+        ) -> tuple[str, Kwargs]:
+            """As PynamoDB's, in fewer steps for a key of texts and numbers."""
+            if (
+                not self._has_usual_key
+                or attributes_to_get is not None
+                or type(consistent_read) is not bool
+                or type(hash_key) is not str
+                or (range_key is not None and type(range_key) is not str)
+            ):
+                return super().get_item(
+                    table_name, hash_key, range_key, consistent_read, attributes_to_get
+                )
+
+            name, attribute_type = self._hash_key
+            key: Kwargs = {name: {attribute_type: hash_key}}
+
+            if range_key is not None and self._range_key is not None:
+                name, attribute_type = self._range_key
+                key[name] = {attribute_type: range_key}
+
+            params = PlainParams(
+                TableName=table_name,
+                Key=key,
+                ConsistentRead=consistent_read,
+                ReturnConsumedCapacity=constants.TOTAL,
+            )
+            return constants.GET_ITEM, params
 
         def batch_get_item(
             self,

@@ -32,6 +32,7 @@ from pynamodb.attributes import MapAttribute
 from pynamodb.attributes import UnicodeAttribute
 
 from ..client import ceremony
+from ..namespaces import Namespaces
 from . import deserializer
 from . import hooks
 from . import late_binding
@@ -210,13 +211,7 @@ class _Decision:
         """``None`` until all was read, and if that was interrupted."""
 
         self._owners: set[int] = set()
-        self._values: list[cabc.Collection[t.Any]] = []
-        """What namespaces hold, as it is at any time."""
-
-        self._values_then: list[t.Any] = []
-        """What they held when they were read, one after the other."""
-
-        self._sizes_then: list[int] = []
+        self._namespaces = Namespaces()
         self._turn: object | None = None
 
     def note(self, owner: object, names: cabc.Mapping[t.Any, t.Any]) -> None:
@@ -227,9 +222,7 @@ class _Decision:
         """
         if id(owner) not in self._owners:
             self._owners.add(id(owner))
-            self._values.append(names.values())
-            self._values_then += names.values()
-            self._sizes_then.append(len(names))
+            self._namespaces.note(owner, names)
 
     def holds_now(self) -> bool:
         """Whether everything is still as it was, or was so in this turn of the event loop.
@@ -249,12 +242,8 @@ class _Decision:
 
     def holds(self) -> bool:
         """Whether everything is still as it was."""
-        # Each call asks this of some two hundred values. They are hardly ever compared, because
-        # Python first looks whether they are identical.
         try:
-            return [*itertools.chain.from_iterable(self._values)] == self._values_then and [
-                *map(len, self._values)
-            ] == self._sizes_then
+            return self._namespaces.are_unchanged()
         except Exception:
             # A value that can't be compared: one of the app, or an attribute with something else.
             return False

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import typing as t
 import weakref
 
-_turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, object] = weakref.WeakKeyDictionary()
+Turn = set[t.Hashable]
+"""One turn of an event loop: what was found to be so in it."""
+
+_turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turn] = weakref.WeakKeyDictionary()
 
 
-def current() -> object | None:
+def current() -> Turn | None:
     """The turn of the event loop that is running in this thread.
 
     It ends before any task goes on that has waited for something since the turn began.
 
-    :return: An object of its own for each turn; ``None`` if no event loop of asyncio is running.
+    :return: A set of its own for each turn; ``None`` if no event loop of asyncio is running.
     """
     loop = asyncio._get_running_loop()
 
@@ -23,7 +27,7 @@ def current() -> object | None:
     turn = _turns.get(loop)
 
     if turn is None:
-        turn = _turns[loop] = object()
+        turn = _turns[loop] = set()
         loop.call_soon(_turns.pop, loop, None)
 
     return turn

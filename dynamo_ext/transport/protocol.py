@@ -11,6 +11,13 @@ Params = dict[str, t.Any]
 Parsed = dict[str, t.Any]
 
 
+class PlainParams(Params):
+    """Parameters that this project has made of nothing but texts and flags: to encode them, nobody
+    need look at them."""
+
+    __slots__ = ()
+
+
 class Outgoing(t.Protocol):
     """A call whose first attempt is made in steps that never wait, by who watches its socket."""
 

@@ -16,6 +16,7 @@ import msgspec
 
 from .. import template
 from ..protocol import Params
+from ..protocol import PlainParams
 
 _encode = msgspec.json.Encoder().encode
 # Fails if one is no text.
@@ -36,7 +37,9 @@ def encode(params: Params) -> bytes | None:
         if only botocore can serialise these parameters.
     """
     try:
-        _check_members(params)
+        if type(params) is not PlainParams:
+            _check_members(params)
+
         return _encode(params)
     except (
         ArithmeticError,
