@@ -10,7 +10,7 @@ import pytest
 
 from dynamo_ext.namespaces import Namespaces
 
-pytestmark = pytest.mark.once
+pytestmark = pytest.mark.once(reason="sends nothing")
 
 
 class Noted:

@@ -158,6 +158,10 @@ def count_plain(*values: t.Any) -> int | None:
         call may run code of the app, or there are too many.
     """
     left = [value for value in values if not _is_simple(value)]
+
+    if not left:
+        return 0
+
     search, number = _Search(), 0
 
     while left:
@@ -392,17 +396,20 @@ class _Search:
 
             parts.extend(itertools.chain.from_iterable(map(_values_of, dicts)))
 
-        if kinds <= _DICTS_AND_SCALARS:
+        kinds -= _DICTS_AND_SCALARS
+
+        if not kinds:
             return parts
 
-        for value in values:
-            if _class_of(value) not in _DICTS_AND_SCALARS:
-                more = self.parts(value)
+        are_others = map(kinds.__contains__, map(_class_of, values))
 
-                if more is None:
-                    return None
+        for value in itertools.compress(values, are_others):
+            more = self.parts(value)
 
-                parts.extend(more)
+            if more is None:
+                return None
+
+            parts.extend(more)
 
         return parts
 
@@ -420,10 +427,12 @@ class _Search:
             return () if type(value.tzinfo) in _TIME_ZONES else None
 
         if kind is types.MethodType:
-            if not _is_of_libraries(value):
-                return None
+            if value.__func__ not in _functions_of_libraries:
+                if not _is_of_libraries(value):
+                    return None
 
-            _functions_of_libraries.add(value.__func__)
+                _functions_of_libraries.add(value.__func__)
+
             owner: t.Any = value.__self__
             return (owner,) if isinstance(owner, AttributeContainer) else ()
 

@@ -26,8 +26,11 @@ class _Noted(t.NamedTuple):
     number: int
     """How much it is."""
 
-    readers: list[tuple[_Reader, t.Any]]
-    """What gets the hooks from the names of a class, and these."""
+    readers: list[_Reader]
+    """What gets the hooks from the names of each class that has some."""
+
+    owners: list[t.Any]
+    """The names of these classes."""
 
     namespaces: list[_Names]
     """The names of classes and attributes, which must not become more."""
@@ -61,7 +64,7 @@ class Hooks:
         self._classes: dict[type, _Names] = {}
         self._attributes: list[_Names] = []
         self._with_value: list[_Names] = []
-        self._noted_now = _Noted(0, [], [], [], [])
+        self._noted_now = _Noted(0, [], [], [], [], [])
 
     def note_container(self, kind: type[AttributeContainer]) -> None:
         """Note the hooks of a model or map, and of its attributes.
@@ -129,12 +132,12 @@ class Hooks:
     def _note_now(self) -> None:
         # Other threads may note more meanwhile. What they have noted is not to be forgotten here.
         while self._noted_now.number != (number := self._number_noted()):
-            readers: list[tuple[_Reader, t.Any]] = [
-                (operator.itemgetter(*hooks), vars(owner))
-                for owner, hooks in self._owners.copy().items()
-            ]
+            owners = self._owners.copy()
+            readers: list[_Reader] = [operator.itemgetter(*hooks) for hooks in owners.values()]
             namespaces = [*self._classes.values(), *self._attributes]
-            noted = _Noted(number, readers, namespaces, [*self._with_value], [])
+            noted = _Noted(
+                number, readers, [*map(vars, owners)], namespaces, [*self._with_value], []
+            )
             noted.then.extend(self._now(noted))
             self._noted_now = noted
 
@@ -147,7 +150,7 @@ class Hooks:
         return [
             *map(len, noted.namespaces),
             *map(self._get_value, noted.with_value),
-            *[read(names) for read, names in noted.readers],
+            *map(operator.call, noted.readers, noted.owners),
         ]
 
 

@@ -74,30 +74,27 @@ def _check_item(item: dict[str, t.Any]) -> None:
     _check_values(item.values())
 
 
-def _check_values(typed_values: cabc.Iterable[dict[str, t.Any]]) -> None:
-    for typed_value in typed_values:
-        [kind] = typed_value
-        value = typed_value[kind]
-        kind_of_value = _class_of(value)
+def _check_values(typed_values: cabc.Collection[dict[str, t.Any]]) -> None:
+    if not _ONE.issuperset(map(len, typed_values)):
+        raise ValueError(typed_values)
 
-        if kind_of_value is str:
-            if kind != "S" and kind != "N":
-                raise ValueError(kind)
-        elif kind_of_value is dict:
-            if kind != "M":
-                raise ValueError(kind)
+    # Most are texts, flags and binaries. These are looked at all at once, by Python's functions in
+    # C.
+    kinds = [*itertools.chain.from_iterable(typed_values)]
+    values = [*itertools.chain.from_iterable(map(_values_of, typed_values))]
+    pairs = [*zip(kinds, map(_class_of, values), strict=True)]
 
-            _check_texts(value)
-            _check_values(value.values())
-        elif kind_of_value is list:
-            if kind == "L":
-                _check_values(value)
-            elif not _TYPES_OF_ELEMENTS[kind].issuperset(map(type, value)):
-                raise ValueError(kind)
-        elif kind_of_value is bool:
-            if kind != "BOOL" and kind != "NULL":
-                raise ValueError(kind)
-        elif kind_of_value is not bytes or kind != "B":
+    if _USUAL.issuperset(pairs):
+        return
+
+    are_others = map((set(pairs) - _USUAL).__contains__, pairs)
+
+    for kind, value in itertools.compress(zip(kinds, values, strict=True), are_others):
+        if kind == "M" and type(value) is dict:
+            _check_item(value)
+        elif kind == "L" and type(value) is list:
+            _check_values(value)
+        elif type(value) is not list or not _TYPES_OF_ELEMENTS[kind].issuperset(map(type, value)):
             raise ValueError(kind)
 
 
@@ -144,6 +141,7 @@ def _check_tables(tables: dict[str, t.Any]) -> None:
 
 
 _TYPES_OF_TEXTS = frozenset({"N", "S"})
+_USUAL = frozenset({("B", bytes), ("BOOL", bool), ("N", str), ("NULL", bool), ("S", str)})
 _TYPES_OF_ELEMENTS = {"SS": _TEXT, "NS": _TEXT, "BS": _BYTES}
 _CHECKS: dict[str, cabc.Callable[[t.Any], None]] = {
     "ConditionCheck": _check_members,
