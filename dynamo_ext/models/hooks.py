@@ -14,6 +14,7 @@ from pynamodb.attributes import AttributeContainer
 
 _Names = cabc.Mapping[str, t.Any]
 _Reader = cabc.Callable[[t.Any], t.Any]
+_call: cabc.Callable[[_Reader, t.Any], t.Any] = t.cast(t.Any, operator.call)
 
 # This project's own model, and a user's, may hide what is patched there.
 _Model: type = pynamodb.models.Model
@@ -150,7 +151,7 @@ class Hooks:
         return [
             *map(len, noted.namespaces),
             *map(self._get_value, noted.with_value),
-            *map(operator.call, noted.readers, noted.owners),
+            *map(_call, noted.readers, noted.owners),
         ]
 
 

@@ -90,11 +90,13 @@ def _check_values(typed_values: cabc.Collection[dict[str, t.Any]]) -> None:
     are_others = map((set(pairs) - _USUAL).__contains__, pairs)
 
     for kind, value in itertools.compress(zip(kinds, values, strict=True), are_others):
-        if kind == "M" and type(value) is dict:
+        kind_of_value = _class_of(value)
+
+        if kind == "M" and kind_of_value is dict:
             _check_item(value)
-        elif kind == "L" and type(value) is list:
+        elif kind == "L" and kind_of_value is list:
             _check_values(value)
-        elif type(value) is not list or not _TYPES_OF_ELEMENTS[kind].issuperset(map(type, value)):
+        elif kind_of_value is not list or not _TYPES_OF_ELEMENTS[kind].issuperset(map(type, value)):
             raise ValueError(kind)
 
 
