@@ -75,9 +75,6 @@ def _check_item(item: dict[str, t.Any]) -> None:
 
 
 def _check_values(typed_values: cabc.Collection[dict[str, t.Any]]) -> None:
-    if not _ONE.issuperset(map(len, typed_values)):
-        raise ValueError(typed_values)
-
     # Most are texts, flags and binaries. These are looked at all at once, by Python's functions in
     # C.
     kinds = [*itertools.chain.from_iterable(typed_values)]
