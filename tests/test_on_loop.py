@@ -650,6 +650,25 @@ async def test_what_a_test_has_mocked_never_reaches_the_network(
     assert len(stub.requests) == 1
 
 
+@pytest.mark.parametrize("owner", ["Connection", "table.TableConnection"])
+async def test_a_mock_takes_effect_at_once_though_another_task_has_just_called_the_model(
+    make_app: MakeApp, stub: Stub, owner: str
+) -> None:
+    reply = {"Item": {"id": {"S": "mocked"}, "number": {"N": "1"}}}
+
+    async def mocked() -> str:
+        with unittest.mock.patch(f"pynamodb.connection.{owner}.get_item", return_value=reply):
+            return (await Item.aget("b", 1)).id
+
+    async with make_app().app_context():
+        await Item.aget("a", 1)
+        # Both begin in the same turn of the event loop.
+        _, found = await asyncio.gather(Item.aget("a", 1), mocked())
+
+    assert found == "mocked"
+    assert [each.body["Key"]["id"] for each in stub.requests] == [{"S": "a"}] * 2
+
+
 async def test_a_patch_takes_effect_at_the_next_call(make_app: MakeApp, stub: Stub) -> None:
     threads: list[int] = []
 

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import typing as t
 import weakref
 
-Turn = set[t.Hashable]
-"""One turn of an event loop: what was found to be so in it."""
-
-_turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turn] = weakref.WeakKeyDictionary()
+_turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, object] = weakref.WeakKeyDictionary()
 
 
-def current() -> Turn | None:
+def current() -> object | None:
     """The turn of the event loop that is running in this thread.
 
     It ends before any task goes on that has waited for something since the turn began.
 
-    :return: A set of its own for each turn; ``None`` if no event loop of asyncio is running.
+    :return: An object of its own for each turn; ``None`` if no event loop of asyncio is running.
     """
     loop = asyncio._get_running_loop()
 
@@ -27,7 +23,7 @@ def current() -> Turn | None:
     turn = _turns.get(loop)
 
     if turn is None:
-        turn = _turns[loop] = set()
+        turn = _turns[loop] = object()
         loop.call_soon(_turns.pop, loop, None)
 
     return turn

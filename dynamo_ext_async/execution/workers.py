@@ -34,7 +34,6 @@ from dynamo_ext.calls.slot import Slot
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency import generators
 from dynamo_ext.concurrency.generators import Waits
-from dynamo_ext.models import turns
 from dynamo_ext.models.eligibility import is_stock
 
 from . import polling
@@ -190,28 +189,14 @@ def may_share_thread(connection: Connection, model: type[t.Any]) -> bool:
     :param connection: The model's connection.
     :param model: The model.
     """
-    return not slots.is_any_held() and _is_eligible(connection, model)
-
-
-def _is_eligible(connection: Connection, model: type[t.Any]) -> bool:
-    """Whether calls of a model may share a thread, in this turn of the event loop."""
-    turn = turns.current()
-    call = connection, model
-
-    if turn is not None and call in turn:
-        return True
-
-    is_eligible = (
-        connection.engine.waits_cooperatively
+    engine = connection.engine
+    return (
+        engine.waits_cooperatively
         and _job_class() is not None
+        and not slots.is_any_held()
         and not connection.is_replaced
         and is_stock(model)
     )
-
-    if is_eligible and turn is not None:
-        turn.add(call)
-
-    return is_eligible
 
 
 async def run_in_hub(
