@@ -336,7 +336,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, t.Any]
 def run_python() -> RunPython:
     """Run code in a fresh Python that treats warnings as errors.
 
-    If it does not end, the test fails and shows where each thread was, also of what it has forked.
+    If the program does not end, the test fails and shows where each thread was, those of forked
+    processes, too.
     """
 
     def run(
@@ -355,11 +356,14 @@ def run_python() -> RunPython:
             try:
                 said, complaints = process.communicate(timeout=100)
             except subprocess.TimeoutExpired:
-                # It makes faulthandler write the stacks.
+                # This signal makes faulthandler write the stacks.
                 os.killpg(process.pid, signal.SIGABRT)
                 pytest.fail(f"the program has not ended: {process.communicate()}")
             except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
+                # The program may have ended meanwhile.
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
                 raise
 
         return subprocess.CompletedProcess(process.args, process.returncode, said, complaints)

@@ -13,13 +13,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import typing as t
 
 import httpx
 import werkzeug.serving
 
 import engines
+import threads
 
 _TESTS = pathlib.Path(__file__).parent
 _DEADLINE = 100
@@ -253,15 +253,13 @@ def in_a_thread(app: cabc.Callable[..., t.Any]) -> cabc.Iterator[str]:
     """Serve a Flask app in this process, until the end of the block: Werkzeug's server, with a
     thread for each request. Gives its address."""
     server = werkzeug.serving.make_server(engines.HOST, 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
 
-    try:
-        yield f"http://{engines.HOST}:{server.port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with threads.beside(lambda: server.serve_forever(poll_interval=0.01)):
+        try:
+            yield f"http://{engines.HOST}:{server.port}"
+        finally:
+            server.shutdown()
+            server.server_close()
 
 
 @contextlib.contextmanager

@@ -357,6 +357,16 @@ class _Description(pynamodb.connection.Connection):
             for name, kind in filter(None, [self._hash_key, self._range_key])
         )
 
+    def _key(self, hash_key: t.Any, range_key: t.Any) -> Kwargs:
+        name, attribute_type = self._hash_key
+        key: Kwargs = {name: {attribute_type: hash_key}}
+
+        if range_key is not None and self._range_key is not None:
+            name, attribute_type = self._range_key
+            key[name] = {attribute_type: range_key}
+
+        return key
+
     if not t.TYPE_CHECKING:
 
         def dispatch(self, operation_name: str, operation_kwargs: Kwargs) -> tuple[str, Kwargs]:
@@ -385,12 +395,7 @@ class _Description(pynamodb.connection.Connection):
                         **options,
                     )
 
-            name, attribute_type = self._hash_key
-            item: Kwargs = {name: {attribute_type: hash_key}}
-
-            if range_key is not None and self._range_key is not None:
-                name, attribute_type = self._range_key
-                item[name] = {attribute_type: range_key}
+            item = self._key(hash_key, range_key)
 
             if attributes:
                 item.update(attributes)
@@ -422,16 +427,9 @@ class _Description(pynamodb.connection.Connection):
                     table_name, hash_key, range_key, consistent_read, attributes_to_get
                 )
 
-            name, attribute_type = self._hash_key
-            key: Kwargs = {name: {attribute_type: hash_key}}
-
-            if range_key is not None and self._range_key is not None:
-                name, attribute_type = self._range_key
-                key[name] = {attribute_type: range_key}
-
             params = PlainParams(
                 TableName=table_name,
-                Key=key,
+                Key=self._key(hash_key, range_key),
                 ConsistentRead=consistent_read,
                 ReturnConsumedCapacity=constants.TOTAL,
             )
