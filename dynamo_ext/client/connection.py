@@ -351,7 +351,9 @@ class _Description(pynamodb.connection.Connection):
         self.add_meta_table(table)
         hash_name, range_name = table.hash_keyname, table.range_keyname
         self._hash_key = hash_name, table.get_attribute_type(hash_name)
-        self._range_key = range_name and (range_name, table.get_attribute_type(range_name))
+        self._range_key = (
+            None if range_name is None else (range_name, table.get_attribute_type(range_name))
+        )
         self._has_usual_key = all(
             type(name) is str and kind in _TYPES_OF_TEXTS
             for name, kind in filter(None, [self._hash_key, self._range_key])
