@@ -161,13 +161,16 @@ def stop() -> None:
     raise Stop
 
 
+@pytest.mark.parametrize(
+    ("file", "every"), [(PLANS, EVERY), (deserializer.__file__, 7)], ids=["all", "deserializer"]
+)
 @pytest.mark.parametrize("first", USES, ids=lambda use: use.__name__)
-def test_what_is_interrupted_is_done_again(first: Use) -> None:
-    for line in itertools.count(1, EVERY):
+def test_what_is_interrupted_is_done_again(first: Use, file: str, every: int) -> None:
+    for line in itertools.count(1, every):
         kinds = define()
 
         try:
-            with Interruption(line, stop):
+            with Interruption(line, stop, file):
                 first(kinds)
         except Stop:
             pass

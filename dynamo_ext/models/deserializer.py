@@ -9,13 +9,11 @@ plans hold as long as everything that they were made of is as it was.
 from __future__ import annotations
 
 import collections.abc as cabc
-import contextlib
 import dataclasses
 import datetime
 import functools
 import inspect
 import json
-import threading
 import typing as t
 
 from pynamodb import attributes
@@ -47,6 +45,8 @@ from .reply_reader import ReplyReader
 
 Item = cabc.Mapping[str, dict[str, t.Any]]
 Read = cabc.Callable[[t.Any], t.Any]
+# Each is passed on, not noted, so that no other thread sees it and no interruption leaves it.
+_Kinds = tuple[type[AttributeContainer], ...]
 F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
 # A class that overrides one of these is left to PynamoDB altogether ...
 _HOOKS_OF_A_CLASS = (
@@ -147,8 +147,6 @@ class Deserializer:
     def __init__(self, kind: type[AttributeContainer]) -> None:
         self._kind = kind
         self._plans: dict[type[AttributeContainer], _Plan | None] = {}
-        # What each thread is about to read. Another one must not take that for a map in itself.
-        self._unfinished: set[tuple[int, type[AttributeContainer]]] = set()
         self._hooks = hooks.Hooks(
             of_containers=(*_HOOKS_OF_A_CLASS, *_HOOKS_OF_CREATION),
             of_attributes=_HOOKS_TO_READ_ATTRIBUTES,
@@ -193,13 +191,13 @@ class Deserializer:
 
         return t.cast(t.Any, kind)._instantiate(item) if plan is None else plan.read(item)
 
-    def reader(self, kind: type[AttributeContainer]) -> Read:
+    def reader(self, kind: type[AttributeContainer], within: _Kinds = ()) -> Read:
         """The function that makes an instance of a class. As :meth:`read_as`, with fewer steps.
 
         :param kind: The class, that of a map inside an item.
+        :param within: The classes around it, which are not planned yet. A map may hold itself.
         """
-        # A map may hold itself.
-        plan = None if self._is_unfinished(kind) else self._plan(kind)
+        plan = None if kind in within else self._plan(kind, within)
 
         if plan is None or plan.has_discriminator:
             return functools.partial(self.read_as, kind)
@@ -250,7 +248,9 @@ class Deserializer:
         stock: dict[str, t.Any] = t.cast(t.Any, attributes).DESERIALIZE_CLASS_MAP
         return {kind: _reader(self, attribute) for kind, attribute in stock.items()}
 
-    def _members(self, kind: type[AttributeContainer], plan: _Plan) -> Members | None:
+    def _members(
+        self, kind: type[AttributeContainer], plan: _Plan, within: _Kinds = ()
+    ) -> Members | None:
         """How a reply's reader makes instances of a class; ``None`` if it can't."""
         if not plan.is_created_here or plan.defaults is None:
             return None
@@ -258,7 +258,7 @@ class Deserializer:
         fields: list[Field] = []
 
         for step in plan.steps:
-            conversion = self._conversion(step)
+            conversion = self._conversion(step, (*within, kind))
 
             if conversion is None:
                 return None
@@ -267,7 +267,7 @@ class Deserializer:
 
         return Members(kind, fields, plan.defaults)
 
-    def _conversion(self, step: _Step) -> Conversion | None:
+    def _conversion(self, step: _Step, within: _Kinds) -> Conversion | None:
         attribute: t.Any = step.attribute
         base: t.Any = hooks.base(attribute.__class__)
 
@@ -278,10 +278,10 @@ class Deserializer:
             return self._conversion_of_raw_map
 
         if base is MapAttribute:
-            return self._conversion_of_map(attribute.__class__)
+            return self._conversion_of_map(attribute.__class__, within)
 
         if base is ListAttribute:
-            return self._conversion_of_list(attribute, step.read)
+            return self._conversion_of_list(attribute, step.read, within)
 
         return _conversion_of_scalar(step.attribute_type, step.read)
 
@@ -294,19 +294,17 @@ class Deserializer:
 
         return page_reader.reads_nested("M", lambda values: _raw_map_of(plain.read_map(values)))
 
-    def _conversion_of_map(self, kind: type[AttributeContainer]) -> Conversion | None:
+    def _conversion_of_map(
+        self, kind: type[AttributeContainer], within: _Kinds
+    ) -> Conversion | None:
         # A map may hold itself.
-        if self._is_unfinished(kind):
-            return None
-
-        plan = self._plan(kind)
-
-        with self._begun(kind):
-            members = None if plan is None else self._members(kind, plan)
-
+        plan = None if kind in within else self._plan(kind)
+        members = None if plan is None else self._members(kind, plan, within)
         return None if members is None else page_reader.of_map(members)
 
-    def _conversion_of_list(self, attribute: t.Any, read: Read | None) -> Conversion | None:
+    def _conversion_of_list(
+        self, attribute: t.Any, read: Read | None, within: _Kinds
+    ) -> Conversion | None:
         plain = self._plain
 
         if attribute.element_type is None:
@@ -320,7 +318,7 @@ class Deserializer:
         if attribute.element_type is MapAttribute:
             element = None if plain is None else page_reader.reads_nested("M", plain.read_map)
         elif element_type == MAP:
-            element = self._conversion_of_map(attribute.element_type)
+            element = self._conversion_of_map(attribute.element_type, within)
         else:
             element = _conversion_of_scalar(element_type, read_element)
 
@@ -344,31 +342,14 @@ class Deserializer:
 
         return page_reader.Plain(t.cast("list[Conversion]", conversions))
 
-    def _plan(self, kind: type[AttributeContainer]) -> _Plan | None:
+    def _plan(self, kind: type[AttributeContainer], within: _Kinds = ()) -> _Plan | None:
         try:
             return self._plans[kind]
         except KeyError:
             self._hooks.note_container(kind)
-
-            with self._begun(kind):
-                plan = _Plan(self, kind) if hooks.are_inherited(kind, _HOOKS_OF_A_CLASS) else None
-
-            self._plans[kind] = plan
+            inherits = hooks.are_inherited(kind, _HOOKS_OF_A_CLASS)
+            plan = self._plans[kind] = _Plan(self, kind, within) if inherits else None
             return plan
-
-    def _is_unfinished(self, kind: type[AttributeContainer]) -> bool:
-        return (threading.get_ident(), kind) in self._unfinished
-
-    @contextlib.contextmanager
-    def _begun(self, kind: type[AttributeContainer]) -> cabc.Iterator[None]:
-        """Note in the block that this thread is about to read a class."""
-        entry = threading.get_ident(), kind
-        self._unfinished.add(entry)
-
-        try:
-            yield
-        finally:
-            self._unfinished.discard(entry)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -469,7 +450,9 @@ def _read_unusual(
 class _Plan:
     """How an item becomes an instance of one class."""
 
-    def __init__(self, deserializer: Deserializer, kind: type[AttributeContainer]) -> None:
+    def __init__(
+        self, deserializer: Deserializer, kind: type[AttributeContainer], within: _Kinds
+    ) -> None:
         container = t.cast(t.Any, kind)
         self._kind: t.Any = container
         self.has_discriminator = bool(container._discriminator)
@@ -479,7 +462,7 @@ class _Plan:
             kind, _HOOKS_OF_CREATION
         )
         self.steps: list[_Step] = [
-            _step(deserializer, kind, name, attribute)
+            _step(deserializer, kind, name, attribute, (*within, kind))
             for name, attribute in container.get_attributes().items()
         ]
         # With a discriminator, PynamoDB sets the defaults, after the discriminator.
@@ -566,7 +549,11 @@ def _constant_defaults(steps: cabc.Iterable[_Step]) -> dict[str, t.Any] | None:
 
 
 def _step(
-    deserializer: Deserializer, kind: type[AttributeContainer], name: str, attribute: t.Any
+    deserializer: Deserializer,
+    kind: type[AttributeContainer],
+    name: str,
+    attribute: t.Any,
+    within: _Kinds,
 ) -> _Step:
     base = hooks.base(attribute.__class__)
     setter = hooks.stored(attribute.__class__, "__set__")
@@ -581,7 +568,7 @@ def _step(
     ):
         return left_to_pynamodb
 
-    read = _reader(deserializer, attribute)
+    read = _reader(deserializer, attribute, within)
 
     if setter is Attribute.__set__:
         return _Step(name, attribute, is_left_to_pynamodb=False, read=read)
@@ -604,7 +591,7 @@ def _step(
     return left_to_pynamodb
 
 
-def _reader(deserializer: Deserializer, attribute: t.Any) -> Read | None:
+def _reader(deserializer: Deserializer, attribute: t.Any, within: _Kinds = ()) -> Read | None:
     """A function that does what the attribute's ``deserialize`` does; ``None`` if it does
     nothing."""
     base: t.Any = hooks.base(attribute.__class__)
@@ -625,19 +612,22 @@ def _reader(deserializer: Deserializer, attribute: t.Any) -> Read | None:
         return set
 
     if base is MapAttribute:
-        return _map_reader(deserializer, attribute.__class__)
+        return _map_reader(deserializer, attribute.__class__, within)
 
     if base is ListAttribute:
-        return _list_reader(deserializer, attribute)
+        return _list_reader(deserializer, attribute, within)
 
     return t.cast(Read, attribute.deserialize)
 
 
-def _map_reader(deserializer: Deserializer, kind: type[AttributeContainer]) -> Read:
-    return deserializer.read_plain_map if kind is MapAttribute else deserializer.reader(kind)
+def _map_reader(deserializer: Deserializer, kind: type[AttributeContainer], within: _Kinds) -> Read:
+    if kind is MapAttribute:
+        return deserializer.read_plain_map
+
+    return deserializer.reader(kind, within)
 
 
-def _list_reader(deserializer: Deserializer, attribute: t.Any) -> Read:
+def _list_reader(deserializer: Deserializer, attribute: t.Any, within: _Kinds) -> Read:
     element_type = attribute.element_type
 
     if element_type is None:
@@ -654,7 +644,7 @@ def _list_reader(deserializer: Deserializer, attribute: t.Any) -> Read:
 
     if base is MapAttribute:
         # To create a map would call its defaults, which are the app's.
-        read: Read | None = _map_reader(deserializer, element_type)
+        read: Read | None = _map_reader(deserializer, element_type, within)
     else:
         read = _reader(deserializer, element_type())
 
