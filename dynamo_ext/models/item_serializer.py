@@ -105,7 +105,6 @@ class _ItemSerializer:
         )
         self._hooks.note_attributes(_UNDECLARED)
         self._ids_of_undeclared = _ids_of_undeclared()
-        self._unfinished: set[type] = set()
         self._maps: dict[type, Write | None] = {}
         self._serializes_undeclared = self._ids_of_undeclared == _IDS_OF_UNDECLARED and all(
             map(_serializes_as_pynamodb, _UNDECLARED)
@@ -143,14 +142,10 @@ class _ItemSerializer:
     def _map(self, kind: type[AttributeContainer]) -> Write | None:
         """What serialises a map with declared attributes; it returns ``None`` for one with unusual
         values. ``None`` if PynamoDB must serialise these maps."""
-        # A map may hold itself.
-        if kind in self._unfinished:
-            return None
-
         if kind not in self._maps:
-            self._unfinished.add(kind)
+            # A map may hold itself: inside, it is left to PynamoDB.
+            self._maps[kind] = None
             self._maps[kind] = self._make_map(kind)
-            self._unfinished.discard(kind)
 
         return self._maps[kind]
 
