@@ -161,6 +161,7 @@ def stop() -> None:
     raise Stop
 
 
+# More lines of the deserializer, because an interruption of a few of them once had an effect.
 @pytest.mark.parametrize(
     ("file", "every"), [(PLANS, EVERY), (deserializer.__file__, 7)], ids=["all", "deserializer"]
 )

@@ -45,7 +45,8 @@ from .reply_reader import ReplyReader
 
 Item = cabc.Mapping[str, dict[str, t.Any]]
 Read = cabc.Callable[[t.Any], t.Any]
-# Each is passed on, not noted, so that no other thread sees it and no interruption leaves it.
+# The classes around a class that is being planned. They are an argument of each step, not a note in
+# the deserializer: another thread does not see them, and an interruption leaves none behind.
 _Kinds = tuple[type[AttributeContainer], ...]
 F = t.TypeVar("F", bound=cabc.Callable[..., t.Any])
 # A class that overrides one of these is left to PynamoDB altogether ...
@@ -195,7 +196,8 @@ class Deserializer:
         """The function that makes an instance of a class. As :meth:`read_as`, with fewer steps.
 
         :param kind: The class, that of a map inside an item.
-        :param within: The classes around it, which are not planned yet. A map may hold itself.
+        :param within: The classes around this class, which are not planned yet: a map may hold
+            itself.
         """
         plan = None if kind in within else self._plan(kind, within)
 
@@ -256,9 +258,10 @@ class Deserializer:
             return None
 
         fields: list[Field] = []
+        within = (*within, kind)
 
         for step in plan.steps:
-            conversion = self._conversion(step, (*within, kind))
+            conversion = self._conversion(step, within)
 
             if conversion is None:
                 return None
@@ -454,6 +457,7 @@ class _Plan:
         self, deserializer: Deserializer, kind: type[AttributeContainer], within: _Kinds
     ) -> None:
         container = t.cast(t.Any, kind)
+        within = (*within, kind)
         self._kind: t.Any = container
         self.has_discriminator = bool(container._discriminator)
         self._has_initial_kwargs = issubclass(kind, MapAttribute)
@@ -462,7 +466,7 @@ class _Plan:
             kind, _HOOKS_OF_CREATION
         )
         self.steps: list[_Step] = [
-            _step(deserializer, kind, name, attribute, (*within, kind))
+            _step(deserializer, kind, name, attribute, within)
             for name, attribute in container.get_attributes().items()
         ]
         # With a discriminator, PynamoDB sets the defaults, after the discriminator.

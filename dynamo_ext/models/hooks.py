@@ -28,10 +28,10 @@ class _Noted(t.NamedTuple):
     """How much it is."""
 
     readers: list[_Reader]
-    """What gets the hooks from the names of each class that has some."""
+    """What gets the hooks of a class from its names: one for each class that has hooks."""
 
-    owners: list[t.Any]
-    """The names of these classes."""
+    names: list[_Names]
+    """What each of these classes holds, by name."""
 
     namespaces: list[_Names]
     """The names of classes and attributes, which must not become more."""
@@ -151,7 +151,7 @@ class Hooks:
         return [
             *map(len, noted.namespaces),
             *map(self._get_value, noted.with_value),
-            *map(_call, noted.readers, noted.owners),
+            *map(_call, noted.readers, noted.names),
         ]
 
 
