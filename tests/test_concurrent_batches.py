@@ -104,6 +104,16 @@ def held_if(condition: cabc.Callable[[Request], bool], answer: Answer) -> stubs.
     return lambda request: answer if condition(request) else stubs.HOLD
 
 
+def after(count: int, stub: Stub, behaviour: stubs.Behaviour) -> stubs.Behaviour:
+    """The same, but not before so many requests have arrived: after an error none begins."""
+
+    def wait(request: Request) -> Answer:
+        stub.wait_for(lambda: len(stub.requests) >= count)
+        return behaviour if isinstance(behaviour, Answer) else behaviour(request)
+
+    return wait
+
+
 @pytest.mark.parametrize(
     ("max_concurrency", "slots", "at_once"), [(4, 10, 4), (8, 3, 3), (1, 10, 1)]
 )
@@ -195,7 +205,9 @@ async def test_of_those_in_flight_one_fails(
 ) -> None:
     """The others are waited for, no further one begins, and only what was not written is sent by
     the next commit."""
-    stub.always("BatchWriteItem", held_if(lambda request: 0 in numbers(request), REFUSED))
+    stub.always(
+        "BatchWriteItem", after(3, stub, held_if(lambda request: 0 in numbers(request), REFUSED))
+    )
     everything = {*range(75), *range(100, 110)}
 
     with in_app(config) as db:
@@ -228,7 +240,11 @@ async def test_an_error_says_if_any_outcome_is_unknown(
     """The first one to fail was refused, and the answer to the other one is lost."""
     stub.always(
         "BatchWriteItem",
-        lambda request: REFUSED if 0 in numbers(request) else Answer(hold=True, drop=True),
+        after(
+            2,
+            stub,
+            lambda request: REFUSED if 0 in numbers(request) else Answer(hold=True, drop=True),
+        ),
     )
 
     with in_app(config):
@@ -243,7 +259,7 @@ async def test_an_error_says_if_any_outcome_is_unknown(
 async def test_what_several_requests_leave_unprocessed_is_on_one_error(
     in_app: InApp, config: dict[str, t.Any], stub: Stub
 ) -> None:
-    stub.always("BatchWriteItem", stubs.unprocessed)
+    stub.always("BatchWriteItem", after(3, stub, stubs.unprocessed))
 
     with in_app(config):
         batch = await filled(60)
@@ -575,7 +591,7 @@ async def test_keys_that_are_left_unprocessed_are_asked_for_again(
 async def test_an_error_ends_the_iteration(
     in_app: InApp, config: dict[str, t.Any], stub: Stub
 ) -> None:
-    stub.always("BatchGetItem", REFUSED)
+    stub.always("BatchGetItem", after(2, stub, REFUSED))
 
     with in_app(config) as db:
         items = Item.abatch_get(KEYS).with_options(max_concurrency=2)
