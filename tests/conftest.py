@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import typing as t
+import zlib
 
 import pytest
 from cryptography import x509
@@ -32,6 +33,10 @@ _NOTHING_OF_THE_MACHINE = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
+
+# Values of the environment variable that names the transport of a run.
+_BY_TURNS = "by-turns"
+_BY_TURNS_REVERSED = "by-turns-reversed"
 
 InApp = cabc.Callable[..., contextlib.AbstractContextManager["PynamoDB"]]
 RunPython = cabc.Callable[..., "subprocess.CompletedProcess[str]"]
@@ -115,13 +120,7 @@ class OnTransport:
     def __init__(self, transport: str) -> None:
         self.transport = transport
         self.reasons: collections.Counter[str] = collections.Counter()
-        # Most apps here leave the setting out, and so should they: hence its default, which is
-        # the field's, the initializer's and the class's.
-        from dynamo_ext import Settings
-
-        Settings.__dataclass_fields__["transport"].default = transport
-        t.cast(t.Any, Settings.__init__).__kwdefaults__["transport"] = transport
-        t.cast(t.Any, Settings).transport = transport
+        _set_default_transport(transport)
 
     def pytest_collection_modifyitems(
         self, config: pytest.Config, items: list[pytest.Item]
@@ -149,6 +148,74 @@ class OnTransport:
             terminalreporter.line(f"  {count}: {reason}")
 
 
+class TransportsByTurns:
+    """Runs half of the tests that depend on the transport on ``botocore``, the rest on ``direct``.
+
+    Those on uvloop's event loop are among the rest: on ``botocore``, threads make the calls.
+
+    :param reverse: Whether each runs on the other one of the two.
+    """
+
+    def __init__(self, *, reverse: bool) -> None:
+        self._reverse = reverse
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> t.Generator[None, object, object]:
+        is_on_direct = self._is_on_direct(item)
+        default = _set_default_transport("direct") if is_on_direct else None
+        value = os.environ[engines.TRANSPORT]
+        # The processes that the test starts see it, too.
+        os.environ[engines.TRANSPORT] = "direct" if is_on_direct else "botocore"
+
+        try:
+            return (yield)
+        finally:
+            os.environ[engines.TRANSPORT] = value
+
+            if default is not None:
+                _set_default_transport(default)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> t.Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+
+        if report.failed:
+            how = f"{engines.TRANSPORT}={os.environ[engines.TRANSPORT]}"
+            report.sections.append(("transport", f"It fails with {how}."))
+
+        return report
+
+    def _is_on_direct(self, item: pytest.Item) -> bool:
+        is_repo = item.get_closest_marker("repo") is not None
+        is_slow = item.get_closest_marker("slow") and not item.get_closest_marker("wire")
+
+        if is_repo or is_slow or _reason_for_default_transport(item) is not None:
+            return False
+
+        # Not the whole node id, to which pytest-xdist adds the group.
+        name = f"{item.path.name}::{item.name}"
+        is_first_on_direct = "uvloop" in name or zlib.crc32(name.encode()) % 2 == 1
+        return is_first_on_direct != self._reverse
+
+
+def _set_default_transport(transport: str) -> str:
+    """Set what ``DYNAMODB_TRANSPORT`` is where a test does not set it.
+
+    :return: What it was before.
+    """
+    # Most apps here leave the setting out, and so should they: hence its default, which is the
+    # field's, the initializer's and the class's.
+    from dynamo_ext import Settings
+
+    field = Settings.__dataclass_fields__["transport"]
+    before, field.default = field.default, transport
+    t.cast(t.Any, Settings.__init__).__kwdefaults__["transport"] = transport
+    t.cast(t.Any, Settings).transport = transport
+    return t.cast(str, before)
+
+
 class SlowFirst:
     """In a worker of pytest-xdist, slow tests come first: no worker is left with one at the end."""
 
@@ -173,7 +240,11 @@ def pytest_configure(config: pytest.Config) -> None:
     isolate()
     read_data_of_botocore_once()
 
-    if (transport := os.environ.get(engines.TRANSPORT, "botocore")) != "botocore":
+    transport = os.environ.get(engines.TRANSPORT, "botocore")
+
+    if transport in {_BY_TURNS, _BY_TURNS_REVERSED}:
+        config.pluginmanager.register(TransportsByTurns(reverse=transport == _BY_TURNS_REVERSED))
+    elif transport != "botocore":
         config.pluginmanager.register(OnTransport(transport))
 
     if hasattr(config, "workerinput"):
@@ -181,6 +252,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
     if os.environ.get("CI"):
         config.pluginmanager.register(SkipsFailInCI())
+
+
+def pytest_collection() -> None:
+    # Thousands of tests are made, and none is freed: to look for what may be takes a fifth of it.
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:

@@ -104,7 +104,7 @@ async def test_never_more_calls_in_flight_than_the_pool_allows(
 
 
 @pytest.mark.slow
-async def test_a_thousand_tasks_on_ten_slots_are_served_in_order(
+async def test_hundreds_of_tasks_on_ten_slots_are_served_in_order(
     make_app: MakeApp, stub: Stub, db: PynamoDB
 ) -> None:
     queued: list[int] = []
@@ -115,12 +115,12 @@ async def test_a_thousand_tasks_on_ten_slots_are_served_in_order(
 
     async with make_app(10).app_context():
         async with anyio.create_task_group() as tasks:
-            for number in range(1000):
+            for number in range(300):
                 tasks.start_soon(get, number)
 
-        assert sorted(queued) == list(range(1000))
+        assert sorted(queued) == list(range(300))
         seen = [queued.index(int(key)) for key in keys(stub)]
-        assert sorted(seen) == list(range(1000))
+        assert sorted(seen) == list(range(300))
         # Whoever holds a slot may dawdle on the way to the wire. But nobody gets a slot before his
         # turn: when a call arrives, at most the nine that hold the other slots are still to come.
         assert max(turn - place for place, turn in enumerate(seen)) <= 9
@@ -152,7 +152,7 @@ async def test_tasks_cancelled_at_random_moments_lose_no_slot(
 
     async def get(number: int) -> None:
         nonlocal answered
-        patience = draw.uniform(0, 0.3) if number % 3 == 0 else 60
+        patience = draw.uniform(0, 0.1) if number % 3 == 0 else 60
 
         with anyio.move_on_after(patience):
             await Item.aget(str(number))
@@ -160,12 +160,12 @@ async def test_tasks_cancelled_at_random_moments_lose_no_slot(
 
     async with make_app(10).app_context():
         async with anyio.create_task_group() as tasks:
-            for number in range(1000):
+            for number in range(300):
                 tasks.start_soon(get, number)
 
         await until(lambda: db.pool.in_use == 0)
         assert stub.peak_in_flight <= 10
-        assert answered >= 666
+        assert answered >= 200
 
         stub.forget()
         stub.always("GetItem", stubs.held(stub._usual))
