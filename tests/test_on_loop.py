@@ -608,6 +608,26 @@ def test_a_loop_that_ends_leaves_its_calls_to_threads(
         assert db.pool.in_use == 0
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="counts descriptors through /proc")
+def test_a_closed_loop_that_something_keeps_has_no_descriptor(make_app: MakeApp) -> None:
+    app = make_app()
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def get() -> None:
+        async with app.app_context():
+            await Item.aget("1")
+
+    def descriptors_after_a_loop() -> int:
+        with asyncio.Runner() as runner:
+            loops.append(runner.get_loop())
+            runner.run(get())
+
+        return len(os.listdir("/proc/self/fd"))
+
+    first, *_, last = [descriptors_after_a_loop() for _ in range(5)]
+    assert last <= first
+
+
 async def test_slow_calls_are_logged_in_another_thread(
     make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
 ) -> None:

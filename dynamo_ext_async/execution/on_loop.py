@@ -555,7 +555,18 @@ def _watch_of(loop: asyncio.AbstractEventLoop) -> _Watch:
     watch = _watches.get(loop)
 
     if watch is None or not watch.is_of(loop):
+        _forget_closed_loops()
         watch = _watches[loop] = _Watch(loop)
 
     _latest = weakref.ref(watch)
     return watch
+
+
+def _forget_closed_loops() -> None:
+    """Give back the descriptors of loops that are closed, but not freed. Older releases of anyio
+    keep the loops in which they had threads."""
+    for reference in _watches.keyrefs():
+        loop = reference()
+
+        if loop is not None and loop.is_closed():
+            _watches.pop(loop, None)
