@@ -361,7 +361,7 @@ def test_each_page_of_a_forking_server_has_its_own_spans_and_calls(stub: Stub) -
     environment = {"HOST": stub.url, "RECORD_CALLS": "1", "DYNAMO_EXT_TEST_TRANSPORT": transport}
     pages: set[str] = set()
 
-    def answer(request: stubs.Request) -> stubs.Answer:
+    def busy(request: stubs.Request) -> stubs.Answer:
         key = request.body["Key"]["id"]["S"]
 
         if key.isdigit():
@@ -372,7 +372,7 @@ def test_each_page_of_a_forking_server_has_its_own_spans_and_calls(stub: Stub) -
         return stub._usual(request)
 
     # As far away as DynamoDB: a near server has answered before another process calls.
-    stub.always("GetItem", stubs.delayed(0.03, answer))
+    stub.always("GetItem", stubs.delayed(0.03, busy))
     ways = ["observed", "observed-awaited"]
     paths = [f"/{ways[number % 2]}/{number}" for number in range(40)]
 
