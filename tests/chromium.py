@@ -63,10 +63,15 @@ class Visit:
         self._origin = "/".join(url.split("/")[:3])
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.wrong.append(request.url))
+        self.page.on("requestfailed", self._note_failure)
         self.page.on("response", self._check)
         self.page.on("dialog", self._dismiss)
         self.page.goto(url)
+
+    def _note_failure(self, request: sync_api.Request) -> None:
+        # What has not arrived when the page is left, the browser does not wait for.
+        if request.failure != "net::ERR_ABORTED":
+            self.wrong.append(request.url)
 
     def button(self, name: str) -> sync_api.Locator:
         return self.page.get_by_role("button", name=name, exact=True)
