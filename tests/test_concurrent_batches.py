@@ -105,11 +105,11 @@ def held_if(condition: cabc.Callable[[Request], bool], answer: Answer) -> stubs.
 
 
 def after(count: int, stub: Stub, behaviour: stubs.Behaviour) -> stubs.Behaviour:
-    """The same, but not before so many requests have arrived: after an error none begins."""
+    """The same, but not before so many requests have arrived: after an error no other begins."""
 
     def wait(request: Request) -> Answer:
         stub.wait_for(lambda: len(stub.requests) >= count)
-        return behaviour if isinstance(behaviour, Answer) else behaviour(request)
+        return stubs._answer(behaviour, request)
 
     return wait
 
