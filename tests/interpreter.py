@@ -1,4 +1,4 @@
-"""A fresh Python that a test talks with while it runs."""
+"""A Python that a test talks with while it runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 import typing as t
 
 import engines
+import warm
 
 
 class Interpreter:
@@ -47,8 +48,8 @@ class Interpreter:
 
 @contextlib.contextmanager
 def running(code: str, *arguments: str) -> cabc.Generator[Interpreter]:
-    """Run code in a fresh Python that treats warnings as errors, at most for this block."""
-    process = subprocess.Popen(
+    """Run code in a warm Python that treats warnings as errors, at most for this block."""
+    process = warm.Popen(
         [sys.executable, "-P", "-W", "error", "-c", code, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

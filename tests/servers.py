@@ -20,6 +20,7 @@ import werkzeug.serving
 
 import engines
 import threads
+import warm
 
 _TESTS = pathlib.Path(__file__).parent
 _DEADLINE = 100
@@ -150,15 +151,17 @@ def hypercorn(
     *options: str,
     environment: cabc.Mapping[str, str],
     listener: socket.socket | None = None,
+    is_new: bool = False,
 ) -> cabc.Iterator[Server]:
     """Run Hypercorn until the end of the block.
 
     :param app: Module and variable.
     :param listener: Where to listen; by default a socket of its own.
+    :param is_new: Whether it is a new Python that runs it, since it matters what is imported first.
     """
-    arguments = ["hypercorn", "--bind", "fd://{fd}", app, *options]
+    command = ["-m", "hypercorn", "--bind", "fd://{fd}", app, *options]
 
-    with _running(arguments, environment, listener) as server:
+    with _running_python(command, environment, listener, is_new=is_new) as server:
         yield server
 
 
@@ -176,9 +179,9 @@ def uvicorn(
     """
     # It would kill a worker that takes five seconds to start, which it may on a busy machine.
     patience = ["--timeout-worker-healthcheck", str(_DEADLINE)]
-    arguments = ["uvicorn", "--fd", "{fd}", "--factory", *patience, app, *options]
+    command = ["-m", "uvicorn", "--fd", "{fd}", "--factory", *patience, app, *options]
 
-    with _running(arguments, environment, listener) as server:
+    with _running_python(command, environment, listener) as server:
         yield server
 
 
@@ -188,20 +191,22 @@ def gunicorn(
     *options: str,
     environment: cabc.Mapping[str, str],
     listener: socket.socket | None = None,
+    is_new: bool = False,
 ) -> cabc.Iterator[Server]:
     """Run gunicorn until the end of the block.
 
     :param app: Module and variable.
     :param listener: Where to listen; by default a socket of its own.
+    :param is_new: Whether it is a new Python that runs it, since it matters what is imported first.
     """
-    arguments = ["gunicorn", "--bind", "fd://{fd}", app, *options]
+    command = ["-m", "gunicorn", "--bind", "fd://{fd}", app, *options]
 
-    with (
-        tempfile.TemporaryDirectory() as directory,
+    with tempfile.TemporaryDirectory() as directory:
         # Its control socket goes there.
-        _running(arguments, {**environment, "XDG_RUNTIME_DIR": directory}, listener) as server,
-    ):
-        yield server
+        environment = {**environment, "XDG_RUNTIME_DIR": directory}
+
+        with _running_python(command, environment, listener, is_new=is_new) as server:
+            yield server
 
 
 @contextlib.contextmanager
@@ -215,7 +220,8 @@ def uwsgi(app: str, *options: str, environment: cabc.Mapping[str, str]) -> cabc.
     master = ["--master", "--die-on-term", "--http-socket", "fd://{fd}"]
     command = ["-c", run, *quiet, *master, "--module", app, *options]
 
-    with _running_python(command, environment, None) as server:
+    # It initializes Python in a way of its own.
+    with _running_python(command, environment, None, is_new=True) as server:
         yield server
 
 
@@ -263,28 +269,21 @@ def in_a_thread(app: cabc.Callable[..., t.Any]) -> cabc.Iterator[str]:
 
 
 @contextlib.contextmanager
-def _running(
-    arguments: cabc.Sequence[str],
-    environment: cabc.Mapping[str, str],
-    listener: socket.socket | None,
-) -> cabc.Iterator[Server]:
-    with _running_python(["-m", *arguments], environment, listener) as server:
-        yield server
-
-
-@contextlib.contextmanager
 def _running_python(
     arguments: cabc.Sequence[str],
     environment: cabc.Mapping[str, str],
     listener: socket.socket | None,
     stop_signal: signal.Signals = signal.SIGTERM,
+    *,
+    is_new: bool = False,
 ) -> cabc.Iterator[Server]:
     with tempfile.TemporaryFile() as log:
         # The server inherits a socket that listens already: no port to lose to another process,
         # and no moment at which a request comes too early.
         with listening() if listener is None else contextlib.nullcontext(listener) as inherited:
             fd = inherited.fileno()
-            process = subprocess.Popen(
+            start = subprocess.Popen if is_new else warm.Popen
+            process = start(
                 [
                     *(sys.executable, "-P", *_WARNINGS),
                     *(argument.format(fd=fd) for argument in arguments),

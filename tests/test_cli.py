@@ -14,6 +14,7 @@ import botocore.session
 import pytest
 
 import engines
+import warm
 from stub import Answer
 from stub import Behaviour
 from stub import Request
@@ -187,7 +188,7 @@ def run(
     """Run ``flask dynamodb …`` or ``quart dynamodb …``."""
     environment = engines.python_environment()
     settings = json.dumps(config)
-    return subprocess.run(
+    return warm.run(
         [
             *(sys.executable, "-W", "error", "-m", line, "--app", f"{module}:create_{line}"),
             *("dynamodb", *arguments),

@@ -33,6 +33,7 @@ import dynamo_ext_async
 import engines
 import pages
 import terminal
+import warm
 from dynamo_ext.cli.group import dynamodb as command_group
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -88,7 +89,7 @@ def _run_examples(
     page: str, name: str, environment: dict[str, str], directory: pathlib.Path
 ) -> subprocess.CompletedProcess[str]:
     (directory / name).write_text(page)
-    return subprocess.run(
+    return warm.run(
         [sys.executable, "-P", pages.__file__, name],
         capture_output=True,
         text=True,

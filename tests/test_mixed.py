@@ -138,7 +138,7 @@ if sys.version_info < (3, 13):
     def test_with_quart_flask_patch_both_kinds_of_calls_work(
         stub: Stub, hosts: dict[str, str]
     ) -> None:
-        with servers.hypercorn("apps.patched:app", environment=hosts) as server:
+        with servers.hypercorn("apps.patched:app", environment=hosts, is_new=True) as server:
             for way in ("todos", "blocking"):
                 with server.getting(*(f"/{way}/{n}" for n in range(10))) as answers:
                     found = [answer.result().json()["id"] for answer in answers]
@@ -154,7 +154,7 @@ if sys.version_info < (3, 13):
     ) -> None:
         environment = {**hosts, "BLOCKING_CALLS": "raise"}
 
-        with servers.hypercorn("apps.patched:app", environment=environment) as server:
+        with servers.hypercorn("apps.patched:app", environment=environment, is_new=True) as server:
             response = server.get("/blocking/x")
             assert response.status_code == 500
             assert "GetItem blocks the event loop" in response.text

@@ -43,6 +43,7 @@ seen = {
     "path": sys.path,
     "flags": [repr(sys.flags), sorted(sys._xoptions), sys.warnoptions],
     "filters": repr(warnings.filters) if sys.argv[-1] == "filters" else None,
+    "bytecode": sys.dont_write_bytecode,
     "directories": [os.getcwd(), multiprocessing.process.ORIGINAL_DIR, tempfile.gettempdir()],
     "variables": dict(os.environ),
     "umask": os.umask(0),
@@ -116,6 +117,7 @@ def test_a_program_sees_what_it_would_see(
         "PYTHONWARNINGS": "default::ImportWarning,ignore:a:UserWarning",
         "TMPDIR": str(tmp_path / "there"),
         "ONLY_HERE": "ü\udcff",
+        "PYTHONUNBUFFERED": "1" if flags else "",
     }
     environment.pop("HOME", None)
     (tmp_path / "input").write_text("a line\nanother")

@@ -19,6 +19,7 @@ import typing as t
 import httpx
 
 import engines
+import warm
 
 ROOT = pathlib.Path(__file__).parent.parent
 DEADLINE = 100.0
@@ -44,7 +45,7 @@ def settings(url: str) -> Settings:
 
 def run(*command: str, environment: Settings) -> subprocess.CompletedProcess[str]:
     """Run a command of one of the apps."""
-    return subprocess.run(
+    return warm.run(
         _python(*command),
         capture_output=True,
         text=True,
@@ -64,7 +65,7 @@ def serving(*command: str, environment: Settings) -> cabc.Iterator[str]:
         log = pathlib.Path(directory, "log")
 
         with log.open("wb") as output:
-            process = subprocess.Popen(
+            process = warm.Popen(
                 _python(*(part.format(port=port) for part in command)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

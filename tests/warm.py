@@ -57,7 +57,7 @@ MODULES = (
 )
 # Python, or a module, reads them at its start. The server has those of the test's process.
 _READ_AT_START = ("LANG", "LC_", "PYNAMODB_CONFIG", "PYTHON", "TZ")
-_HANDLED = ("PYTHONPATH", "PYTHONWARNINGS")
+_HANDLED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONWARNINGS")
 _SET_CHILD_SUBREAPER = 36
 
 
@@ -362,6 +362,7 @@ def _become(launch: _Launch, answer: int, files: list[int]) -> None:
     _open_standard_files()
     _warn_as_asked(launch.warnings)
     sys.orig_argv[:] = launch.command
+    sys.dont_write_bytecode = bool(launch.environment.get("PYTHONDONTWRITEBYTECODE"))
 
     if launch.faulthandler:
         sys._xoptions["faulthandler"] = True
