@@ -19,6 +19,7 @@ from cryptography import x509
 import engines
 import strength
 import transports
+import warm
 from authority import Authority
 from stub import Stub
 
@@ -291,41 +292,53 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, t.Any]
 
 @pytest.fixture
 def run_python() -> RunPython:
-    """Run code in a fresh Python that treats warnings as errors.
+    """Run code in a new Python that treats warnings as errors.
 
     If the program does not end, the test fails and shows where each thread was, those of forked
     processes, too.
     """
+    return functools.partial(_run_python, subprocess.Popen)
 
-    def run(
-        code: str, *arguments: str, env: cabc.Mapping[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-P", "-W", "error", "-X", "faulthandler", "-c", code]
 
-        with subprocess.Popen(
-            [*command, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**engines.python_environment(), **(env or {})},
-            start_new_session=True,
-        ) as process:
-            try:
-                said, complaints = process.communicate(timeout=100)
-            except subprocess.TimeoutExpired:
-                # This signal makes faulthandler write the stacks.
-                os.killpg(process.pid, signal.SIGABRT)
-                pytest.fail(f"the program has not ended: {process.communicate()}")
-            except BaseException:
-                # The program may have ended meanwhile.
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+@pytest.fixture
+def run_warm_python() -> RunPython:
+    """Do what :func:`run_python` does, in a process forked from one that has imported this project.
 
-                raise
+    For code that imports it at its beginning; not for what is about imports or their order.
+    """
+    return functools.partial(_run_python, warm.Popen)
 
-        return subprocess.CompletedProcess(process.args, process.returncode, said, complaints)
 
-    return run
+def _run_python(
+    start: type[subprocess.Popen[t.Any]],
+    code: str,
+    *arguments: str,
+    env: cabc.Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", "-W", "error", "-X", "faulthandler", "-c", code]
+
+    with start(
+        [*command, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**engines.python_environment(), **(env or {})},
+        start_new_session=True,
+    ) as process:
+        try:
+            said, complaints = process.communicate(timeout=100)
+        except subprocess.TimeoutExpired:
+            # This signal makes faulthandler write the stacks.
+            os.killpg(process.pid, signal.SIGABRT)
+            pytest.fail(f"the program has not ended: {process.communicate()}")
+        except BaseException:
+            # The program may have ended meanwhile.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+            raise
+
+    return subprocess.CompletedProcess(process.args, process.returncode, said, complaints)
 
 
 @pytest.fixture

@@ -428,7 +428,7 @@ def refused():
 
 
 def test_outside_a_context_the_only_app_is_used(
-    run_python: RunPython, stub_config: dict[str, t.Any], stub: Stub
+    run_warm_python: RunPython, stub_config: dict[str, t.Any], stub: Stub
 ) -> None:
     code = """
 app = new(flask.Flask("web"))
@@ -436,20 +436,20 @@ assert Todo.get("1").id == "1"
 assert Todo.Meta.table_name == config["DYNAMODB_TABLE_NAME_PREFIX"] + "todo"
 assert db.settings.host == config["DYNAMODB_HOST"]
 """
-    done = run_python(OUTSIDE + code, json.dumps(stub_config))
+    done = run_warm_python(OUTSIDE + code, json.dumps(stub_config))
     assert done.returncode == 0, done.stderr
     assert stub.operations == ["GetItem"]
 
 
 def test_outside_a_context_and_without_app_it_is_said_what_to_do(
-    run_python: RunPython, stub_config: dict[str, t.Any]
+    run_warm_python: RunPython, stub_config: dict[str, t.Any]
 ) -> None:
     code = """
 refused()
 assert Todo.Meta.table_name == "todo"
 assert not hasattr(Todo.Meta, "host")
 """
-    done = run_python(OUTSIDE + code, json.dumps(stub_config))
+    done = run_warm_python(OUTSIDE + code, json.dumps(stub_config))
     assert done.returncode == 0, done.stderr
 
     for message in done.stdout.splitlines():
@@ -458,14 +458,14 @@ assert not hasattr(Todo.Meta, "host")
 
 
 def test_outside_a_context_several_apps_are_named(
-    run_python: RunPython, stub_config: dict[str, t.Any], stub: Stub
+    run_warm_python: RunPython, stub_config: dict[str, t.Any], stub: Stub
 ) -> None:
     code = """
 apps = new(flask.Flask("web")), new(quart.Quart("api"))
 refused()
 assert Todo.Meta.table_name == "todo"
 """
-    done = run_python(OUTSIDE + code, json.dumps(stub_config))
+    done = run_warm_python(OUTSIDE + code, json.dumps(stub_config))
     assert done.returncode == 0, done.stderr
 
     for message in done.stdout.splitlines():
@@ -476,7 +476,7 @@ assert Todo.Meta.table_name == "todo"
 
 
 def test_outside_a_context_an_app_that_was_dropped_does_not_count(
-    run_python: RunPython, stub_config: dict[str, t.Any], stub: Stub
+    run_warm_python: RunPython, stub_config: dict[str, t.Any], stub: Stub
 ) -> None:
     code = """
 gc.disable()
@@ -485,7 +485,7 @@ dropped.test_client().get("/")
 del dropped
 Todo.get("1")
 """
-    done = run_python(OUTSIDE + code, json.dumps(stub_config))
+    done = run_warm_python(OUTSIDE + code, json.dumps(stub_config))
     assert done.returncode == 0, done.stderr
     assert stub.operations == ["GetItem"]
 

@@ -144,11 +144,15 @@ anyio.run(main, backend=backend)
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("package", ["freezegun", "time_machine"])
 def test_no_call_fails_or_hangs_because_a_clock_stops_or_jumps(
-    stub: Stub, stub_config: dict[str, t.Any], run_python: RunPython, package: str, backend: str
+    stub: Stub,
+    stub_config: dict[str, t.Any],
+    run_warm_python: RunPython,
+    package: str,
+    backend: str,
 ) -> None:
     # Long enough for a clock to change meanwhile.
     stub.always("GetItem", delayed(0.2, stub._usual))
-    done = run_python(CALLS, json.dumps(stub_config), package, backend)
+    done = run_warm_python(CALLS, json.dumps(stub_config), package, backend)
     assert done.stderr[-3000:] == ""
     everything = [f"{kind} {number}" for kind in ("awaited", "sync") for number in range(3)]
     results = json.loads(done.stdout)
@@ -201,10 +205,10 @@ print("done", db.pool.in_use)
 
 @pytest.mark.parametrize("limit", ["READ_TIMEOUT_SECONDS", "CALL_TIMEOUT_SECONDS"])
 def test_call_without_an_answer_ends_while_the_clock_stands(
-    stub: Stub, stub_config: dict[str, t.Any], run_python: RunPython, limit: str
+    stub: Stub, stub_config: dict[str, t.Any], run_warm_python: RunPython, limit: str
 ) -> None:
     stub.always("GetItem", HOLD)
-    done = run_python(UNANSWERED, json.dumps({**stub_config, f"DYNAMODB_{limit}": 0.3}))
+    done = run_warm_python(UNANSWERED, json.dumps({**stub_config, f"DYNAMODB_{limit}": 0.3}))
     stub.release()
     assert done.stderr[-3000:] == ""
     assert done.stdout == "done 0\n"

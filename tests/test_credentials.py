@@ -220,10 +220,10 @@ forking = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot
 
 @forking
 def test_forked_child_has_a_client_and_sockets_of_its_own(
-    run_python: RunPython, stub: Stub, stub_config: dict[str, t.Any]
+    run_warm_python: RunPython, stub: Stub, stub_config: dict[str, t.Any]
 ) -> None:
     environment = {f"FLASK_{key}": value for key, value in stub_config.items()}
-    done = run_python(FORK, env=environment)
+    done = run_warm_python(FORK, env=environment)
     assert done.returncode == 0, done.stderr
     parent, first_of_child, second_of_child, parent_again = (
         request.peer for request in stub.requests

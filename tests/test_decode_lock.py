@@ -187,7 +187,7 @@ def test_no_turn_is_kept_over_the_wait_after_a_damaged_reply() -> None:
         assert not decode_lock._lock.get().is_taken
 
 
-def test_a_child_does_not_wait_for_a_turn_that_its_parent_has(run_python: RunPython) -> None:
+def test_a_child_does_not_wait_for_a_turn_that_its_parent_has(run_warm_python: RunPython) -> None:
     code = """
 import os
 
@@ -199,7 +199,7 @@ with decode_lock.kept(), decode_lock.held():
 
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
-    done = run_python(code)
+    done = run_warm_python(code)
     assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
 
 

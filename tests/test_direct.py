@@ -1018,9 +1018,9 @@ with app.app_context():
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system can't fork")
 def test_a_child_opens_connections_of_its_own(
-    run_python: RunPython, settings: dict[str, t.Any], stub: Stub
+    run_warm_python: RunPython, settings: dict[str, t.Any], stub: Stub
 ) -> None:
-    done = run_python(FORK, json.dumps(settings))
+    done = run_warm_python(FORK, json.dumps(settings))
     assert (done.returncode, done.stderr) == (0, "")
     peers = {
         who: {request.peer for request in stub.requests if who in request.content.decode()}

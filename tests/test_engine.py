@@ -249,7 +249,7 @@ def by_key(stub: Stub, prefix: str) -> list[Request]:
 
 @needs_fork
 def test_after_a_fork_parent_and_child_work_at_once_on_sockets_of_their_own(
-    run_python: RunPython, stub_config: dict[str, t.Any], stub: Stub
+    run_warm_python: RunPython, stub_config: dict[str, t.Any], stub: Stub
 ) -> None:
     code = """
 with app.app_context():
@@ -270,7 +270,7 @@ with app.app_context():
     stub.next("GetItem", usual, held(usual), held(usual))
 
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
-        running = threads.submit(run_python, FORK + code, json.dumps(stub_config))
+        running = threads.submit(run_warm_python, FORK + code, json.dumps(stub_config))
         stub.wait_for(lambda: stub.in_flight == 2)
         stub.release()
         done = running.result()
@@ -326,7 +326,7 @@ with app.app_context():
 
 @needs_fork
 def test_a_child_can_make_engines_though_its_parent_was_just_making_one(
-    run_python: RunPython, stub_config: dict[str, t.Any], stub: Stub
+    run_warm_python: RunPython, stub_config: dict[str, t.Any], stub: Stub
 ) -> None:
     code = """
 class Elsewhere(Todo):
@@ -350,14 +350,14 @@ forked.set()
 thread.join()
 assert_success(pid)
 """
-    done = run_python(FORK + code, json.dumps(stub_config))
+    done = run_warm_python(FORK + code, json.dumps(stub_config))
     assert done.returncode == 0, done.stderr
     assert len(by_key(stub, "child")) == 1
 
 
 @needs_fork
 def test_a_child_ends_without_closing_what_its_parent_uses(
-    run_python: RunPython, stub_config: dict[str, t.Any], stub: Stub
+    run_warm_python: RunPython, stub_config: dict[str, t.Any], stub: Stub
 ) -> None:
     code = """
 with app.app_context():
@@ -371,7 +371,7 @@ with app.app_context():
     assert_success(pid)
     Todo.get("parent-2")
 """
-    done = run_python(FORK + code, json.dumps(stub_config))
+    done = run_warm_python(FORK + code, json.dumps(stub_config))
     assert done.returncode == 0, done.stderr
     assert len({request.peer for request in by_key(stub, "parent")}) == 1
     assert len(by_key(stub, "parent")) == 2

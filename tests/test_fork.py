@@ -104,8 +104,8 @@ def sockets():
 """
 
 
-def run(run_python: RunPython, code: str, config: dict[str, t.Any], **env: str) -> None:
-    done = run_python(START + code, json.dumps(config), env=env)
+def run(run_warm_python: RunPython, code: str, config: dict[str, t.Any], **env: str) -> None:
+    done = run_warm_python(START + code, json.dumps(config), env=env)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -146,10 +146,10 @@ get("parent-6")
 
 
 def test_each_process_reads_its_own_answers(
-    run_python: RunPython, settings: dict[str, t.Any], stub: Stub
+    run_warm_python: RunPython, settings: dict[str, t.Any], stub: Stub
 ) -> None:
     stub.always("GetItem", late)
-    run(run_python, FAMILY, settings)
+    run(run_warm_python, FAMILY, settings)
     peers = {
         name: {request.peer for request in stub.requests if name in request.content.decode()}
         for name in ("parent", "first", "second", "grandchild")
@@ -186,11 +186,11 @@ wait(pid)
 
 
 def test_a_client_that_the_app_keeps_does_not_take_the_connections_of_the_parent(
-    run_python: RunPython, settings: dict[str, t.Any], stub: Stub
+    run_warm_python: RunPython, settings: dict[str, t.Any], stub: Stub
 ) -> None:
     """On the transport ``botocore``, its connections are botocore's own business."""
     stub.always("GetItem", late)
-    run(run_python, KEPT_CLIENT, {**settings, "DYNAMODB_TRANSPORT": "direct"})
+    run(run_warm_python, KEPT_CLIENT, {**settings, "DYNAMODB_TRANSPORT": "direct"})
     peers = {
         name: {request.peer for request in stub.requests if name in request.content.decode()}
         for name in ("parent", "child")
@@ -212,8 +212,8 @@ wait(pid)
 """
 
 
-def test_awaited_calls_too(run_python: RunPython, stub_config: dict[str, t.Any]) -> None:
-    run(run_python, AWAITED, {**stub_config, "DYNAMODB_TRANSPORT": "botocore"})
+def test_awaited_calls_too(run_warm_python: RunPython, stub_config: dict[str, t.Any]) -> None:
+    run(run_warm_python, AWAITED, {**stub_config, "DYNAMODB_TRANSPORT": "botocore"})
 
 
 BUSY = """
@@ -287,7 +287,7 @@ os._exit(0)
 
 
 def test_locks_slots_and_counters_of_the_parent_are_not_those_of_the_child(
-    run_python: RunPython, settings: dict[str, t.Any], stub: Stub
+    run_warm_python: RunPython, settings: dict[str, t.Any], stub: Stub
 ) -> None:
     def answer(request: Request) -> Answer:
         return Answer(body={"Item": request.body["Key"]}, hold="held" in str(request.body))
@@ -295,7 +295,7 @@ def test_locks_slots_and_counters_of_the_parent_are_not_those_of_the_child(
     items = [{"id": {"S": str(number)}} for number in range(20)]
     stub.always("GetItem", answer)
     stub.always("Query", Answer(body={"Items": items, "Count": 20, "ScannedCount": 20}))
-    run(run_python, BUSY, settings)
+    run(run_warm_python, BUSY, settings)
 
 
 CLIENT_IN_THE_MAKING = """
@@ -322,13 +322,13 @@ os._exit(0)
 
 
 def test_a_client_that_the_parent_is_creating_is_not_waited_for(
-    run_python: RunPython, stub: Stub, tmp_path: t.Any
+    run_warm_python: RunPython, stub: Stub, tmp_path: t.Any
 ) -> None:
     started, config = tmp_path / "started", tmp_path / "config"
     config.write_text(f"[default]\ncredential_process = sh -c 'touch {started}; sleep 20'\n")
     settings = {"DYNAMODB_HOST": stub.url, "DYNAMODB_TRANSPORT": "botocore"}
     run(
-        run_python,
+        run_warm_python,
         CLIENT_IN_THE_MAKING,
         settings,
         AWS_CONFIG_FILE=str(config),
@@ -354,11 +354,11 @@ get("parent-3")
 
 @pytest.mark.parametrize("transport", ["botocore", "direct"])
 def test_nothing_is_written_to_a_connection_of_the_parent(
-    run_python: RunPython, secure_stub: Stub, authority: Authority, transport: str
+    run_warm_python: RunPython, secure_stub: Stub, authority: Authority, transport: str
 ) -> None:
     """With TLS, a message that says goodbye would end the parent's connection."""
     config = {**engines.config(secure_stub.url), "DYNAMODB_TRANSPORT": transport}
-    run(run_python, SECURE, config, AWS_CA_BUNDLE=str(authority.bundle))
+    run(run_warm_python, SECURE, config, AWS_CA_BUNDLE=str(authority.bundle))
     peers = [request.peer for request in secure_stub.requests]
     assert peers == [peers[0]] * 2 + [peers[2]] * 2 + [peers[0]]
     assert peers[0] != peers[2]
@@ -375,7 +375,7 @@ def test_threads_that_ask_at_the_same_time_get_the_same_value() -> None:
         assert local.get() is local.get()
 
 
-def test_what_the_parent_has_is_abandoned_once(run_python: RunPython) -> None:
+def test_what_the_parent_has_is_abandoned_once(run_warm_python: RunPython) -> None:
     code = """
 from dynamo_ext.concurrency.process_local import ProcessLocal
 
@@ -393,4 +393,4 @@ def child():
 wait(fork(child))
 assert local.get() is of_parent
 """
-    run(run_python, code, {"DYNAMODB_REGION": "eu-west-1"})
+    run(run_warm_python, code, {"DYNAMODB_REGION": "eu-west-1"})

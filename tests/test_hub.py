@@ -417,8 +417,8 @@ async def test_the_hub_keeps_no_app_alive(make_app: MakeApp) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system can't fork")
-def test_a_forked_child_has_a_hub_of_its_own(stub: Stub, run_python: RunPython) -> None:
-    done = run_python(
+def test_a_forked_child_has_a_hub_of_its_own(stub: Stub, run_warm_python: RunPython) -> None:
+    done = run_warm_python(
         AWAITS
         + """
 assert asyncio.run(main()) == 20

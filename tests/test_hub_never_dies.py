@@ -408,9 +408,9 @@ async def test_the_answer_to_a_large_request_is_seen(
         assert server.requests == 3
 
 
-def test_a_hub_that_can_not_start_fails_one_call(stub: Stub, run_python: RunPython) -> None:
+def test_a_hub_that_can_not_start_fails_one_call(stub: Stub, run_warm_python: RunPython) -> None:
     """Neither without threads nor without descriptors. Later calls work, on all slots."""
-    done = run_python(
+    done = run_warm_python(
         app_source(DYNAMODB_TRANSPORT="direct", DYNAMODB_MAX_POOL_CONNECTIONS=2)
         + """
 import resource
@@ -456,9 +456,9 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system can't fork")
-def test_a_fork_that_python_is_not_told_of(stub: Stub, run_python: RunPython) -> None:
+def test_a_fork_that_python_is_not_told_of(stub: Stub, run_warm_python: RunPython) -> None:
     """As uWSGI forks: without the hooks of :func:`os.register_at_fork`."""
-    done = run_python(
+    done = run_warm_python(
         """
 import asyncio, ctypes, os, signal, sys, time
 from pynamodb.attributes import UnicodeAttribute

@@ -198,12 +198,12 @@ def patient_stub(stub: Stub) -> Stub:
 def test_handler_that_raises_within_calls_loses_no_slot(
     patient_stub: Stub,
     stub_config: dict[str, t.Any],
-    run_python: RunPython,
+    run_warm_python: RunPython,
     error: str,
     rounds: int,
 ) -> None:
     """All slots are back, and no call gets the answer to one that was left in the middle."""
-    done = run_python(IN_THREADS, json.dumps(stub_config), error, str(rounds))
+    done = run_warm_python(IN_THREADS, json.dumps(stub_config), error, str(rounds))
     assert done.stdout, done.stderr[-3000:]
     assert json.loads(done.stdout) == [[], 0, 0]
     patient_stub.wait_for(lambda: patient_stub.connections == 0)
@@ -212,9 +212,9 @@ def test_handler_that_raises_within_calls_loses_no_slot(
 # On trio, it is raised at any point of any task, and then a task may never wake up.
 @pytest.mark.parametrize("backend", ["asyncio"])
 def test_ctrl_c_within_awaited_calls_loses_no_slot(
-    patient_stub: Stub, stub_config: dict[str, t.Any], run_python: RunPython, backend: str
+    patient_stub: Stub, stub_config: dict[str, t.Any], run_warm_python: RunPython, backend: str
 ) -> None:
-    done = run_python(ON_A_LOOP, json.dumps(stub_config), backend, "100")
+    done = run_warm_python(ON_A_LOOP, json.dumps(stub_config), backend, "100")
     assert done.stdout, done.stderr[-3000:]
     assert json.loads(done.stdout) == [[], 0, 0]
     assert patient_stub.peak_in_flight <= 3

@@ -875,8 +875,8 @@ def hubs():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system can't fork")
-def test_a_forked_child_makes_its_own_calls(stub: Stub, run_python: RunPython) -> None:
-    done = run_python(
+def test_a_forked_child_makes_its_own_calls(stub: Stub, run_warm_python: RunPython) -> None:
+    done = run_warm_python(
         SCRIPT
         + """
 assert asyncio.run(get()) == 20
@@ -895,8 +895,8 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     assert len(stub.requests) == 60
 
 
-def test_no_descriptor_left_fails_one_call(stub: Stub, run_python: RunPython) -> None:
-    done = run_python(
+def test_no_descriptor_left_fails_one_call(stub: Stub, run_warm_python: RunPython) -> None:
+    done = run_warm_python(
         SCRIPT
         + """
 # Now: an import takes a descriptor, too.

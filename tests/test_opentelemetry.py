@@ -637,7 +637,7 @@ def test_a_pool_that_is_gone_is_not_reported(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_reports_its_own_pool(
-    run_python: RunPython, stub: Stub, stub_config: Json
+    run_warm_python: RunPython, stub: Stub, stub_config: Json
 ) -> None:
     code = f"""
 import os
@@ -671,7 +671,7 @@ with app.app_context(), db.pool.acquire(1):
 
     os.waitpid(child, 0)
 """
-    done = run_python(code)
+    done = run_warm_python(code)
     assert done.returncode == 0, done.stderr
     assert "('db.client.connection.count', 'used'): 0" in done.stdout
     assert "('db.client.connection.count', 'idle'): 10" in done.stdout

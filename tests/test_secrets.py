@@ -489,7 +489,7 @@ flask.cli.FlaskGroup(create_app=create_app)(sys.argv[1:])
 @pytest.mark.slow
 @pytest.mark.once(reason="a process of its own has its own default")
 @pytest.mark.parametrize("outcome", ["success", "denied", "config error"])
-def test_commands_show_no_secret(run_python: RunPython, stub: Stub, outcome: str) -> None:
+def test_commands_show_no_secret(run_warm_python: RunPython, stub: Stub, outcome: str) -> None:
     if outcome == "denied":
         stub.always("CreateTable", error(400, "AccessDeniedException"))
 
@@ -500,7 +500,7 @@ def test_commands_show_no_secret(run_python: RunPython, stub: Stub, outcome: str
         "FLASK_DYNAMODB_AWS_SESSION_TOKEN": TOKEN,
         "FLASK_DYNAMODB_EXTRA_HEADERS": f'{{"X-Proxy": "{HEADER}"}}',
     }
-    done = run_python(COMMAND, "dynamodb", "create-tables", env=environment)
+    done = run_warm_python(COMMAND, "dynamodb", "create-tables", env=environment)
     assert (done.returncode == 0) is (outcome == "success")
     check_shows_no_secret(done.stdout + done.stderr)
 
@@ -508,12 +508,12 @@ def test_commands_show_no_secret(run_python: RunPython, stub: Stub, outcome: str
 @pytest.mark.slow
 @pytest.mark.once(reason="no call is sent")
 @pytest.mark.parametrize("arguments", [["dynamodb", "--help"], ["--help"], ["routes"]], ids=str)
-def test_help_shows_no_secret(run_python: RunPython, arguments: list[str]) -> None:
+def test_help_shows_no_secret(run_warm_python: RunPython, arguments: list[str]) -> None:
     environment = {
         "FLASK_DYNAMODB_AWS_ACCESS_KEY_ID": "AKID",
         "FLASK_DYNAMODB_AWS_SECRET_ACCESS_KEY": SECRET,
     }
-    done = run_python(COMMAND, *arguments, env=environment)
+    done = run_warm_python(COMMAND, *arguments, env=environment)
     assert done.returncode == 0, done.stderr
     check_shows_no_secret(done.stdout + done.stderr)
 

@@ -37,7 +37,9 @@ uwsgi = functools.partial(servers.uwsgi, AWAITS, "--processes", "4")
 gunicorn = functools.partial(
     servers.gunicorn, AWAITS, "--workers", "2", "--worker-class", "gthread", "--threads", "4"
 )
-gevent = functools.partial(servers.gunicorn, BLOCKS, "--workers", "2", "--worker-class", "gevent", is_new=True)
+gevent = functools.partial(
+    servers.gunicorn, BLOCKS, "--workers", "2", "--worker-class", "gevent", is_new=True
+)
 waitress = functools.partial(servers.waitress, AWAITS, "threads=8")
 
 

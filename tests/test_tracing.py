@@ -223,8 +223,8 @@ def two_pages(stub: Stub) -> None:
     stub.next("Query", Answer(body=page))
 
 
-def spans_of(run_python: RunPython, code: str, arguments: list[str]) -> list[Json]:
-    done = run_python(MODEL + OPENTELEMETRY + code, *arguments)
+def spans_of(run_warm_python: RunPython, code: str, arguments: list[str]) -> list[Json]:
+    done = run_warm_python(MODEL + OPENTELEMETRY + code, *arguments)
     assert done.returncode == 0, done.stderr
     assert SENTINEL not in done.stdout
     return t.cast("list[Json]", json.loads(done.stdout))
@@ -263,7 +263,7 @@ def answer_when_all_are_there(stub: Stub) -> None:
 
 @pytest.mark.parametrize("instrumented", ["before", "after"])
 def test_opentelemetry_sees_the_calls_of_a_flask_view(
-    run_python: RunPython, config: Json, stub: Stub, instrumented: str
+    run_warm_python: RunPython, config: Json, stub: Stub, instrumented: str
 ) -> None:
     code = """
 from opentelemetry.instrumentation.flask import FlaskInstrumentor
@@ -302,14 +302,14 @@ print_spans()
 """
     two_pages(stub)
     arguments = as_json(config, SENTINEL, ASYNCIO, instrumented)
-    spans = spans_of(run_python, code, arguments)
+    spans = spans_of(run_warm_python, code, arguments)
     operations = ["GetItem", "Query", "Query", "BatchWriteItem", "TransactWriteItems"]
     assert calls_of_views(spans) == {"GET /": operations}
     assert stub.operations == operations
 
 
 def test_opentelemetry_sees_every_call_of_a_quart_view(
-    run_python: RunPython, arguments: list[str], stub: Stub
+    run_warm_python: RunPython, arguments: list[str], stub: Stub
 ) -> None:
     code = """
 app = make_quart()
@@ -333,7 +333,7 @@ run(main)
 print_spans()
 """
     two_pages(stub)
-    spans = spans_of(run_python, WAYS + code, arguments)
+    spans = spans_of(run_warm_python, WAYS + code, arguments)
     assert calls_of_views(spans) == CALLS_OF_WAYS
     assert len(stub.requests) == len(calls(spans))
 
@@ -351,7 +351,7 @@ print_spans()
 
 
 def test_opentelemetry_does_not_mix_views_that_run_at_once(
-    run_python: RunPython, arguments: list[str], stub: Stub
+    run_warm_python: RunPython, arguments: list[str], stub: Stub
 ) -> None:
     code = f"""
 app = make_quart()
@@ -372,7 +372,7 @@ print_spans()
 """
 
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
-        running = threads.submit(spans_of, run_python, code, arguments)
+        running = threads.submit(spans_of, run_warm_python, code, arguments)
         answer_when_all_are_there(stub)
         spans = running.result()
 
@@ -386,7 +386,7 @@ print_spans()
 
 
 def test_opentelemetry_sees_one_span_for_all_attempts_and_the_error(
-    run_python: RunPython, arguments: list[str], stub: Stub
+    run_warm_python: RunPython, arguments: list[str], stub: Stub
 ) -> None:
     code = """
 app = make_quart()
@@ -415,7 +415,7 @@ print_spans()
     refusal = stubs.error(400, "ValidationException", "said the stub")
     stub.next("GetItem", stubs.THROTTLE, stubs.INTERNAL_ERROR, stub._usual, refusal)
     stub.next("GetItem", *[stubs.RESET] * 3)
-    spans = spans_of(run_python, code, arguments)
+    spans = spans_of(run_warm_python, code, arguments)
     names = ["retried", "refused", "lost"]
     assert calls_of_views(spans) == {name: ["GetItem"] for name in names}
     retried, refused, lost = calls(spans)
@@ -492,7 +492,7 @@ def operations(segment: Json) -> list[str]:
 
 @pytest.mark.parametrize("context", ["the default", "of the docs"])
 def test_x_ray_sees_the_calls_of_a_flask_view(
-    run_python: RunPython, config: Json, stub: Stub, daemon: Daemon, context: str
+    run_warm_python: RunPython, config: Json, stub: Stub, daemon: Daemon, context: str
 ) -> None:
     own = "ContextVariable()" if context == "of the docs" else "None"
     code = f"""
@@ -524,7 +524,7 @@ assert app.test_client().get("/").status_code == 200
     two_pages(stub)
     stub.next("GetItem", stub._usual, stubs.error(400, "ValidationException", "said the stub"))
     arguments = as_json(config, SENTINEL, ASYNCIO, daemon.address)
-    done = run_python(MODEL + context_variable_of_docs() + X_RAY + code, *arguments)
+    done = run_warm_python(MODEL + context_variable_of_docs() + X_RAY + code, *arguments)
     assert done.returncode == 0, done.stderr
 
     (segment,) = daemon.segments()
@@ -539,7 +539,7 @@ assert app.test_client().get("/").status_code == 200
 
 
 def test_x_ray_does_not_mix_quart_views_that_run_at_once(
-    run_python: RunPython, arguments: list[str], stub: Stub, daemon: Daemon
+    run_warm_python: RunPython, arguments: list[str], stub: Stub, daemon: Daemon
 ) -> None:
     code = f"""
 trace_segments(ContextVariable())
@@ -575,7 +575,7 @@ run(get_at_once, app, [f"/{{number}}" for number in range({AT_ONCE})])
     code = MODEL + context_variable_of_docs() + X_RAY + code
 
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
-        running = threads.submit(run_python, code, *arguments, json.dumps(daemon.address))
+        running = threads.submit(run_warm_python, code, *arguments, json.dumps(daemon.address))
         answer_when_all_are_there(stub)
         done = running.result()
 

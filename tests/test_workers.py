@@ -557,8 +557,8 @@ def test_a_loop_that_ends_during_a_call_gives_the_slot_back_when_the_call_ends(
 
 
 @pytest.mark.slow
-def test_three_loops_one_after_the_other(stub: Stub, run_python: RunPython) -> None:
-    done = run_python(
+def test_three_loops_one_after_the_other(stub: Stub, run_warm_python: RunPython) -> None:
+    done = run_warm_python(
         app_source()
         + """
 async def main():
