@@ -44,6 +44,7 @@ class Demo:
     :param directory: Where it is started.
     :param script: The script.
     :param python: An interpreter that has everything; empty to have everything installed.
+    :param variables: More environment variables.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Demo:
         *arguments: str,
         script: pathlib.Path = DEMO,
         python: str = sys.executable,
+        variables: cabc.Mapping[str, str] | None = None,
     ) -> None:
         # Every process that it starts inherits this variable.
         self._mark = f"DEMO_TEST={uuid.uuid4()}"
@@ -63,7 +65,7 @@ class Demo:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=directory,
-            env={**os.environ, "DEMO_PYTHON": python, name: value},
+            env={**os.environ, "DEMO_PYTHON": python, name: value, **(variables or {})},
             text=True,
             start_new_session=True,
         )
@@ -346,16 +348,45 @@ def checkout(tmp_path: pathlib.Path) -> pathlib.Path:
     return checkout
 
 
-def set_up(checkout: pathlib.Path, *arguments: str) -> tuple[int, list[str], str]:
+# Takes the place of Python's module: to unpack and compile pip takes five seconds of a processor.
+# CI runs "scripts/demo --check", which installs everything as Python does.
+VENV = """
+import importlib.util, pathlib, sys
+
+here = str(pathlib.Path(__file__).parent)
+sys.path.remove(here)
+import venv
+
+*_, directory = sys.argv
+pip = pathlib.Path(importlib.util.find_spec("pip").origin).parent
+venv.create(directory, clear="--clear" in sys.argv, symlinks=True)
+version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+pathlib.Path(directory, "lib", version, "site-packages", "pip").symlink_to(pip)
+"""
+
+
+@pytest.fixture
+def quick_venv(tmp_path: pathlib.Path) -> dict[str, str]:
+    """Variables for a Python whose virtual environments have a link to the pip that is here."""
+    directory = tmp_path / "quick"
+    directory.mkdir()
+    (directory / "venv.py").write_text(VENV)
+    return {"PYTHONPATH": str(directory)}
+
+
+def set_up(
+    checkout: pathlib.Path, *arguments: str, variables: cabc.Mapping[str, str] | None = None
+) -> tuple[int, list[str], str]:
     """Run the script with nothing but Python: no home, and a path without anything else."""
     home = checkout.parent / "home"
     home.mkdir(exist_ok=True)
+    path = str(pathlib.Path(sys.executable).parent)
     done = subprocess.run(
         [sys.executable, checkout / "scripts" / "demo", *arguments],
         capture_output=True,
         text=True,
         cwd=home,
-        env={"HOME": str(home), "PATH": str(pathlib.Path(sys.executable).parent)},
+        env={"HOME": str(home), "PATH": path, **(variables or {})},
         timeout=DEADLINE,
     )
     return done.returncode, done.stdout.splitlines(), done.stderr
@@ -366,17 +397,20 @@ NOTICE = "Installing into .venv-demo (once, and again when pyproject.toml change
 
 @pytest.mark.slow
 def test_set_up_is_done_again_when_it_has_failed_and_when_pyproject_changes(
-    checkout: pathlib.Path,
+    checkout: pathlib.Path, quick_venv: dict[str, str]
 ) -> None:
+    def run(*arguments: str) -> tuple[int, list[str], str]:
+        return set_up(checkout, *arguments, variables=quick_venv)
+
     (checkout / "backend.py").write_text("raise SystemExit('broken')\n")
-    code, said, complaints = set_up(checkout)
+    code, said, complaints = run()
     assert (code, said) == (1, [NOTICE])
     assert complaints.endswith("scripts/demo: could not set up .venv-demo: see above\n")
     (checkout / "backend.py").write_text(BACKEND)
-    assert set_up(checkout, "--check") == (0, [NOTICE, "ran --check"], "")
-    assert set_up(checkout, "--web-port", "1") == (0, ["ran --web-port 1"], "")
+    assert run("--check") == (0, [NOTICE, "ran --check"], "")
+    assert run("--web-port", "1") == (0, ["ran --web-port 1"], "")
     (checkout / "pyproject.toml").write_text(PYPROJECT + "description = 'changed'\n")
-    assert set_up(checkout) == (0, [NOTICE, "ran"], "")
+    assert run() == (0, [NOTICE, "ran"], "")
 
 
 @pytest.mark.slow
@@ -385,10 +419,16 @@ def test_set_up_is_done_again_when_it_has_failed_and_when_pyproject_changes(
     [("-m venv", signal.SIGINT), ("pip install", signal.SIGTERM)],
 )
 def test_set_up_is_stopped_cleanly(
-    checkout: pathlib.Path, start: Start, process: str, number: signal.Signals
+    checkout: pathlib.Path,
+    start: Start,
+    quick_venv: dict[str, str],
+    process: str,
+    number: signal.Signals,
 ) -> None:
     (checkout / "backend.py").write_text("import time\ntime.sleep(600)\n")
-    demo = start(script=checkout / "scripts" / "demo", python="")
+    # The quick one would have ended before it is stopped.
+    variables = {} if process == "-m venv" else quick_venv
+    demo = start(script=checkout / "scripts" / "demo", python="", variables=variables)
     demo.wait_for(process)
     demo.send(number)
     assert demo.end() == (130, f"{NOTICE}\n", "")
@@ -415,12 +455,13 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 @pytest.mark.slow
 def test_set_up_is_stopped_while_it_starts_a_process(
-    checkout: pathlib.Path, start: Start, tmp_path: pathlib.Path
+    checkout: pathlib.Path, start: Start, tmp_path: pathlib.Path, quick_venv: dict[str, str]
 ) -> None:
     (checkout / "backend.py").write_text("import time\ntime.sleep(600)\n")
     script = tmp_path / "interrupted"
     script.write_text(INTERRUPTED)
-    demo = start(str(checkout / "scripts" / "demo"), script=script, python="")
+    program = str(checkout / "scripts" / "demo")
+    demo = start(program, script=script, python="", variables=quick_venv)
     assert demo.end() == (130, f"{NOTICE}\n", "")
     demo.is_gone()
 
