@@ -49,7 +49,7 @@ class Interpreter:
 @contextlib.contextmanager
 def running(code: str, *arguments: str) -> cabc.Generator[Interpreter]:
     """Run code in a warm Python that treats warnings as errors, at most for this block."""
-    process = warm.Popen(
+    process: warm.Popen[str] = warm.Popen(
         [sys.executable, "-P", "-W", "error", "-c", code, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -10,6 +10,7 @@ import sys
 import typing as t
 
 import engines
+import warm
 
 _PROGRAM = """
 import json, pathlib, resource, sys
@@ -65,7 +66,7 @@ class Keeper:
 
     def __init__(self) -> None:
         self.path = pathlib.Path()
-        self._process = subprocess.Popen(
+        self._process = warm.Popen(
             [sys.executable, "-P", "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -26,6 +26,7 @@ import pytest
 
 import engines
 import servers
+import warm
 
 pytestmark = pytest.mark.slow
 
@@ -227,7 +228,7 @@ def run(
     environment: dict[str, str], *arguments: str, text: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of the user, or one of Flask's commands."""
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-W", "error", *arguments],
         input=text,
         capture_output=True,
@@ -287,7 +288,7 @@ def test_the_example(environment: dict[str, str], project: pathlib.Path) -> None
     log_path = project / "log"
 
     with log_path.open("wb") as log:
-        process = subprocess.Popen(
+        process: warm.Popen[bytes] = warm.Popen(
             # In debug mode, its view that scans is advised not to.
             [sys.executable, "-W", "error", "-W", "ignore:A scan of:UserWarning", "app.py"],
             stdin=subprocess.DEVNULL,
@@ -368,7 +369,7 @@ def gunicorn(environment: dict[str, str], *arguments: str) -> cabc.Iterator[str]
         # It inherits a socket that listens already: no request comes too early.
         socket.create_server((engines.HOST, 0)) as listener,
     ):
-        process = subprocess.Popen(
+        process: warm.Popen[bytes] = warm.Popen(
             [
                 *(sys.executable, *_WARNINGS, "-m", "gunicorn"),
                 *("--bind", f"fd://{listener.fileno()}", "--log-level=warning", *arguments),

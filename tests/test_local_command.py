@@ -16,6 +16,7 @@ import pytest
 from pynamodb.attributes import UnicodeAttribute
 
 import engines
+import warm
 from dynamo_ext import Model
 from dynamo_ext import PynamoDB
 
@@ -58,7 +59,7 @@ def serving(folder: pathlib.Path, line: str, *options: str) -> cabc.Iterator[str
     """
     (folder / "web.py").write_text(APP)
 
-    with subprocess.Popen(
+    with warm.Popen(
         [
             *(sys.executable, "-m", line, "--app", f"web:create_{line}"),
             *("dynamodb", "local", *options),
@@ -122,7 +123,7 @@ def test_it_serves_the_file_that_an_app_names(line: str, tmp_path: pathlib.Path)
 
 def test_a_port_that_can_not_be_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "web.py").write_text(APP)
-    done = subprocess.run(
+    done = warm.run(
         [
             *(sys.executable, "-m", "flask", "--app", "web:create_flask"),
             *("dynamodb", "local", "--port", "65536"),

@@ -65,7 +65,7 @@ def serving(*command: str, environment: Settings) -> cabc.Iterator[str]:
         log = pathlib.Path(directory, "log")
 
         with log.open("wb") as output:
-            process = warm.Popen(
+            process: warm.Popen[bytes] = warm.Popen(
                 _python(*(part.format(port=port) for part in command)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -6,9 +6,10 @@ second of a processor otherwise. It is made like a new one: its arguments, direc
 path, warnings, standard files and signals are those that it would have, it inherits no file of the
 server, its parent is the test's process, and it ends as Python does.
 
-What differs: more modules are imported than the program has asked for, Python's hashes have the
-server's seed, and ``/proc`` tells the server's command line and variables. So what is about
-imports, start-up or memory, and what finds processes through ``/proc``, needs :mod:`subprocess`.
+What differs: more modules are imported than the program has asked for, their exit handlers run
+after all of its own, Python's hashes have the server's seed, and ``/proc`` tells the server's
+command line and variables. So what is about imports and their order, start-up or memory, and what
+finds processes through ``/proc``, needs :mod:`subprocess`.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class Popen(subprocess.Popen[t.AnyStr]):
 def run(
     command: t.Sequence[str | os.PathLike[str]],
     *,
+    input: t.Any = None,
     timeout: float | None = None,
     check: bool = False,
     capture_output: bool = False,
@@ -93,11 +95,14 @@ def run(
     if capture_output:
         options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 
+    if input is not None:
+        options["stdin"] = subprocess.PIPE
+
     process: Popen[t.Any]
 
     with Popen(command, **options) as process:
         try:
-            output, errors = process.communicate(timeout=timeout)
+            output, errors = process.communicate(input, timeout)
         except BaseException:
             process.kill()
             raise
