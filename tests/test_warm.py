@@ -75,6 +75,12 @@ print(json.dumps(seen, indent=1))
 """
 
 
+@pytest.fixture(autouse=True)
+def bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one setting that ``sys.flags`` of a warm process does not show."""
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+
+
 def both(
     command: list[str], *, code: int = 0, **options: t.Any
 ) -> subprocess.CompletedProcess[str]:
@@ -186,15 +192,17 @@ def test_it_ends_as_python_does(program: str, code: int, tmp_path: pathlib.Path)
     (tmp_path / "program.py").write_text(program)
     options: dict[str, t.Any] = {"cwd": tmp_path, "stdin": subprocess.DEVNULL}
     both([*PYTHON, "program.py"], code=code, **options)
-    both([*PYTHON, "-m", "program"], code=code, **options, env=_with_path(tmp_path))
 
     if "__file__" not in program:
         both([*PYTHON, "-c", program], code=code, **options)
 
 
-def _with_path(directory: pathlib.Path) -> dict[str, str]:
-    environment = engines.python_environment()
-    return {**environment, "PYTHONPATH": f"{directory}{os.pathsep}{environment['PYTHONPATH']}"}
+def test_a_module_ends_as_python_does(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("print('package')")
+    (tmp_path / "package" / "__main__.py").write_text("print(__spec__.name)\n1 / 0")
+    path = os.pathsep.join([str(tmp_path), engines.python_environment()["PYTHONPATH"]])
+    both([*PYTHON, "-m", "package"], code=1, env={**os.environ, "PYTHONPATH": path})
 
 
 def test_missing_program_and_directory_are_missing(tmp_path: pathlib.Path) -> None:
