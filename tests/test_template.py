@@ -461,6 +461,25 @@ def test_extra_headers_take_the_place_of_others_as_in_botocore() -> None:
     assert {"User-Agent: mine", "HOST: h", "X-Amz-Date: %d", "X-%s: 100 %(x)s"} <= set(head)
 
 
+def test_what_is_kept_for_a_second_belongs_to_its_secret() -> None:
+    client = new_client()
+    made = learn(client)
+    assert made is not None
+    signatures = [
+        made.fill(
+            ReadOnlyCredentials("key", secret, None),
+            time="20240229T235959Z",
+            invocation="0",
+            attempt="attempt=1",
+            body=body,
+        ).headers["Authorization"]
+        for secret in ("one", "other", "one")
+        for body in (b"{}", b"{ }")
+    ]
+    assert len({*signatures}) == 4
+    assert signatures[:2] == signatures[4:]
+
+
 def test_no_repr_shows_a_secret() -> None:
     client = new_client(token="sentinel-of-the-token")
     made = learn(client, {"X-Proxy": "sentinel-of-the-header"})

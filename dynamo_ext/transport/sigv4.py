@@ -46,16 +46,8 @@ def signing_key(secret_access_key: str, date: str, region: str, service: str) ->
     return key
 
 
-def authorization(
-    credentials: t.Any,
-    *,
-    service: str,
-    region: str,
-    timestamp: str,
-    signed_names: str,
-    canonical_request: str,
-) -> str:
-    """The value of the header ``Authorization``.
+class Signing:
+    """Signs requests that differ in their bodies alone, and were made in the same second.
 
     See https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html.
 
@@ -64,21 +56,43 @@ def authorization(
     :param region: The name of the region.
     :param timestamp: The time, as ``YYYYMMDDTHHMMSSZ``.
     :param signed_names: The names of the signed headers, with ``;`` between them.
-    :param canonical_request: What is signed.
+    :param request: The canonical request, up to the digest of the body.
     """
-    keyed, scope, start = _of_day(
-        credentials.access_key,
-        credentials.secret_key,
-        timestamp[:8],
-        region,
-        service,
-        signed_names,
-    )
-    digest = hashlib.sha256(canonical_request.encode()).hexdigest()
-    to_sign = f"{ALGORITHM}\n{timestamp}\n{scope}\n{digest}"
-    signature = keyed.copy()
-    signature.update(to_sign.encode())
-    return f"{start}{signature.hexdigest()}"
+
+    __slots__ = ("_keyed", "_request", "_start")
+
+    def __init__(
+        self,
+        credentials: t.Any,
+        *,
+        service: str,
+        region: str,
+        timestamp: str,
+        signed_names: str,
+        request: str,
+    ) -> None:
+        keyed, scope, self._start = _of_day(
+            credentials.access_key,
+            credentials.secret_key,
+            timestamp[:8],
+            region,
+            service,
+            signed_names,
+        )
+        self._keyed = keyed.copy()
+        self._keyed.update(f"{ALGORITHM}\n{timestamp}\n{scope}\n".encode())
+        self._request = hashlib.sha256(request.encode())
+
+    def authorization(self, body: bytes) -> str:
+        """The value of the header ``Authorization``.
+
+        :param body: The body of the request.
+        """
+        request = self._request.copy()
+        request.update(hashlib.sha256(body).hexdigest().encode())
+        signature = self._keyed.copy()
+        signature.update(request.hexdigest().encode())
+        return f"{self._start}{signature.hexdigest()}"
 
 
 @functools.lru_cache(maxsize=64)
@@ -182,16 +196,17 @@ class Signer(SigV4Auth):
             *[f"{name}:{headers[name]}" for name in names],
             "",
             signed_names,
-            hashlib.sha256(request.data).hexdigest(),
+            "",
         ]
-        return authorization(
+        signing = Signing(
             self.credentials,
             service=self._service,
             region=self._region,
             timestamp=timestamp,
             signed_names=signed_names,
-            canonical_request="\n".join(lines),
+            request="\n".join(lines),
         )
+        return signing.authorization(request.data)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import collections.abc as cabc
 import contextlib
-import hashlib
+import dataclasses
 import json
+import operator
 import re
 import typing as t
 import urllib.parse
@@ -22,7 +23,7 @@ from botocore.credentials import ReadOnlyCredentials
 
 from .protocol import Params
 from .sigv4 import ALGORITHM
-from .sigv4 import authorization
+from .sigv4 import Signing
 
 try:
     from botocore import context as botocore_context
@@ -36,6 +37,7 @@ _ATTEMPT = "amz-sdk-request"
 _LENGTH = "content-length"
 _ENCODED_IN_TRANSFER = "transfer-encoding"
 _GAPS = (_TIME, _SIGNATURE, _INVOCATION, _ATTEMPT, _LENGTH)
+_FORMATS = tuple(f"%({gap})s" for gap in _GAPS)
 _ITEM_OPERATIONS = frozenset(
     {
         "BatchGetItem",
@@ -54,6 +56,9 @@ _BINARY = re.compile(r'"B": (?:"([^"\\]*)")?')
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 Encode = cabc.Callable[[Params], bytes | None]
+Gaps = tuple[str, str, str, str, str]
+"""What fills the gaps of a template, in this order: the time, the signature, the identifier of the
+call, the number of the attempt, and the length."""
 
 
 class Origin(t.NamedTuple):
@@ -114,7 +119,7 @@ class Request:
     :param body: The body.
     """
 
-    def __init__(self, template: Template, gaps: dict[str, str], body: bytes) -> None:
+    def __init__(self, template: Template, gaps: Gaps, body: bytes) -> None:
         self.template = template
         self.body = body
         self.more_headers: dict[str, str] = {}
@@ -125,12 +130,13 @@ class Request:
     @property
     def headers(self) -> dict[str, str]:
         """All headers but ``Host`` and ``Accept-Encoding``."""
-        filled = {name: value % self._gaps for name, value in self.template.headers.items()}
+        gaps = dict(zip(_GAPS, self._gaps, strict=True))
+        filled = {name: value % gaps for name, value in self.template.headers.items()}
         return {**filled, **self.more_headers}
 
     def to_bytes(self) -> bytes:
         """The request in the form in which it is sent."""
-        head = self.template.head % self._gaps
+        head = self.template.head(self._gaps)
 
         if self.more_headers:
             head += _lines(self.more_headers)
@@ -168,17 +174,21 @@ class Template:
             raise KeyError(*missing)
 
         merged = HeadersDict({name: _escaped(value) for name, value in headers.items()})
-        merged.update({gap: f"%({gap})s" for gap in _GAPS})
+        merged.update(dict(zip(_GAPS, _FORMATS, strict=True)))
         merged.update({name: _escaped(value) for name, value in extra_headers.items()})
         self.headers: dict[str, str] = dict(merged.items())
         """By name. Each gap is a format for ``%`` with a dictionary."""
 
         of_http = {"Host": host, "Accept-Encoding": "identity"}
         start = {name: value for name, value in of_http.items() if name not in merged}
-        lines = {_escaped(name): value for name, value in self.headers.items()}
-        self.head: str = f"POST {_escaped(path)} HTTP/1.1\r\n{_lines(start)}{_lines(lines)}"
-        """The request line and the headers, with the same gaps."""
-
+        # An extra header in its place leaves no gap.
+        gaps = [_FORMATS.index(value) for value in self.headers.values() if value in _FORMATS]
+        self._in_order: cabc.Callable[[Gaps], t.Any] = operator.itemgetter(*gaps)
+        lines = {
+            _escaped(name): "%s" if value in _FORMATS else value
+            for name, value in self.headers.items()
+        }
+        self._head = f"POST {_escaped(path)} HTTP/1.1\r\n{_lines(start)}{_lines(lines)}"
         self.names_max_attempts: bool = "max=" in values[_ATTEMPT]
         """Whether botocore tells the server the highest number of attempts in the first one."""
 
@@ -189,6 +199,7 @@ class Template:
         at = signed.index(_TIME)
         self._before_time = f"POST\n{path}\n\n{''.join(to_sign[:at])}{_TIME}:"
         self._after_time = f"\n{''.join(to_sign[at + 1 :])}\n{self._signed}\n"
+        self._latest: _Second | None = None
 
     def fill(
         self,
@@ -208,25 +219,42 @@ class Template:
         :param body: The body.
         :return: The request.
         """
-        gaps = {
-            _TIME: time,
-            _SIGNATURE: self._sign(credentials, time, body),
-            _INVOCATION: invocation,
-            _ATTEMPT: attempt,
-            _LENGTH: str(len(body)),
-        }
-        return Request(self, gaps, body)
+        second = self._latest
 
-    def _sign(self, credentials: ReadOnlyCredentials, time: str, body: bytes) -> str:
-        digest = hashlib.sha256(body).hexdigest()
-        return authorization(
+        if second is None or second.time != time or second.credentials != credentials:
+            second = self._latest = self._begin_second(credentials, time)
+
+        signature = second.signing.authorization(body)
+        return Request(self, (time, signature, invocation, attempt, str(len(body))), body)
+
+    def head(self, gaps: Gaps) -> str:
+        """The request line and the headers.
+
+        :param gaps: What fills the gaps.
+        """
+        head: str = self._head % self._in_order(gaps)
+        return head
+
+    def _begin_second(self, credentials: ReadOnlyCredentials, time: str) -> _Second:
+        signing = Signing(
             credentials,
             service=self._service,
             region=self._region,
             timestamp=time,
             signed_names=self._signed,
-            canonical_request=f"{self._before_time}{time}{self._after_time}{digest}",
+            request=f"{self._before_time}{time}{self._after_time}",
         )
+        return _Second(time, credentials, signing)
+
+
+# Without a repr, which would show the secret.
+@dataclasses.dataclass(slots=True, repr=False)
+class _Second:
+    """What is the same in all requests that are signed in one second."""
+
+    time: str
+    credentials: ReadOnlyCredentials
+    signing: Signing
 
 
 def build_request(client: t.Any, operation: Operation, params: Params) -> t.Any:
