@@ -284,6 +284,8 @@ def test_a_reply_is_the_same_however_it_is_cut(
 LINES = [
     *("Content-Length: 12", "content-length: 12", "Content-Length: 012", "Content-Length: +12"),
     *("Content-Length: 12 ", "Content-Length : 12", "Content-Length:12", "Content-Length: 13"),
+    # Python refuses to read a number of so many digits.
+    f"Content-Length: {'0' * 5000}12",
     *("Connection: keep-alive", "connection: Keep-Alive", "Connection: close", "Connection: x"),
     *("Transfer-Encoding: identity", "Transfer-Encoding: chunked", "Upgrade: h2c", "Trailer: x"),
     *("X-A: 1", "x-a: 2", "X-B:no space", "X-C:", "X-D:  two spaces", "X-E: a\tb", "X-F: a\0b"),
@@ -305,9 +307,49 @@ def test_a_reply_that_is_read_at_once_is_as_one_that_comes_byte_by_byte(
     assert outcome(data, len(data)) == outcome(data, 1)
 
 
-def outcome(data: bytes, size: int) -> tuple[Reply | None, bool] | str:
-    """What a parser makes of some bytes, and whether another request may follow."""
+USUAL = ["Content-Length: 12", "Connection: keep-alive", "X-A: 1", "X-C: c  d", "Date: now"]
+
+
+@pytest.mark.parametrize("usual", [USUAL, USUAL[::-1]], ids=["in order", "reversed"])
+@pytest.mark.parametrize("status", ["200 OK", "200 Well", "201 Created"])
+@pytest.mark.parametrize("body", [BODY, BODY[:-1], b"[]"])
+def test_a_reply_like_the_last_ones_is_read_as_any_other_one(
+    usual: list[str], status: str, body: bytes
+) -> None:
+    for number in range(len(usual)):
+        for line in [*LINES, *USUAL, "Date: then", "dAtE: later", "Date: now "]:
+            lines = [*usual[:number], line, *usual[number + 1 :]]
+            data = message(*lines, status=status, body=body)
+            assert outcome(data, len(data), after_usual_replies(usual)) == outcome(data, 1)
+
+
+def after_usual_replies(lines: list[str]) -> ReplyParser:
     parser = a_parser()
+
+    for _ in range(3):
+        assert parser.receive_data(message(*lines)) is not None
+        assert parser.keep_alive
+        parser.expect_reply()
+
+    return parser
+
+
+def test_headers_that_differ_each_time_are_not_learned() -> None:
+    parser, learned = a_parser(), http11._UsualReplies.of.cache_info().misses
+
+    for number in range(9):
+        assert parser.receive_data(message(LENGTH, f"X-{number}: 1")) is not None
+        parser.expect_reply()
+
+    assert http11._UsualReplies.of.cache_info().misses == learned
+
+
+def outcome(
+    data: bytes, size: int, parser: ReplyParser | None = None
+) -> tuple[Reply | None, bool] | str:
+    """What a parser makes of some bytes, and whether another request may follow."""
+    if parser is None:
+        parser = a_parser()
 
     try:
         for start in range(0, len(data), size):
