@@ -20,6 +20,7 @@ import anyio.to_thread
 import pynamodb.signals
 import pytest
 from pynamodb.attributes import BinaryAttribute
+from pynamodb.attributes import JSONAttribute
 from pynamodb.attributes import ListAttribute
 from pynamodb.attributes import NumberAttribute
 from pynamodb.attributes import UnicodeAttribute
@@ -68,6 +69,28 @@ class Item(Model):
     content = BinaryAttribute(null=True, legacy_encoding=False)
 
 
+class Texts(Model):
+    class Meta:
+        table_name = "texts"
+
+    id = UnicodeAttribute(hash_key=True)
+    name = UnicodeAttribute(range_key=True)
+
+
+class Lone(Model):
+    class Meta:
+        table_name = "lone"
+
+    id = UnicodeAttribute(hash_key=True)
+
+
+class Encoded(Model):
+    class Meta:
+        table_name = "encoded"
+
+    id = JSONAttribute(hash_key=True)
+
+
 class Versioned(Model):
     class Meta:
         table_name = "versioned"
@@ -90,6 +113,17 @@ def make_app(make_direct_app: MakeApp, stub: Stub) -> MakeApp:
 
 def found(request: Request) -> Answer:
     return Answer(body={"Item": {**request.body["Key"], "t": {"S": "stored"}}})
+
+
+async def learn_to_read_items(stub: Stub) -> None:
+    """Have so many bytes read that items are read while they are parsed."""
+    item = {"id": {"S": "a"}, "number": {"N": "1"}, "t": {"S": "x" * 7000}}
+    stub.always("GetItem", Answer(body={"Item": item}))
+
+    for _ in range(3):
+        await Item.aget("a", 1)
+
+    stub.always("GetItem", found)
 
 
 def stored(request: Request) -> Answer:
@@ -120,6 +154,13 @@ CALLS: dict[str, tuple[Do, stubs.Behaviour]] = {
     "get an empty item": (lambda item: Item.aget("a", 1), Answer(body={"Item": {}})),
     "get a wrong key": (lambda item: Item.aget("a", "no number"), found),
     "get with too much": (lambda item: t.cast(t.Any, Item).aget("a", 1, False, None, None), found),
+    "get by texts": (lambda item: Texts.aget("a", "b"), found),
+    "get by an empty text": (lambda item: Texts.aget("", "b"), found),
+    "get by half a key": (lambda item: Texts.aget("a"), found),
+    "get by a text alone": (lambda item: Lone.aget("a"), found),
+    "get by a text too much": (lambda item: Lone.aget("a", "b"), found),
+    "get by no text": (lambda item: Texts.aget(t.cast(t.Any, 1), t.cast(t.Any, None)), found),
+    "get by a text to encode": (lambda item: Encoded.aget("a"), found),
     "get what can't be read": (
         lambda item: Item.aget("a", 1),
         Answer(body={"Item": {"id": {"S": "a"}, "number": {"N": "not a number"}}}),
@@ -160,7 +201,7 @@ async def outcome_of(stub: Stub, do: Do, answer: stubs.Behaviour) -> Outcome:
     except Exception as raised:
         error = f"{type(raised).__qualname__}: {raised}"
 
-    if isinstance(value, Item):
+    if isinstance(value, Model):
         value = value.attribute_values
 
     if isinstance(value, dict):
@@ -628,6 +669,90 @@ def test_a_closed_loop_that_something_keeps_has_no_descriptor(make_app: MakeApp)
 
     first, *_, last = [descriptors_after_a_loop() for _ in range(5)]
     assert last <= first
+
+
+@pytest.mark.parametrize("kind", ["TOTAL", "INDEXES"])
+async def test_capacity_of_a_slow_call_is_logged(
+    make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    capacity: dict[str, t.Any] = {"TableName": "item", "CapacityUnits": 1.5}
+
+    if kind == "INDEXES":
+        capacity["Table"] = {"CapacityUnits": 1.5}
+
+    body = {"Item": {"id": {"S": "a"}, "number": {"N": "1"}}, "ConsumedCapacity": capacity}
+
+    async with make_app(DYNAMODB_SLOW_CALL_MS=0).app_context():
+        await learn_to_read_items(stub)
+        stub.always("GetItem", Answer(body=body))
+        caplog.clear()
+        assert (await Item.aget("a", 1)).id == "a"
+
+    [record] = caplog.records
+    assert "capacity=1.5" in record.getMessage()
+
+
+@pytest.mark.parametrize("capacity", ["much", {"CapacityUnits": "much"}, {"Table": 1}])
+async def test_capacity_that_is_none_is_an_error_as_elsewhere(
+    make_app: MakeApp, stub: Stub, capacity: t.Any
+) -> None:
+    body = {"Item": {"id": {"S": "a"}, "number": {"N": "1"}}, "ConsumedCapacity": capacity}
+    errors: list[str] = []
+
+    async def get() -> None:
+        try:
+            await Item.aget("a", 1)
+        except Exception as error:
+            errors.append(repr(error))
+
+    async with make_app(DYNAMODB_SLOW_CALL_MS=0, DYNAMODB_BLOCKING_CALLS="allow").app_context():
+        await learn_to_read_items(stub)
+        stub.always("GetItem", Answer(body=body))
+        await get()
+
+        with t.cast(t.Any, pynamodb.signals.pre_dynamodb_send).connected_to(lambda *_, **__: None):
+            await get()
+
+    assert len({*errors}) == 1
+    assert len(errors) == 2
+
+
+async def test_debug_records_of_botocore_s_parser_show_the_reply(
+    make_app: MakeApp, stub: Stub, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with make_app().app_context():
+        await learn_to_read_items(stub)
+
+        with caplog.at_level(logging.DEBUG, "botocore.parsers"):
+            assert (await Item.aget("a", 1)).text == "stored"
+
+    assert any("stored" in record.getMessage() for record in caplog.records)
+
+
+async def test_calls_that_succeed_restore_the_quota_of_retries(
+    make_app: MakeApp, stub: Stub
+) -> None:
+    async def retries_of_a_failing_call() -> int:
+        stub.forget()
+        stub.always("GetItem", stubs.INTERNAL_ERROR)
+
+        with pytest.raises(GetError):
+            await Item.aget("a", 1)
+
+        stub.always("GetItem", found)
+        return len(stub.requests) - 1
+
+    async with make_app(DYNAMODB_MAX_RETRY_ATTEMPTS=9).app_context():
+        await learn_to_read_items(stub)
+
+        while await retries_of_a_failing_call():
+            pass
+
+        # One retry costs as many as 14, and each success gives 1 back.
+        for _ in range(50):
+            await Item.aget("a", 1)
+
+        assert await retries_of_a_failing_call() > 0
 
 
 async def test_slow_calls_are_logged_in_another_thread(

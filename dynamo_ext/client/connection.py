@@ -8,7 +8,6 @@ from __future__ import annotations
 import collections.abc as cabc
 import contextlib
 import contextvars
-import dataclasses
 import functools
 import itertools
 import typing as t
@@ -486,15 +485,12 @@ class _Failure(pynamodb.connection.Connection):
             del error
 
 
-@dataclasses.dataclass(slots=True)
-class CallInSteps:
+class CallInSteps(t.NamedTuple):
     """A call that is made in steps that never wait."""
 
     outgoing: Outgoing
     progress: record.Progress
     """Its record."""
-
-    is_write: bool
 
 
 class TableConnection(pynamodb.connection.table.TableConnection):
@@ -539,8 +535,7 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         if outgoing is None:
             return None
 
-        progress = self.connection.follow(operation)
-        return CallInSteps(outgoing, progress, is_write=uncertain.is_write(operation))
+        return CallInSteps(outgoing, self.connection.follow(operation))
 
     def describe_call(self, method: str, *args: t.Any, **kwargs: t.Any) -> tuple[str, Kwargs]:
         """Tell what a method of this connection would send.
@@ -564,7 +559,12 @@ class TableConnection(pynamodb.connection.table.TableConnection):
     @property
     def is_replaced(self) -> bool:
         """Whether something of this very connection is replaced, by a test's mock for example."""
-        return self.connection.is_replaced or not vars(self).keys() <= self._own_names
+        return self.connection.is_replaced or self.has_changes
+
+    @property
+    def has_changes(self) -> bool:
+        """As :attr:`is_replaced`, of this object alone, without the connection that it has."""
+        return not vars(self).keys() <= self._own_names
 
     def make_call(
         self, method: str, read: ReadItems | None, /, *args: t.Any, **kwargs: t.Any

@@ -19,6 +19,7 @@ from ..client.connection import TableConnection
 from . import eligibility
 from . import late_binding
 from . import reply_reading
+from . import usual_keys
 
 Reply = dict[str, t.Any]
 Finish = cabc.Callable[[Reply], t.Any]
@@ -102,7 +103,8 @@ def _plan_get(
     consistent_read: bool = False,
     attributes_to_get: cabc.Sequence[str] | None = None,
 ) -> PlannedCall:
-    hash_key, range_key = model._serialize_keys(hash_key, range_key)
+    key = usual_keys.text_key(model, hash_key, range_key)
+    hash_key, range_key = key or model._serialize_keys(hash_key, range_key)
     reading = reply_reading.of_item(model)
 
     def finish(reply: Reply) -> t.Any:

@@ -14,6 +14,7 @@ import typing as t
 import pynamodb.models
 from pynamodb.attributes import Attribute
 from pynamodb.attributes import NumberAttribute
+from pynamodb.attributes import UnicodeAttribute
 from pynamodb.constants import NUMBER
 from pynamodb.constants import STRING
 
@@ -29,6 +30,28 @@ class UsualKeys(tuple[Key, ...]):
     """Keys that are made of texts alone, by this project: to use them runs no code of the app."""
 
     __slots__ = ()
+
+
+def text_key(model: t.Any, hash_key: t.Any, range_key: t.Any) -> tuple[str, str | None] | None:
+    """The key of an item as its model serialises it, where that leaves it as it is.
+
+    :param model: The model, of which nothing is overridden or patched: the caller has looked.
+    :param hash_key: The hash key.
+    :param range_key: The range key.
+    :return: The same, if these are the texts that the model's key is made of; ``None`` otherwise.
+    """
+    range_attribute = model._range_key_attribute()
+
+    if type(hash_key) is not str or type(model._hash_key_attribute()) is not UnicodeAttribute:
+        return None
+
+    if range_attribute is None:
+        return None if range_key is not None else (hash_key, None)
+
+    if type(range_key) is not str or type(range_attribute) is not UnicodeAttribute:
+        return None
+
+    return hash_key, range_key
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ import botocore.parsers
 from ..calls.item_reading import ReadItems
 from ..calls.retry import Damaged
 from ..concurrency import decode_lock
+from .response import Reply
 
 Response = cabc.Mapping[str, t.Any]
 TypedValue = dict[str, t.Any]
@@ -84,7 +85,7 @@ class Parser(botocore.parsers.JSONParser):
         :param may_wait: Whether this thread may wait for others that parse replies.
         :return: The content; a :class:`~dynamo_ext.calls.retry.Damaged` if the reply is damaged.
         """
-        if reason := _wrong_checksum(response):
+        if reason := _wrong_checksum(response["headers"], response["body"]):
             return Damaged(reason)
 
         if response["status_code"] >= 300 or shape is None:
@@ -98,6 +99,34 @@ class Parser(botocore.parsers.JSONParser):
 
         if isinstance(content, Damaged):
             decode_lock.release()
+
+        return content
+
+    def read_item(self, reply: Reply, shape: t.Any, read: ReadItems) -> dict[str, t.Any] | None:
+        """Parse the reply to a call whose caller wants nothing but an item, and what it has cost.
+
+        :param reply: A reply that is no error.
+        :param shape: botocore's model of the output.
+        :param read: What reads the item.
+        :return: The content, without what botocore says of the reply itself; ``None`` if the reply
+            is unusual in any way, or a handler of botocore's log records may want it: :meth:`parse`
+            takes all.
+        """
+        if _wrong_checksum(reply.headers, reply.body) or _is_logged():
+            return None
+
+        content = read.parse(shape.name, reply.body)
+
+        if content is None:
+            return None
+
+        readers = _READERS_BESIDE_ITEMS[shape.name]
+
+        try:
+            for name, value in content.items():
+                readers[name](value)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return None
 
         return content
 
@@ -117,7 +146,7 @@ class Parser(botocore.parsers.JSONParser):
     def _parse(self, response: Response, shape: t.Any, read: ReadItems | None) -> dict[str, t.Any]:
         readers: cabc.Mapping[str, Reader] | None = _READERS.get(shape.name)
 
-        if _botocore_logger.isEnabledFor(logging.DEBUG):
+        if _is_logged():
             readers = None
 
         if readers is None:
@@ -176,13 +205,18 @@ class Parser(botocore.parsers.JSONParser):
         return parsed
 
 
-def _wrong_checksum(response: Response) -> str | None:
-    expected = response["headers"].get(_CHECKSUM)
+def _is_logged() -> bool:
+    """Whether botocore would show replies to handlers of log records."""
+    return _botocore_logger.isEnabledFor(logging.DEBUG)
+
+
+def _wrong_checksum(headers: cabc.Mapping[str, str], body: bytes) -> str | None:
+    expected = headers.get(_CHECKSUM)
 
     if expected is None:
         return None
 
-    actual = str(zlib.crc32(response["body"]))
+    actual = str(zlib.crc32(body))
     return None if actual == expected else f"{_CHECKSUM} is {expected}, and should be {actual}"
 
 

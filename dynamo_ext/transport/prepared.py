@@ -69,13 +69,17 @@ class PreparedCall:
     operation: Operation
     params: Params
     body: bytes
-    retries: dict[str, t.Any]
-    """What botocore's retries keep of the call, and tell the server."""
+    invocation: str
+    """The identifier that all attempts share."""
 
-    context: dict[str, t.Any]
-    """botocore's request context, in which its retries keep their state."""
+    max_attempts: int | None = None
+    """What the first attempt tells the server of how many there may be."""
 
     attempt: int = 1
+    context: dict[str, t.Any] | None = None
+    """botocore's request context, in which its retries keep their state: from the end of a first
+    attempt on that was no success."""
+
     read: ReadItems | None = None
     """What reads the items of its reply."""
 
@@ -205,7 +209,8 @@ class PreparedTransport(abc.ABC):
         self.end(call, response, parsed)
 
         if response.status_code >= 300:
-            code = call.context.get("error_code_override") or parsed.get("Error", {}).get("Code")
+            context = call.context or {}
+            code = context.get("error_code_override") or parsed.get("Error", {}).get("Code")
             raise self._client.exceptions.from_code(code)(parsed, operation_name)
 
         return parsed
@@ -234,13 +239,8 @@ class PreparedTransport(abc.ABC):
         if found is None and (found := self._template(operation, params)) is None:
             return None
 
-        retries: dict[str, t.Any] = {"attempt": 1, "invocation-id": _invocation_ids.get().next()}
-
-        if found.names_max_attempts:
-            retries["max"] = self._max_attempts
-
-        context = {**self._context, "retries": retries}
-        return PreparedCall(operation, params, body, retries, context)
+        max_attempts = self._max_attempts if found.names_max_attempts else None
+        return PreparedCall(operation, params, body, _invocation_ids.get().next(), max_attempts)
 
     def end(self, call: PreparedCall, response: Response, parsed: Parsed) -> None:
         """Complete what an answer says of its call, and restore the quota of retries.
@@ -256,7 +256,15 @@ class PreparedTransport(abc.ABC):
             # botocore does so after a success, too.
             metadata["MaxAttemptsReached"] = True
 
-        self._retry.release_quota(context=call.context, http_response=response)
+        self.restore_quota(call, response)
+
+    def restore_quota(self, call: PreparedCall, response: Response) -> None:
+        """Restore the quota of retries after the answer to a call.
+
+        :param call: The call.
+        :param response: The answer to its last attempt.
+        """
+        self._retry.release_quota(context=call.context or {}, http_response=response)
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -298,9 +306,10 @@ class PreparedTransport(abc.ABC):
         return self._credentials is not None
 
     @property
-    def must_renew_credentials(self) -> bool:
-        """Whether a call made now would first wait for credentials, which botocore fetches."""
-        return _must_be_renewed(self._credentials)
+    def has_current_credentials(self) -> bool:
+        """Whether a call made now would not first wait for credentials, which botocore fetches."""
+        credentials = self._credentials
+        return credentials is not None and not _must_be_renewed(credentials)
 
     def _send_by_botocore(self, operation_name: str, params: Params) -> Parsed:
         record.sent_by("botocore")
@@ -352,7 +361,9 @@ class PreparedTransport(abc.ABC):
         self, call: PreparedCall, answer: Answer | None, error: Exception | None
     ) -> tuple[Answer | None, Exception | None]:
         """Send a call again until it succeeds, or botocore's rules end the attempts."""
-        request: dict[str, t.Any] = {"context": call.context, "body": call.body}
+        retries = {"attempt": call.attempt, "invocation-id": call.invocation}
+        context = call.context = {**self._context, "retries": retries}
+        request: dict[str, t.Any] = {"context": context, "body": call.body}
 
         while True:
             decision = self._retry.wait_for_retry(
@@ -369,7 +380,7 @@ class PreparedTransport(abc.ABC):
 
             call.body = request["body"]
             call.attempt += 1
-            self._endpoint._update_retries_context(call.context, call.attempt, answer)
+            self._endpoint._update_retries_context(context, call.attempt, answer)
             answer, error = self._attempt(call)
 
     def _attempt(self, call: PreparedCall) -> tuple[Answer | None, Exception | None]:
@@ -388,8 +399,11 @@ class PreparedTransport(abc.ABC):
         :param call: The call.
         :raises botocore.exceptions.BotoCoreError: if it can't be signed any more.
         """
-        retries = call.retries
-        attempt = _attempt_header(*[retries.get(field) for field in _ATTEMPT_FIELDS])
+        if call.context is None:
+            attempt = _first_attempt(call.max_attempts)
+        else:
+            attempt = _attempt_header(call.context["retries"])
+
         request = self._sign(call, attempt)
 
         if self._adds_trace:
@@ -418,7 +432,7 @@ class PreparedTransport(abc.ABC):
         return found.fill(
             credentials,
             time=_timestamp(int(time.time())),
-            invocation=call.retries["invocation-id"],
+            invocation=call.invocation,
             attempt=attempt,
             body=call.body,
         )
@@ -450,6 +464,15 @@ class PreparedTransport(abc.ABC):
         self._endpoint._add_modeled_error_fields(content, parsed, model, self._parser)
         return parsed
 
+    def read_item(self, operation: Operation, reply: Reply, read: ReadItems) -> Parsed | None:
+        """As :meth:`Parser.read_item`.
+
+        :param operation: The operation.
+        :param reply: A reply that is no error.
+        :param read: What reads the item.
+        """
+        return self._parser.read_item(reply, operation.model.output_shape, read)
+
 
 def _is_success(answer: Answer) -> bool:
     response, parsed = answer
@@ -460,14 +483,14 @@ def _must_be_renewed(credentials: t.Any) -> bool:
     return isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed()
 
 
-# Nearly all are first attempts.
 @functools.lru_cache(maxsize=16)
-def _attempt_header(*values: t.Any) -> str:
-    """What a request tells the server of its attempt, in the order of botocore.
+def _first_attempt(max_attempts: int | None) -> str:
+    return _attempt_header({"attempt": 1, "max": max_attempts})
 
-    :param values: The values of the fields; ``None`` for those that there are not.
-    """
-    fields = zip(_ATTEMPT_FIELDS, values, strict=True)
+
+def _attempt_header(retries: cabc.Mapping[str, t.Any]) -> str:
+    """What a request tells the server of its attempt, in the order of botocore."""
+    fields = [(name, retries.get(name)) for name in _ATTEMPT_FIELDS]
     return "; ".join([f"{name}={value}" for name, value in fields if value is not None])
 
 
@@ -495,8 +518,8 @@ def _names_an_arn(params: Params) -> bool:
     """Whether a resource is named by its ARN, which may belong to another endpoint."""
     name = params.get("TableName")
 
-    if name is not None:
-        return _is_arn(name)
+    if type(name) is str:
+        return name.startswith(_ARN)
 
     return any(map(_is_arn, itertools.chain(params.values(), _table_names(params))))
 

@@ -36,6 +36,7 @@ from dynamo_ext.calls import deadline
 from dynamo_ext.calls import observation
 from dynamo_ext.calls import record
 from dynamo_ext.calls import recording
+from dynamo_ext.calls import uncertain
 from dynamo_ext.calls.app_policy import AppPolicy
 from dynamo_ext.calls.slot import Slot
 from dynamo_ext.client.connection import CallInSteps
@@ -119,7 +120,6 @@ class CallOnLoop:
         "__weakref__",
         "_error",
         "_future",
-        "_is_write",
         "_limit",
         "_outgoing",
         "_plan",
@@ -146,9 +146,7 @@ class CallOnLoop:
         connection = table.connection
         self._table = table
         self._plan = plan
-        self._is_write = steps.is_write
-        self._outgoing = steps.outgoing
-        self._progress = steps.progress
+        self._outgoing, self._progress = steps
         self._policy = connection.policy
         self._pool = connection.engine.pool
         self.went_on: bool = False
@@ -382,6 +380,10 @@ class CallOnLoop:
 
         with decode_lock.kept():
             return planned.make(self._table, self._plan)
+
+    @property
+    def _is_write(self) -> bool:
+        return uncertain.is_write(self._progress.operation)
 
     def _give_back(self) -> None:
         if self._slot is not None:

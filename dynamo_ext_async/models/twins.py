@@ -62,7 +62,7 @@ def calls(name: str) -> Twin:
             table = late_binding.connection(model)
             connection = table.connection
 
-            if table.is_replaced or not workers.may_share_thread(connection, model):
+            if table.has_changes or not workers.may_share_thread(connection, model):
                 return await workers.run(connection, method, *args, **kwargs)
 
             number = eligibility.count_plain(method, *args, *kwargs.values())

@@ -42,7 +42,7 @@ class DirectTransport(PreparedTransport):
     def waits_cooperatively(self) -> bool:
         """Whether a call made now would neither first wait for credentials, which botocore fetches,
         nor go by botocore, because something is hooked into it."""
-        return self.can_prepare and not self.must_renew_credentials and not self.hooks.are_there
+        return self.has_current_credentials and not self.hooks.are_there
 
     def close(self) -> None:
         """Close all idle connections."""

@@ -93,7 +93,7 @@ class HTTP11Connection:
         self._parser.expect_reply()
         self._left = memoryview(request)
         self._has_waited = False
-        return self._proceed(self._send)
+        return self.proceed()
 
     def proceed(self) -> Reply | None:
         """Go on as far as that goes without waiting, once the socket is ready.
@@ -101,7 +101,10 @@ class HTTP11Connection:
         :return: The reply, if it is complete now. It may come before the request is wholly sent.
         :raises BrokenConnection: if the reply is not complete or not HTTP/1.1.
         """
-        return self._proceed(self._send if self._left else self._receive)
+        try:
+            return self._send() if self._left else self._receive()
+        except (OSError, ProtocolError) as error:
+            raise BrokenConnection(str(error)) from error
 
     def complete(self, seconds: cabc.Callable[[], float]) -> Reply:
         """Wait for the reply to a request that was begun.
@@ -121,12 +124,6 @@ class HTTP11Connection:
 
             if (reply := self.proceed()) is not None:
                 return reply
-
-    def _proceed(self, step: cabc.Callable[[], Reply | None]) -> Reply | None:
-        try:
-            return step()
-        except (OSError, ProtocolError) as error:
-            raise BrokenConnection(str(error)) from error
 
     def _tcp_info(self) -> tuple[int, int]:
         """The state, and how many bytes were received so far."""

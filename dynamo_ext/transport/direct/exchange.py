@@ -55,11 +55,11 @@ class Exchange:
             :meth:`complete` raises.
         """
         self._has_begun = True
-        return self._step(lambda connection: connection.begin(self.request.to_bytes()))
+        return self._step(begins=True)
 
     def proceed(self) -> bool:
         """Go on as far as that goes without waiting. As :meth:`begin`."""
-        return self._step(HTTP11Connection.proceed)
+        return self._step(begins=False)
 
     def give_up(self) -> None:
         """End an exchange whose server is too slow."""
@@ -93,14 +93,14 @@ class Exchange:
 
         return t.cast(Reply, self._reply)
 
-    def _step(self, step: cabc.Callable[[HTTP11Connection], Reply | None]) -> bool:
+    def _step(self, *, begins: bool) -> bool:
         connection = self.connection
 
         if connection is None:
             return True
 
         try:
-            reply = step(connection)
+            reply = connection.begin(self.request.to_bytes()) if begins else connection.proceed()
         except BrokenConnection as error:
             self._end(failure=error)
             return True

@@ -97,6 +97,14 @@ class OutgoingCall:
 
         transport, call = self._transport, self._call
         response = Response(exchange.request.template.url, reply)
+
+        if read is not None and not reads_items:
+            item = transport.read_item(call.operation, reply, read)
+
+            if item is not None:
+                transport.restore_quota(call, response)
+                return item
+
         parsed = transport.parse(call.operation, response, read, may_wait=False)
 
         if isinstance(parsed, Damaged):
