@@ -11,7 +11,6 @@ import os
 import pathlib
 import random
 import threading
-import time
 import typing as t
 import weakref
 
@@ -22,6 +21,7 @@ from pynamodb.attributes import UnicodeAttribute
 
 import dynamo_ext
 import engines
+import marked
 from conftest import RunPython
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
@@ -520,15 +520,6 @@ def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def wait_until(condition: cabc.Callable[[], bool]) -> None:
-    """Wait for what the stub's threads, which are of this process too, have yet to close."""
-    end = time.monotonic() + 20
-
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 counts_files = pytest.mark.skipif(
     not pathlib.Path("/proc/self/fd").exists(), reason="counts open files through /proc"
 )
@@ -556,7 +547,8 @@ def test_an_app_factory_leaves_nothing_behind(stub_config: dict[str, t.Any], stu
 
     gc.collect()
     assert not apps
-    wait_until(lambda: open_files() <= files and threading.active_count() <= threads)
+    # The stub's threads, which are of this process too, have yet to close some.
+    marked.wait_until(lambda: open_files() <= files and threading.active_count() <= threads)
     assert stub.total_connections == 1
     assert kept.extensions["pynamodb"] is db
 
@@ -595,7 +587,8 @@ def test_apps_with_endpoints_of_their_own_leave_nothing_behind(
     gc.collect()
     stub.wait_for(lambda: stub.connections == 0)
     assert not engines_seen
-    wait_until(lambda: open_files() <= files and threading.active_count() <= threads)
+    # The stub's threads, which are of this process too, have yet to close some.
+    marked.wait_until(lambda: open_files() <= files and threading.active_count() <= threads)
     assert stub.total_connections == 9
 
 

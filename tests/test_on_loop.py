@@ -923,7 +923,7 @@ async def test_what_would_be_sent_is_what_pynamodb_sends(make_app: MakeApp, name
                 getattr(stock, name)(table.table_name, "a", range_key="1", **options)
 
             [(operation, params)] = sent
-            assert table.describe_call(name, "a", range_key="1", **options) == (
+            assert table.describe_call(name, ("a",), {"range_key": "1", **options}) == (
                 operation,
                 {**params, "ReturnConsumedCapacity": "TOTAL"},
             )
@@ -953,9 +953,8 @@ async def test_a_read_of_any_key_is_encoded_as_others_are(
             for range_key, is_consistent in itertools.product(
                 ["1", Text("1"), b"1", 1, None], [False, True, None, 1]
             ):
-                _, params = table.describe_call(
-                    "get_item", hash_key, range_key=range_key, consistent_read=is_consistent
-                )
+                options = {"range_key": range_key, "consistent_read": is_consistent}
+                _, params = table.describe_call("get_item", (hash_key,), options)
                 # Walked through, as whatever does not come from here.
                 expected = bodies.encode(dict(params))
                 assert (bodies.encode(params), params) == (expected, dict(params))

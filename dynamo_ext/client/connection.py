@@ -515,12 +515,16 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         self._description: _Description | None = None
         self._own_names: frozenset[str] = frozenset({*vars(self), "_own_names"})
 
-    def prepare_call(self, method: str, *args: t.Any, **kwargs: t.Any) -> CallInSteps | None:
+    def prepare_call(
+        self, method: str, args: tuple[t.Any, ...], kwargs: cabc.Mapping[str, t.Any]
+    ) -> CallInSteps | None:
         """Prepare a call that is made in steps that never wait.
 
         A call of that method now would wait cooperatively: the caller has asked.
 
-        :param method: The name of a method of this connection. It gets the other arguments.
+        :param method: The name of a method of this connection.
+        :param args: Its arguments.
+        :param kwargs: Its arguments by name.
         :return: The call; ``None`` if only the method itself can make it.
         :raises ValueError: or another error, if the method would raise it before it sends anything.
         """
@@ -529,7 +533,7 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         if transport is None:
             return None
 
-        operation, params = self.describe_call(method, *args, **kwargs)
+        operation, params = self.describe_call(method, args, kwargs)
         outgoing = transport.prepare(operation, params)
 
         if outgoing is None:
@@ -537,10 +541,14 @@ class TableConnection(pynamodb.connection.table.TableConnection):
 
         return CallInSteps(outgoing, self.connection.follow(operation))
 
-    def describe_call(self, method: str, *args: t.Any, **kwargs: t.Any) -> tuple[str, Kwargs]:
+    def describe_call(
+        self, method: str, args: tuple[t.Any, ...], kwargs: cabc.Mapping[str, t.Any]
+    ) -> tuple[str, Kwargs]:
         """Tell what a method of this connection would send.
 
-        :param method: The name of the method. It gets the other arguments.
+        :param method: The name of the method.
+        :param args: Its arguments.
+        :param kwargs: Its arguments by name.
         :return: DynamoDB's name of the operation, and its parameters.
         """
         if self._description is None:
@@ -576,7 +584,7 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         :return: The parsed reply.
         :raises pynamodb.exceptions.PynamoDBException: or another error, as the method.
         """
-        operation, params = self.describe_call(method, *args, **kwargs)
+        operation, params = self.describe_call(method, args, kwargs)
 
         try:
             return self.connection.dispatch(operation, params, read)

@@ -79,7 +79,7 @@ def prepare(
         return None
 
     try:
-        steps = table.prepare_call(plan.method, *plan.args, **plan.kwargs)
+        steps = table.prepare_call(plan.method, plan.args, plan.kwargs)
 
         if steps is None:
             return None
