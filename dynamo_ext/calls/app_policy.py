@@ -37,7 +37,7 @@ class _CallInFlight:
 
     def __init__(self, calls: set[weakref.ref[_CallInFlight]]) -> None:
         self._calls = calls
-        self._reference = weakref.ref(self, calls.discard)
+        self._reference: weakref.ref[_CallInFlight] = weakref.ref(self, calls.discard)
 
     def __enter__(self) -> None:
         self._calls.add(self._reference)
