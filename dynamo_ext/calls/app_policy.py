@@ -33,17 +33,16 @@ class _CallInFlight:
     """A call that is counted in its block, and no longer than this object lives: a signal handler
     that raises may keep the end of the block from being run."""
 
-    __slots__ = ("__weakref__", "_calls", "_reference")
+    __slots__ = ("__weakref__", "_calls")
 
     def __init__(self, calls: set[weakref.ref[_CallInFlight]]) -> None:
         self._calls = calls
-        self._reference: weakref.ref[_CallInFlight] = weakref.ref(self, calls.discard)
 
     def __enter__(self) -> None:
-        self._calls.add(self._reference)
+        self._calls.add(weakref.ref(self, self._calls.discard))
 
     def __exit__(self, *error: object) -> None:
-        self._calls.discard(self._reference)
+        self._calls.discard(weakref.ref(self))
 
 
 @dataclasses.dataclass(frozen=True)
