@@ -366,3 +366,13 @@ def test_the_limits_hold_for_replies_that_are_read_at_once(monkeypatch: pytest.M
 
     with pytest.raises(ProtocolError, match="the body is over the limit"):
         a_parser().receive_data(PLAIN)
+
+
+def test_the_limits_hold_after_replies_with_the_same_headers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parser = after_usual_replies(USUAL)
+    monkeypatch.setattr(http11, "MAX_BODY_BYTES", len(BODY) - 1)
+
+    with pytest.raises(ProtocolError, match="the body is over the limit"):
+        parser.receive_data(message(*USUAL))

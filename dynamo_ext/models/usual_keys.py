@@ -1,7 +1,7 @@
-"""The keys of most batches, texts and whole numbers, serialised all at once.
+"""The keys of most calls, serialised in fewer steps: texts, and in batches whole numbers, too.
 
-What is done for each key costs Python more than the key: so each step is taken for all keys, by
-Python's functions in C.
+What is done for each key costs Python more than the key. So a key of texts is left as it is, and
+each step for the keys of a batch is taken for all of them, by Python's functions in C.
 """
 
 from __future__ import annotations

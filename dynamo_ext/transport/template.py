@@ -181,7 +181,7 @@ class Template:
 
         of_http = {"Host": host, "Accept-Encoding": "identity"}
         start = {name: value for name, value in of_http.items() if name not in merged}
-        # An extra header in its place leaves no gap.
+        # Where an extra header has the name of a gap, there is no gap.
         gaps = [_FORMATS.index(value) for value in self.headers.values() if value in _FORMATS]
         self._in_order: cabc.Callable[[Gaps], t.Any] = operator.itemgetter(*gaps)
         lines = {

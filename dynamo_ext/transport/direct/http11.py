@@ -40,8 +40,8 @@ _ORDINARY_HEAD = re.compile(
 _HEADER = re.compile(r"([^:]+): ([^\r]+)\r\n")
 _FOR_HTTPTOOLS = frozenset({"connection", "trailer", "transfer-encoding", "upgrade"})
 _LENGTH = "content-length"
-# Such a length is below the limit, and Python does not refuse to read it.
-_DIGITS_OF_LENGTH = len(str(MAX_BODY_BYTES)) - 1
+# Python refuses to read a number of some thousand digits.
+_DIGITS_OF_LENGTH = len(str(MAX_BODY_BYTES))
 
 
 class ProtocolError(Exception):
@@ -88,7 +88,7 @@ class ReplyParser:
         :return: The reply, once it is complete.
         :raises ProtocolError: if the bytes are not HTTP/1.1, or the reply is too large.
         """
-        if not self._size_without_body and (reply := self._whole_reply(data)) is not None:
+        if not self._size_without_body and (reply := self._read_at_once(data)) is not None:
             self._is_complete = self.keep_alive = True
             return reply
 
@@ -127,8 +127,8 @@ class ReplyParser:
 
         return self._reply()
 
-    def _whole_reply(self, data: Buffer) -> Reply | None:
-        """As :func:`_whole_reply`, in fewer steps where the last reply had the same headers."""
+    def _read_at_once(self, data: Buffer) -> Reply | None:
+        """As :func:`_whole_reply`, sooner where the last two replies had the same headers."""
         usual = self._usual
 
         if usual is not None and (reply := usual.whole_reply(data)) is not None:
@@ -294,8 +294,9 @@ class _UsualReplies:
             return None
 
         values, end = head.groups(), head.end()
+        size = int(values[self._length])
 
-        if end + int(values[self._length]) != len(data) or end > MAX_HEAD_BYTES:
+        if end + size != len(data) or size > MAX_BODY_BYTES or end > MAX_HEAD_BYTES:
             return None
 
         headers = dict(zip(self._names, map(bytes.decode, values), strict=True))
