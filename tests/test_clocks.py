@@ -69,7 +69,15 @@ app.config.from_mapping(config, DYNAMODB_MAX_POOL_CONNECTIONS=4, DYNAMODB_CALL_T
 db = PynamoDB(app)
 
 async def calls_around(change):
-    # Six calls at once on four slots: two queue. The clock changes while they are under way.
+    # On a busy machine, some calls may end before the others begin.
+    while (results := await calls_at_once(change)) is None:
+        pass
+
+    return results
+
+async def calls_at_once(change):
+    # Six calls at once on four slots: two queue. The clock changes while they are under way. None
+    # if they were not all under way at any time.
     results = []
 
     def get(key):
@@ -96,15 +104,18 @@ async def calls_around(change):
         for number in range(3):
             tasks.start_soon(aget, f"awaited {number}")
 
-        while db.pool.in_use < 4 or db.pool.waiting < 2:
+        while not (is_late := len(results) == 6) and (
+            db.pool.in_use < 4 or db.pool.waiting < 2
+        ):
             await anyio.lowlevel.checkpoint()
 
-        change()
+        if not is_late:
+            change()
 
     for thread in threads:
         thread.join()
 
-    return sorted(results)
+    return None if is_late else sorted(results)
 
 def nothing():
     pass
