@@ -122,10 +122,13 @@ def app() -> App:
     if (chosen := _chosen.get()) is not None:
         return chosen
 
-    if (context := _innermost(_contexts())) is not None:
-        return context.app
+    contexts = _contexts()
 
-    return _only_app()
+    # Each call passes here, and one context is what there mostly is.
+    if len(contexts) == 1:
+        return contexts[0].app
+
+    return _only_app() if not contexts else _innermost(contexts).app
 
 
 def state() -> AppState:
@@ -290,17 +293,14 @@ def _contexts() -> list[Context]:
     return [context for current in _frameworks if (context := current()) is not None]
 
 
-def _innermost(contexts: list[Context]) -> Context | None:
-    if len(contexts) == 1:
-        return contexts[0]
-
+def _innermost(contexts: list[Context]) -> Context:
     for context in contexts:
         outer = _outer.get(context, ())
 
         if all(other is context or other in outer for other in contexts):
             return context
 
-    return contexts[0] if contexts else None
+    return contexts[0]
 
 
 def _only_app() -> App:

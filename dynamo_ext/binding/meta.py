@@ -359,10 +359,11 @@ class Snapshot:
     :param declared: The ``Meta`` that the model declares, which need not be a class.
     """
 
-    __slots__ = ("_copies", "_declared", "_mro", "_namespaces")
+    __slots__ = ("_copies", "_declared", "_is_class", "_mro", "_namespaces")
 
     def __init__(self, declared: t.Any) -> None:
         self._declared = declared
+        self._is_class = isinstance(declared, type)
         self._mro = _class_of(declared).__mro__
         self._namespaces = _namespaces(declared)
         self._copies = [_copy(namespace) for namespace in self._namespaces]
@@ -375,7 +376,7 @@ class Snapshot:
         return (
             declared is self._declared
             # A class gets another tuple when its bases, or theirs, change.
-            and _class_of(declared).__mro__ is self._mro
+            and (declared if self._is_class else type(declared)).__mro__ is self._mro
             and self._namespaces == self._copies
         )
 

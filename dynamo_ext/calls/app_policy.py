@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import collections.abc as cabc
 import contextlib
 import dataclasses
+import functools
 import weakref
 
 from flask.sansio.app import App
@@ -18,15 +20,15 @@ class InFlight:
 
     def __init__(self) -> None:
         self._calls: set[weakref.ref[_CallInFlight]] = set()
+        self.call: cabc.Callable[[], contextlib.AbstractContextManager[None]] = functools.partial(
+            _CallInFlight, self._calls
+        )
+        """Makes the context manager of one call, which is in flight during its block."""
 
     @property
     def count(self) -> int:
         """How many there are."""
         return len(self._calls)
-
-    def call(self) -> contextlib.AbstractContextManager[None]:
-        """One call, which is in flight during a ``with`` block."""
-        return _CallInFlight(self._calls)
 
 
 class _CallInFlight:

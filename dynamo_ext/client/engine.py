@@ -90,6 +90,11 @@ class Engine:
         return f"<Engine {self.endpoint!r}>"
 
     @property
+    def here(self) -> _InProcess:
+        """What this process has of it: who needs several of the properties asks for this once."""
+        return self._mine.get()
+
+    @property
     def pool(self) -> Pool:
         """The slots."""
         return self._mine.get().pool

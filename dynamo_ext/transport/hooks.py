@@ -70,19 +70,17 @@ def _package(module: t.Any) -> str:
     return str(module).partition(".")[0]
 
 
-def _entry_points() -> tuple[t.Any, ...]:
-    """What each of botocore's calls passes: tools that trace or mock replace these."""
-    return (
-        _BaseClient._make_api_call,
-        _Endpoint.make_request,
-        _HTTPSession.send,
-        _HTTPPool.ConnectionCls,
-        _HTTPSPool.ConnectionCls,
-        _UrllibPool.urlopen,
-    )
-
-
-_as_it_comes = tuple(value if is_stock(value) else None for value in _entry_points())
+# What each of botocore's calls passes: tools that trace or mock replace these.
+_OWNERS, _NAMES = zip(
+    (_BaseClient, "_make_api_call"),
+    (_Endpoint, "make_request"),
+    (_HTTPSession, "send"),
+    (_HTTPPool, "ConnectionCls"),
+    (_HTTPSPool, "ConnectionCls"),
+    (_UrllibPool, "urlopen"),
+    strict=True,
+)
+_as_it_comes = [value if is_stock(value) else None for value in map(getattr, _OWNERS, _NAMES)]
 
 
 @dataclasses.dataclass
@@ -143,7 +141,7 @@ class Hooks:
 
     def _is_patched(self) -> bool:
         """Whether anything takes the place of what botocore calls."""
-        entry_points = _entry_points()
+        entry_points = [*map(getattr, _OWNERS, _NAMES)]
 
         # They differ, and still may be stock, if they were replaced when this module was imported.
         if any(map(operator.is_not, entry_points, _as_it_comes)) and not all(

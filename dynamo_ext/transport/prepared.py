@@ -230,7 +230,7 @@ class PreparedTransport(abc.ABC):
         if not self.can_prepare or _names_an_arn(params):
             return None
 
-        operation = self._operation(operation_name)
+        operation = self._operations.get(operation_name) or self._add_operation(operation_name)
         # Fails before there is a template if a value can't be serialised.
         body = operation.body(params)
         found = self._templates.by_operation.get(operation_name)
@@ -296,9 +296,9 @@ class PreparedTransport(abc.ABC):
         """Make the parser of the replies' content."""
         return Parser()
 
-    def encode(self, params: Params) -> bytes | None:
-        """Encode the parameters of an operation with items. As :func:`template.as_json`."""
-        return template.as_json(params)
+    def choose_encoder(self) -> template.Encode:
+        """Choose what encodes the parameters of operations with items."""
+        return template.as_json
 
     @property
     def can_prepare(self) -> bool:
@@ -309,25 +309,23 @@ class PreparedTransport(abc.ABC):
     def has_current_credentials(self) -> bool:
         """Whether a call made now would not first wait for credentials, which botocore fetches."""
         credentials = self._credentials
-        return credentials is not None and not _must_be_renewed(credentials)
+        return credentials is not None and not (
+            isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed()
+        )
 
     def _send_by_botocore(self, operation_name: str, params: Params) -> Parsed:
         record.sent_by("botocore")
         self.hooks.add_builtin_handlers()
         return installation.send_by_botocore(self._client, operation_name, params)
 
-    def _operation(self, name: str) -> Operation:
-        operation = self._operations.get(name)
-
-        if operation is None:
-            operation = self._operations[name] = Operation(self._client, name, self.encode)
-
+    def _add_operation(self, name: str) -> Operation:
+        operation = self._operations[name] = Operation(self._client, name, self.choose_encoder())
         return operation
 
     def _freeze(self) -> ReadOnlyCredentials:
         freeze: cabc.Callable[[], ReadOnlyCredentials] = self._credentials.get_frozen_credentials
 
-        if _must_be_renewed(self._credentials):
+        if not self.has_current_credentials:
             return waiting.current.get().in_other_thread(freeze)
 
         return freeze()
@@ -477,10 +475,6 @@ class PreparedTransport(abc.ABC):
 def _is_success(answer: Answer) -> bool:
     response, parsed = answer
     return response.status_code < 300 and not isinstance(parsed, Damaged)
-
-
-def _must_be_renewed(credentials: t.Any) -> bool:
-    return isinstance(credentials, RefreshableCredentials) and credentials.refresh_needed()
 
 
 @functools.lru_cache(maxsize=16)

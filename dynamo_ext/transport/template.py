@@ -136,7 +136,9 @@ class Request:
 
     def to_bytes(self) -> bytes:
         """The request in the form in which it is sent."""
-        head = self.template.head(self._gaps)
+        template = self.template
+        # What stands for a gap there is a format, and its value is at the same place here.
+        head = template.head % template.in_order(self._gaps)
 
         if self.more_headers:
             head += _lines(self.more_headers)
@@ -183,12 +185,16 @@ class Template:
         start = {name: value for name, value in of_http.items() if name not in merged}
         # Where an extra header has the name of a gap, there is no gap.
         gaps = [_FORMATS.index(value) for value in self.headers.values() if value in _FORMATS]
-        self._in_order: cabc.Callable[[Gaps], t.Any] = operator.itemgetter(*gaps)
+        self.in_order: cabc.Callable[[Gaps], t.Any] = operator.itemgetter(*gaps)
+        """The values of gaps, in the order in which :attr:`head` has them."""
+
         lines = {
             _escaped(name): "%s" if value in _FORMATS else value
             for name, value in self.headers.items()
         }
-        self._head = f"POST {_escaped(path)} HTTP/1.1\r\n{_lines(start)}{_lines(lines)}"
+        self.head: str = f"POST {_escaped(path)} HTTP/1.1\r\n{_lines(start)}{_lines(lines)}"
+        """The request line and the headers, with ``%s`` for each gap."""
+
         self.names_max_attempts: bool = "max=" in values[_ATTEMPT]
         """Whether botocore tells the server the highest number of attempts in the first one."""
 
@@ -226,14 +232,6 @@ class Template:
 
         signature = second.signing.authorization(body)
         return Request(self, (time, signature, invocation, attempt, str(len(body))), body)
-
-    def head(self, gaps: Gaps) -> str:
-        """The request line and the headers.
-
-        :param gaps: What fills the gaps.
-        """
-        head: str = self._head % self._in_order(gaps)
-        return head
 
     def _begin_second(self, credentials: ReadOnlyCredentials, time: str) -> _Second:
         signing = Signing(

@@ -19,6 +19,7 @@ from .. import parser
 from ..prepared import PreparedTransport
 from ..protocol import Params
 from ..response import Response
+from ..template import Encode
 from ..template import Request
 from . import bodies
 from .connections import BrokenConnection
@@ -57,9 +58,9 @@ class DirectTransport(PreparedTransport):
         """As :meth:`PreparedTransport.make_parser`: it reads JSON faster."""
         return _Parser()
 
-    def encode(self, params: Params) -> bytes | None:
-        """As :meth:`PreparedTransport.encode`: it writes JSON faster."""
-        return bodies.encode(params)
+    def choose_encoder(self) -> Encode:
+        """As :meth:`PreparedTransport.choose_encoder`: it writes JSON faster."""
+        return bodies.encode
 
     def exchange(self, request: Request) -> Response:
         """As :meth:`PreparedTransport.exchange`."""
