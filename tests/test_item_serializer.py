@@ -41,6 +41,7 @@ from pynamodb.exceptions import AttributeNullError
 
 import dynamo_ext
 from dynamo_ext.models import item_serializer
+from dynamo_ext.transport.direct import bodies
 from strength import examples
 from typed_values import names
 
@@ -329,7 +330,20 @@ pynamodbs: t.Any = t.cast(t.Any, pynamodb.models.Model)._container_serialize
 def agree(instance: t.Any) -> t.Any:
     expected = outcome(pynamodbs, instance)
     assert outcome(instance.serialize) == expected
+
+    if type(expected) is list:
+        check_plain_item(instance)
+
     return expected
+
+
+def check_plain_item(instance: t.Any) -> None:
+    """Of an item that is called plain, no check may find anything unusual."""
+    write = item_serializer.of(type(instance))
+    written = None if write is None else write(instance)
+
+    if written is not None and written[1]:
+        bodies._check_members({"Item": written[0]})
 
 
 def instance_of(model: t.Any, values: dict[str, t.Any]) -> t.Any:
@@ -459,6 +473,30 @@ def test_an_attribute_of_the_app_is_asked_once() -> None:
     instance = instance_of(Noted, {"name": "a", "other": 5})
     assert instance.serialize() == {"id": {"S": "1"}, "name": {"S": "a"}, "other": {"S": 5}}
     assert asked == ["a"]
+
+
+@pytest.mark.parametrize("name", ["x", 1])
+@pytest.mark.parametrize("place", ["attribute", "attribute of a map", "undeclared"])
+def test_names_that_are_no_texts_are_left_to_who_checks_them(name: t.Any, place: str) -> None:
+    class Numbered(MapAttribute[t.Any, t.Any]):
+        text = UnicodeAttribute(attr_name=name)
+
+    numbered = t.cast(t.Any, Numbered)
+    attribute, value = {
+        "attribute": (UnicodeAttribute(attr_name=name), "x"),
+        "attribute of a map": (numbered(), numbered(text="x")),
+        "undeclared": (t.cast(t.Any, ListAttribute)(), [{name: "x"}]),
+    }[place]
+
+    class Item(dynamo_ext.Model):
+        id = UnicodeAttribute(hash_key=True)
+        other = attribute
+
+    instance = instance_of(Item, {"other": value})
+    agree(instance)
+    item, is_plain = t.cast(t.Any, item_serializer.of(Item))(instance)
+    assert is_plain is (name == "x")
+    assert picture(item) == picture(instance.serialize())
 
 
 def test_a_map_may_hold_maps_of_its_own_class() -> None:

@@ -7,6 +7,8 @@ import collections.abc as cabc
 import contextlib
 import copy
 import dataclasses
+import datetime
+import decimal
 import functools
 import itertools
 import logging
@@ -20,10 +22,14 @@ import anyio.to_thread
 import pynamodb.signals
 import pytest
 from pynamodb.attributes import BinaryAttribute
+from pynamodb.attributes import BinarySetAttribute
 from pynamodb.attributes import JSONAttribute
 from pynamodb.attributes import ListAttribute
+from pynamodb.attributes import MapAttribute
 from pynamodb.attributes import NumberAttribute
 from pynamodb.attributes import UnicodeAttribute
+from pynamodb.attributes import UnicodeSetAttribute
+from pynamodb.attributes import UTCDateTimeAttribute
 from pynamodb.attributes import VersionAttribute
 from pynamodb.connection.base import Connection
 from pynamodb.exceptions import GetError
@@ -230,6 +236,223 @@ async def test_a_call_is_the_same_as_elsewhere(
         # The hub makes it.
         request.getfixturevalue("announced")
         assert outcome == await outcome_of(stub, *CALLS[name])
+
+
+class Street(MapAttribute[t.Any, t.Any]):
+    name = UnicodeAttribute()
+
+
+class Shouted(UnicodeAttribute):
+    def serialize(self, value: t.Any) -> t.Any:
+        return str(value).upper()
+
+
+class Every(Model):
+    class Meta:
+        table_name = "every"
+
+    id = UnicodeAttribute(hash_key=True)
+    number = NumberAttribute(range_key=True, attr_name="n")
+    text = UnicodeAttribute(null=True)
+    tags = UnicodeSetAttribute(null=True)
+    contents = BinarySetAttribute(null=True, legacy_encoding=False)
+    street = t.cast(t.Any, Street)(null=True)
+    document = JSONAttribute(null=True)
+    time = UTCDateTimeAttribute(null=True)
+    parts: ListAttribute[t.Any] = ListAttribute(null=True)
+
+
+class Loud(Model):
+    class Meta:
+        table_name = "loud"
+
+    id = Shouted(hash_key=True)
+
+
+class Misnamed(Model):
+    class Meta:
+        table_name = "misnamed"
+
+    id = UnicodeAttribute(hash_key=True)
+    text = UnicodeAttribute(attr_name=t.cast(t.Any, 1), null=True)
+
+
+class Required(Model):
+    class Meta:
+        table_name = "required"
+
+    id = UnicodeAttribute(hash_key=True)
+    text = UnicodeAttribute()
+
+
+SAVED: dict[str, tuple[type[Model], dict[str, t.Any]]] = {
+    "usual values": (
+        Every,
+        {
+            "id": "a",
+            "number": 1.5,
+            "text": "\u00e4\u2028",
+            "tags": {"x"},
+            "contents": {b"\0"},
+            "street": t.cast(t.Any, Street)(name="x"),
+            "document": {"a": [1]},
+            "time": datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
+            "parts": [1, {"a": None}, [b"x"]],
+        },
+    ),
+    "a key alone": (Every, {"id": "a", "number": 1}),
+    "a text as its whole key": (Lone, {"id": "a"}),
+    "an empty set": (Every, {"id": "a", "number": 1, "tags": set()}),
+    "numbers among texts": (Every, {"id": "a", "number": 1, "tags": {1}}),
+    "texts among binaries": (Every, {"id": "a", "number": 1, "contents": {"x"}}),
+    "names that are no texts": (Every, {"id": "a", "number": 1, "parts": [{1: 2}]}),
+    "a name of an attribute that is no text": (Misnamed, {"id": "a", "text": "x"}),
+    "no Unicode": (Every, {"id": "a", "number": 1, "text": "\ud800"}),
+    "a number in the place of a text": (Every, {"id": "a", "number": 1, "text": 1}),
+    "a text in the place of a number": (Every, {"id": "a", "number": "1"}),
+    "no range key": (Every, {"id": "a"}),
+    "no hash key": (Lone, {}),
+    "a value too few": (Required, {"id": "a"}),
+    "code of the app": (Loud, {"id": "a"}),
+    "a version": (Versioned, {"id": "a", "version": 5}),
+    "the first version": (Versioned, {"id": "a"}),
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+async def test_an_item_is_saved_as_by_pynamodb(make_app: MakeApp, stub: Stub, name: str) -> None:
+    model, values = SAVED[name]
+    signal: t.Any = pynamodb.signals.pre_dynamodb_send
+
+    def listen(*_: t.Any, **__: t.Any) -> None:
+        pass
+
+    async def outcome() -> t.Any:
+        item = model()
+        item.attribute_values.update(copy.deepcopy(values))
+        error = None
+        stub.forget()
+
+        try:
+            await item.asave()
+        except Exception as raised:
+            error = type(raised), str(raised)
+
+        return error, [request.body for request in stub.requests], getattr(item, "version", None)
+
+    async with make_app().app_context():
+        # botocore takes part in the first one.
+        await Lone("a").asave()
+        ours = await outcome()
+
+        with signal.connected_to(listen):
+            assert ours == await outcome()
+
+
+class BytesAsName(Model):
+    class Meta:
+        table_name = "bytes"
+
+    id = UnicodeAttribute(hash_key=True, attr_name=t.cast(t.Any, b"x"))
+
+
+GOT: dict[str, tuple[type[Model], list[t.Any], dict[str, t.Any]]] = {
+    "pairs": (Item, [("a", 1), ("b", 2)], {}),
+    "texts": (Lone, ["a", "\u00e4\u2028", "a"], {}),
+    "more than a request takes": (Lone, [*map(str, range(150))], {}),
+    "consistently": (Lone, ["a"], {"consistent_read": True}),
+    "not consistently": (Lone, ["a"], {"consistent_read": False}),
+    "a Decimal for consistently": (Lone, ["a"], {"consistent_read": decimal.Decimal(1)}),
+    "some attributes": (Lone, ["a"], {"attributes_to_get": ["id"]}),
+    "no Unicode": (Lone, ["\ud800"], {}),
+    "a name that is no text": (BytesAsName, ["a"], {}),
+    "encoded keys": (Encoded, [{"a": 1}], {}),
+}
+
+
+@pytest.mark.parametrize("name", GOT)
+async def test_a_batch_is_got_as_by_pynamodb(make_app: MakeApp, stub: Stub, name: str) -> None:
+    model, keys, options = GOT[name]
+    signal: t.Any = pynamodb.signals.pre_dynamodb_send
+
+    def listen(*_: t.Any, **__: t.Any) -> None:
+        pass
+
+    async def outcome() -> t.Any:
+        error = None
+        stub.forget()
+
+        try:
+            async for _ in model.abatch_get(keys, **options):
+                pass
+        except Exception as raised:
+            error = type(raised), str(raised)
+
+        return error, [request.body for request in stub.requests]
+
+    async with make_app().app_context():
+        # botocore takes part in the first one.
+        assert [each.id async for each in Lone.abatch_get(["a"])] == ["a"]
+        ours = await outcome()
+
+        with signal.connected_to(listen):
+            assert ours == await outcome()
+
+
+class Parts(Model):
+    class Meta:
+        table_name = "parts"
+
+    id = UnicodeAttribute(hash_key=True)
+    text = UnicodeAttribute()
+    parts: ListAttribute[t.Any] = ListAttribute()
+
+
+def loudly(self: t.Any, value: t.Any) -> str:
+    return f"{value}!"
+
+
+@pytest.mark.parametrize(
+    ("kind", "of_patched"),
+    [(UnicodeAttribute, {"S": "x!"}), (NumberAttribute, {"N": "1!"})],
+    ids=["declared", "undeclared"],
+)
+async def test_a_patch_of_what_writes_a_value_takes_effect_at_the_next_save(
+    make_app: MakeApp, stub: Stub, kind: t.Any, of_patched: t.Any
+) -> None:
+    patched = unittest.mock.patch.object(kind, "serialize", loudly)
+
+    async with make_app(DYNAMODB_BLOCKING_CALLS="allow").app_context():
+        item = Parts("a", text="x", parts=[1])
+        await item.asave()
+
+        with patched:
+            await item.asave()
+
+        # In one turn of the event loop.
+        item.save()
+        item.save()
+
+        with patched:
+            item.save()
+
+    written = [
+        of_patched in [request.body["Item"]["text"], *request.body["Item"]["parts"]["L"]]
+        for request in stub.requests
+    ]
+    assert written == [False, True, False, False, True]
+
+
+async def test_a_mock_of_a_connection_gets_what_pynamodb_gives_it(make_app: MakeApp) -> None:
+    model, values = SAVED["usual values"]
+    item = model(**values)
+    args, options = t.cast(t.Any, item)._get_save_args()
+
+    async with make_app().app_context():
+        with unittest.mock.patch.object(model._get_connection(), "put_item") as put_item:
+            await item.asave()
+
+        put_item.assert_called_once_with(*args, **options)
 
 
 @pytest.mark.parametrize("version", [None, 5])

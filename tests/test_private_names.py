@@ -146,15 +146,30 @@ USES = [
     ),
     Use(
         "_hash_key_attribute",
-        ("dynamo_ext.models.batch", "dynamo_ext.models.keys", "dynamo_ext.models.usual_keys"),
+        (
+            "dynamo_ext.models.batch",
+            "dynamo_ext.models.keys",
+            "dynamo_ext.models.planned",
+            "dynamo_ext.models.usual_keys",
+        ),
         lambda: t.cast(t.Any, _Model._hash_key_attribute).__func__,
         ("cls",),
     ),
     Use(
         "_range_key_attribute",
-        ("dynamo_ext.models.batch", "dynamo_ext.models.keys", "dynamo_ext.models.usual_keys"),
+        (
+            "dynamo_ext.models.batch",
+            "dynamo_ext.models.keys",
+            "dynamo_ext.models.planned",
+            "dynamo_ext.models.usual_keys",
+        ),
         lambda: t.cast(t.Any, _Model._range_key_attribute).__func__,
         ("cls",),
+    ),
+    Use(
+        "_version_attribute_name",
+        ("dynamo_ext.models.planned",),
+        lambda: hasattr(_Model, "_version_attribute_name") or None,
     ),
     Use(
         "_serialize_keys",

@@ -161,7 +161,7 @@ class _InProcess:
         self.pool: Pool = Pool(endpoint.max_pool_connections)
         # Reentrant: a handler of a signal, or of a log record, may make a call meanwhile.
         self._lock = threading.RLock()
-        self.embedded = _embedded(endpoint.host)
+        self.embedded: Embedded | None = _embedded(endpoint.host)
         self._session: botocore.session.Session | None = None
         self._client: botocore.client.BaseClient | None = None
         self._client_is_lasting = False

@@ -19,6 +19,7 @@ from pynamodb import constants
 
 from ..calls.items import normal_item
 from ..calls.retry import full_jitter
+from ..client.connection import PlainKeys
 from ..client.connection import TableConnection
 from ..concurrency import decode_lock
 from ..concurrency import generators
@@ -34,6 +35,7 @@ from .keys import serialized_keys
 from .planned import PlannedCall
 from .undecodable import Undecodable
 from .undecodable import unwrap
+from .usual_keys import UsualKeys
 
 M = t.TypeVar("M", bound=pynamodb.models.Model)
 T = t.TypeVar("T")
@@ -337,12 +339,12 @@ class BatchGet(t.Generic[T]):
 
         while keys:
             size = min(len(keys), constants.BATCH_GET_PAGE_LIMIT)
-            items, unprocessed = first or self._request(keys[:size])
+            items, unprocessed = first or self._request(_first_of(keys))
             first = None
             keys = (*unprocessed, *keys[size:])
 
             if items or not keys:
-                return items, dataclasses.replace(self, keys=keys)
+                return items, self._with_keys(keys)
 
             rounds = rounds + 1 if len(unprocessed) == size else 0
 
@@ -355,21 +357,31 @@ class BatchGet(t.Generic[T]):
 
     def without_keys(self) -> BatchGet[T]:
         """The batch with no keys left."""
-        return dataclasses.replace(self, keys=())
+        return self._with_keys(())
 
     def pages(self) -> list[BatchGet[T]]:
         """The batch in parts, one for each request that it takes."""
         size = constants.BATCH_GET_PAGE_LIMIT
         return [
-            dataclasses.replace(self, keys=self.keys[start : start + size])
+            self._with_keys(self.keys[start : start + size])
             for start in range(0, len(self.keys), size)
         ]
+
+    def _with_keys(self, keys: tuple[Raw, ...]) -> BatchGet[T]:
+        # Not by dataclasses.replace, which takes as long as to read an item.
+        return BatchGet(
+            connection=self.connection,
+            keys=keys,
+            decode=self.decode,
+            consistent_read=self.consistent_read,
+            attributes_to_get=self.attributes_to_get,
+        )
 
     def plan(self) -> PlannedCall:
         """Plan the next request, which is then made elsewhere. Its result is for
         :meth:`next_page`."""
         reading = reply_reading.of_batch(self.decode)
-        args, options = self._arguments(self.keys[: constants.BATCH_GET_PAGE_LIMIT])
+        args, options = self._arguments(_first_of(self.keys))
         return PlannedCall(
             "batch_get_item", args, options, functools.partial(self._read, reading), reading
         )
@@ -392,7 +404,7 @@ class BatchGet(t.Generic[T]):
             "consistent_read": self.consistent_read,
             "attributes_to_get": self.attributes_to_get,
         }
-        return (list(keys),), options
+        return (PlainKeys(keys) if isinstance(keys, UsualKeys) else list(keys),), options
 
     def _read(self, reading: reply_reading.Reading | None, reply: Raw) -> _Answer[T]:
         items: list[t.Any] = _of_only_table(reply.get(constants.RESPONSES)) or []
@@ -445,6 +457,13 @@ def get(batch: BatchGet[T]) -> cabc.Iterator[T]:
         items, batch = generators.run(batch.next_page())
         for item in items:
             yield unwrap(item)
+
+
+def _first_of(keys: tuple[Raw, ...]) -> tuple[Raw, ...]:
+    """As many keys as a request takes."""
+    size = constants.BATCH_GET_PAGE_LIMIT
+    # All of them are the same tuple, which is of a class of its own if it is known to be plain.
+    return keys if len(keys) <= size else keys[:size]
 
 
 def _of_only_table(tables: dict[str, t.Any] | None) -> t.Any:

@@ -121,7 +121,11 @@ def is_stock(kind: type[t.Any]) -> bool:
 
     :param kind: The model.
     """
-    return not _someone_listens() and _is_plain(kind)
+    return not (
+        ceremony.is_noticed()
+        or _botocore_logger.isEnabledFor(logging.DEBUG)
+        or _pynamodb_logger.isEnabledFor(logging.DEBUG)
+    ) and _is_plain(kind)
 
 
 def is_known_stock(kind: type[t.Any]) -> bool:
@@ -183,14 +187,6 @@ def _is_simple(value: t.Any) -> bool:
         kind is types.MethodType
         and isinstance(value.__self__, type)
         and value.__func__ in _functions_of_libraries
-    )
-
-
-def _someone_listens() -> bool:
-    return (
-        ceremony.is_noticed()
-        or _botocore_logger.isEnabledFor(logging.DEBUG)
-        or _pynamodb_logger.isEnabledFor(logging.DEBUG)
     )
 
 
@@ -434,7 +430,8 @@ class _Search:
                 _functions_of_libraries.add(value.__func__)
 
             owner: t.Any = value.__self__
-            return (owner,) if isinstance(owner, AttributeContainer) else ()
+            is_of_container = isinstance(owner, AttributeContainer)
+            return self._parts_of_container(owner) if is_of_container else ()
 
         if issubclass(kind, (Attribute, AttributeContainer)):
             return self._parts_of_container(value)

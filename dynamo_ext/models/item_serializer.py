@@ -40,10 +40,14 @@ from pynamodb.attributes import VersionAttribute
 from . import deserializer
 from . import generated
 from . import hooks
+from . import turns
 
 TypedValue = dict[str, t.Any]
 Item = dict[str, TypedValue]
 Write = cabc.Callable[[t.Any], t.Any]
+WriteItem = cabc.Callable[[t.Any], tuple[Item, bool] | None]
+"""Makes an item of an instance, and tells whether it is made of texts, flags and binaries alone,
+where they belong, so that nobody need check that. ``None`` if PynamoDB must make the item."""
 
 # A class that overrides one of these is left to PynamoDB altogether.
 _HOOKS_OF_A_CLASS = (
@@ -69,6 +73,8 @@ _HOOKS_OF_ATTRIBUTES = (
 )
 
 _UTC = datetime.UTC
+_BYTES = frozenset({bytes})
+_TEXT = frozenset({str})
 _class_of: cabc.Callable[[t.Any], type[t.Any]] = type
 _names_of: cabc.Callable[[t.Any], dict[str, t.Any]] = vars
 _serialize_class_map: cabc.Mapping[type, t.Any] = t.cast(t.Any, attributes).SERIALIZE_CLASS_MAP
@@ -76,7 +82,7 @@ _serialize_class_map: cabc.Mapping[type, t.Any] = t.cast(t.Any, attributes).SERI
 _OWN_NAMES_OF_A_MAP = 2
 
 
-def of(kind: type[AttributeContainer]) -> Write | None:
+def of(kind: type[AttributeContainer]) -> WriteItem | None:
     """The function that serialises a model, created when it is asked for first.
 
     :param kind: The model.
@@ -87,6 +93,24 @@ def of(kind: type[AttributeContainer]) -> Write | None:
 
     if serializer is None or not serializer.holds():
         serializer = plans.item_serializer = _ItemSerializer(kind)
+
+    return serializer.write
+
+
+def known(kind: type[AttributeContainer]) -> WriteItem | None:
+    """As :func:`of`, for a model that was looked at in this turn of the event loop: nothing that
+    items are made of has changed since.
+
+    :param kind: The model, which :func:`.eligibility.is_stock` has found plain.
+    """
+    plans = deserializer.of(kind)
+    serializer: _ItemSerializer | None = plans.item_serializer
+    turn = turns.current()
+
+    if turn is None or serializer is None or serializer.turn is not turn:
+        write = of(kind)
+        plans.item_serializer.turn = turn
+        return write
 
     return serializer.write
 
@@ -109,14 +133,17 @@ class _ItemSerializer:
         self._serializes_undeclared = self._ids_of_undeclared == _IDS_OF_UNDECLARED and all(
             map(_serializes_as_pynamodb, _UNDECLARED)
         )
-        self.write: Write | None = self._make(kind)
-        """Makes an item of an instance; ``None`` if PynamoDB must."""
+        self.turn: object | None = None
+        """The turn of the event loop in which it was last found to hold."""
+
+        self.write: WriteItem | None = self._make(kind)
+        """The result of :func:`of`."""
 
     def holds(self) -> bool:
         """Whether everything that this was made of is as it was."""
         return self._hooks.are_unchanged() and _ids_of_undeclared() == self._ids_of_undeclared
 
-    def _make(self, kind: type[AttributeContainer]) -> Write | None:
+    def _make(self, kind: type[AttributeContainer]) -> WriteItem | None:
         self._hooks.note_container(kind)
 
         if not _is_left_as_it_was(kind):
@@ -129,14 +156,17 @@ class _ItemSerializer:
             "        return None",
             "    get = instance.attribute_values.get",
             "    item = {}",
+            "    is_plain = True",
         ]
         values: dict[str, t.Any] = {}
 
         for number, step in enumerate(self._steps(kind)):
-            lines += _lines(step, number, "by_pynamodb(step_{number}, value, item)")
+            otherwise = "is_plain = by_pynamodb(step_{number}, value, item)"
+            lines += _lines(step, number, otherwise)
             values |= _values(step, number)
 
-        write: Write = generated.function("write", [*lines, "    return item"], _GLOBALS | values)
+        lines.append("    return item, is_plain")
+        write: WriteItem = generated.function("write", lines, _GLOBALS | values)
         return write
 
     def _map(self, kind: type[AttributeContainer]) -> Write | None:
@@ -190,7 +220,8 @@ class _ItemSerializer:
             and hooks.are_inherited(attribute.__class__, _HOOKS_OF_AN_ATTRIBUTE)
             and _names_of(attribute).keys().isdisjoint(_HOOKS_OF_AN_ATTRIBUTE)
         )
-        conversion = self._conversion(attribute) if is_found else None
+        has_text_as_name = type(attribute.attr_name) is str
+        conversion = self._conversion(attribute) if is_found and has_text_as_name else None
         return _Step(name, attribute, is_found=is_found, conversion=conversion)
 
     def _conversion(self, attribute: t.Any) -> _Conversion | None:
@@ -320,11 +351,15 @@ def _values(step: _Step, number: int) -> dict[str, t.Any]:
     }
 
 
-def _by_pynamodb(step: _Step, value: t.Any, item: Item) -> None:
-    """Have PynamoDB serialise one attribute, as if there were no other."""
+def _by_pynamodb(step: _Step, value: t.Any, item: Item) -> bool:
+    """Have PynamoDB serialise one attribute, as if there were no other.
+
+    :return: Whether what that gives is certain to be plain: it is not.
+    """
     only = {step.name: step.attribute}
     alone = types.SimpleNamespace(get_attributes=lambda: only, **{step.name: value})
     item.update(t.cast(t.Any, AttributeContainer)._container_serialize(alone, null_check=True))
+    return False
 
 
 def _write_undeclared_map(value: t.Any) -> TypedValue | None:
@@ -332,7 +367,7 @@ def _write_undeclared_map(value: t.Any) -> TypedValue | None:
         if len(_names_of(value)) != _OWN_NAMES_OF_A_MAP:
             return None
 
-        return {name: _undeclared(each) for name, each in value.attribute_values.items()}
+        return _undeclared_values(value.attribute_values)
     except _Unusual:
         return None
 
@@ -364,13 +399,20 @@ def _undeclared(value: t.Any) -> TypedValue:
     if value is None:
         return {"NULL": True}
     if kind is dict:
-        return {"M": {name: _undeclared(each) for name, each in value.items()}}
+        return {"M": _undeclared_values(value)}
     if kind is list:
         return {"L": [_undeclared(each) for each in value]}
     if kind is bytes:
         return {"B": value}
 
     raise _Unusual
+
+
+def _undeclared_values(values: dict[str, t.Any]) -> Item:
+    if not _TEXT.issuperset(map(_class_of, values)):
+        raise _Unusual
+
+    return {name: _undeclared(each) for name, each in values.items()}
 
 
 def _write_list(
@@ -398,6 +440,14 @@ def _text(value: str) -> str:
     return value
 
 
+def _texts(values: set[t.Any]) -> list[str] | None:
+    return [*values] if _TEXT.issuperset(map(_class_of, values)) else None
+
+
+def _binaries(values: set[t.Any]) -> list[bytes] | None:
+    return [*values] if _BYTES.issuperset(map(_class_of, values)) else None
+
+
 def _numbers(values: set[t.Any]) -> list[str] | None:
     are_usual = all(
         type(each) is int or (type(each) is float and math.isfinite(each)) for each in values
@@ -417,14 +467,14 @@ def _iso_format(value: datetime.datetime) -> str:
 _NUMBER = "kind is int or kind is float and -infinity < value < infinity"
 _USUAL: dict[type, _Conversion] = {
     BinaryAttribute: _Conversion("kind is bytes", source="value"),
-    BinarySetAttribute: _Conversion("kind is set and value", source="list(value)"),
+    BinarySetAttribute: _Conversion("kind is set and value", write=_binaries),
     BooleanAttribute: _Conversion("kind is bool", source="value"),
     JSONAttribute: _Conversion("kind in json_types", source="dumps(value)", may_fail=True),
     NumberAttribute: _Conversion(_NUMBER, source="repr(value)"),
     NumberSetAttribute: _Conversion("kind is set and value", write=_numbers),
     TTLAttribute: _Conversion("kind is datetime and value.tzinfo is utc", source="seconds(value)"),
     UnicodeAttribute: _Conversion("kind is str", source="value"),
-    UnicodeSetAttribute: _Conversion("kind is set and value", source="list(value)"),
+    UnicodeSetAttribute: _Conversion("kind is set and value", write=_texts),
     UTCDateTimeAttribute: _Conversion(
         "kind is datetime and (value.tzinfo is utc or value.tzinfo is None)",
         source="iso_format(value)",

@@ -255,8 +255,8 @@ class Model(
         :raises pynamodb.exceptions.AttributeNullError: if a value is missing.
         """
         write = item_serializer.of(type(self)) if null_check else None
-        item: dict[str, dict[str, t.Any]] | None = None if write is None else write(self)
-        return super().serialize(null_check) if item is None else item
+        written = None if write is None else write(self)
+        return super().serialize(null_check) if written is None else written[0]
 
     @classmethod
     def batch_get(

@@ -15,8 +15,10 @@ import pynamodb.models
 from pynamodb import constants
 
 from ..calls.item_reading import ReadItems
+from ..client.connection import PlainItem
 from ..client.connection import TableConnection
 from . import eligibility
+from . import item_serializer
 from . import late_binding
 from . import reply_reading
 from . import usual_keys
@@ -24,6 +26,7 @@ from . import usual_keys
 Reply = dict[str, t.Any]
 Finish = cabc.Callable[[Reply], t.Any]
 Planner = cabc.Callable[..., "PlannedCall | None"]
+FindWriter = cabc.Callable[[type[t.Any]], item_serializer.WriteItem | None]
 
 
 def _nothing() -> None:
@@ -142,6 +145,21 @@ def _plan_refresh(item: t.Any, consistent_read: bool = False) -> PlannedCall:
 def _plan_save(
     item: t.Any, condition: t.Any = None, *, add_version_condition: bool = True
 ) -> PlannedCall:
+    return _planned_save(item_serializer.of, item, condition, add_version_condition)
+
+
+def _plan_awaited_save(
+    item: t.Any, condition: t.Any = None, *, add_version_condition: bool = True
+) -> PlannedCall:
+    return _planned_save(item_serializer.known, item, condition, add_version_condition)
+
+
+def _planned_save(
+    find_writer: FindWriter, item: t.Any, condition: t.Any, add_version_condition: bool
+) -> PlannedCall:
+    if condition is None and (plain := _plain_save(find_writer, item)) is not None:
+        return plain
+
     args, options = item._get_save_args(
         condition=condition, add_version_condition=add_version_condition
     )
@@ -151,6 +169,30 @@ def _plan_save(
         return reply
 
     return PlannedCall("put_item", args, options, finish)
+
+
+def _plain_save(find_writer: FindWriter, item: t.Any) -> PlannedCall | None:
+    """The plan to save an item without a version, if all its values are usual ones."""
+    kind = _class_of(item)
+    write = find_writer(kind) if item._version_attribute_name is None else None
+    written = None if write is None else write(item)
+
+    if written is None or not written[1]:
+        return None
+
+    attributes = PlainItem(written[0])
+    hash_key = _taken(attributes, kind._hash_key_attribute())
+    range_attribute = kind._range_key_attribute()
+    options: dict[str, t.Any] = {"attributes": attributes, "condition": None}
+
+    if range_attribute is not None:
+        options["range_key"] = _taken(attributes, range_attribute)
+
+    return PlannedCall("put_item", (hash_key,), options, _unchanged)
+
+
+def _taken(item: PlainItem, attribute: t.Any) -> t.Any:
+    return item.pop(attribute.attr_name)[attribute.attr_type]
 
 
 def _plan_delete(
@@ -220,12 +262,14 @@ _planners: dict[cabc.Callable[..., t.Any], Planner] = {}
 _class_of: cabc.Callable[[t.Any], type[t.Any]] = type
 
 
-def _method(name: str, planner: Planner) -> t.Any:
+def _method(name: str, planner: Planner, planner_of_awaited: Planner | None = None) -> t.Any:
     """PynamoDB's method of a name, which gets the arguments as the caller gave them. Its call is
     made without PynamoDB where nobody would notice.
 
     :param name: The name of the method.
     :param planner: Plans its call.
+    :param planner_of_awaited: Plans the call of its twin, after which the turn of the event loop
+        ends, if that is another way.
     """
     found: t.Any = getattr(pynamodb.models.Model, name)
     of_pynamodb: t.Any = getattr(found, "__func__", found)
@@ -246,7 +290,7 @@ def _method(name: str, planner: Planner) -> t.Any:
     method: t.Any = of_project
     # In a traceback, and to who looks for the method that the app has called.
     method.__code__ = method.__code__.replace(co_name=name)
-    _planners[method] = planner
+    _planners[method] = planner_of_awaited or planner
     return method
 
 
@@ -272,6 +316,6 @@ class PlansCalls(_Model):
     if not t.TYPE_CHECKING:
         get = classmethod(_method("get", _plan_get))
         refresh = _method("refresh", _plan_refresh)
-        save = _method("save", _plan_save)
+        save = _method("save", _plan_save, _plan_awaited_save)
         update = _method("update", _plan_update)
         delete = _method("delete", _plan_delete)

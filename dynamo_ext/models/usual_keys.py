@@ -108,6 +108,9 @@ def _part(attribute: t.Any) -> _Part | None:
     serialize = getattr(attribute.serialize, "__func__", None)
     name, attribute_type = attribute.attr_name, attribute.attr_type
 
+    if type(name) is not str:
+        return None
+
     if serialize is _serialize_as_it_is and attribute_type == STRING:
         return _Part(name, attribute_type, frozenset({str}), None)
 

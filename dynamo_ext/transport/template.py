@@ -138,7 +138,7 @@ class Request:
         """The request in the form in which it is sent."""
         template = self.template
         # What stands for a gap there is a format, and its value is at the same place here.
-        head = template.head % template.in_order(self._gaps)
+        head: str = template.head % template.in_order(self._gaps)
 
         if self.more_headers:
             head += _lines(self.more_headers)

@@ -146,9 +146,8 @@ class CallOnLoop:
         connection = table.connection
         self._table = table
         self._plan = plan
-        self._outgoing, self._progress = steps
+        self._outgoing, self._progress, self._pool = steps
         self._policy = connection.policy
-        self._pool = connection.engine.pool
         self.went_on: bool = False
         """Whether the call went on in a worker thread."""
 
