@@ -136,6 +136,19 @@ def stored(request: Request) -> Answer:
     return Answer(body={"Attributes": {**request.body["Key"], "t": {"S": "stored"}}})
 
 
+@contextlib.contextmanager
+def made_by_pynamodb() -> cabc.Iterator[None]:
+    """Have each call made as PynamoDB makes it: somebody listens."""
+
+    def listen(*_: t.Any, **__: t.Any) -> None:
+        pass
+
+    signal: t.Any = pynamodb.signals.pre_dynamodb_send
+
+    with signal.connected_to(listen):
+        yield
+
+
 def hubs() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "dynamo-ext hub"]
 
@@ -221,16 +234,11 @@ async def outcome_of(stub: Stub, do: Do, answer: stubs.Behaviour) -> Outcome:
 async def test_a_call_is_the_same_as_elsewhere(
     request: pytest.FixtureRequest, make_app: MakeApp, stub: Stub, name: str
 ) -> None:
-    def listen(*_: t.Any, **__: t.Any) -> None:
-        pass
-
-    signal: t.Any = pynamodb.signals.pre_dynamodb_send
-
     async with make_app(DYNAMODB_BLOCKING_CALLS="allow").app_context():
         outcome = await outcome_of(stub, *CALLS[name])
 
         # Each call is made as PynamoDB makes it.
-        with signal.connected_to(listen):
+        with made_by_pynamodb():
             assert outcome == await outcome_of(stub, *CALLS[name])
 
         # The hub makes it.
@@ -322,10 +330,6 @@ SAVED: dict[str, tuple[type[Model], dict[str, t.Any]]] = {
 @pytest.mark.parametrize("name", SAVED)
 async def test_an_item_is_saved_as_by_pynamodb(make_app: MakeApp, stub: Stub, name: str) -> None:
     model, values = SAVED[name]
-    signal: t.Any = pynamodb.signals.pre_dynamodb_send
-
-    def listen(*_: t.Any, **__: t.Any) -> None:
-        pass
 
     async def outcome() -> t.Any:
         item = model()
@@ -345,7 +349,7 @@ async def test_an_item_is_saved_as_by_pynamodb(make_app: MakeApp, stub: Stub, na
         await Lone("a").asave()
         ours = await outcome()
 
-        with signal.connected_to(listen):
+        with made_by_pynamodb():
             assert ours == await outcome()
 
 
@@ -373,10 +377,6 @@ GOT: dict[str, tuple[type[Model], list[t.Any], dict[str, t.Any]]] = {
 @pytest.mark.parametrize("name", GOT)
 async def test_a_batch_is_got_as_by_pynamodb(make_app: MakeApp, stub: Stub, name: str) -> None:
     model, keys, options = GOT[name]
-    signal: t.Any = pynamodb.signals.pre_dynamodb_send
-
-    def listen(*_: t.Any, **__: t.Any) -> None:
-        pass
 
     async def outcome() -> t.Any:
         error = None
@@ -395,7 +395,7 @@ async def test_a_batch_is_got_as_by_pynamodb(make_app: MakeApp, stub: Stub, name
         assert [each.id async for each in Lone.abatch_get(["a"])] == ["a"]
         ours = await outcome()
 
-        with signal.connected_to(listen):
+        with made_by_pynamodb():
             assert ours == await outcome()
 
 
@@ -473,10 +473,6 @@ async def test_an_update_counts_the_version_as_pynamodb_does(
         "refused": stubs.error(400, "ConditionalCheckFailedException"),
         "lost": stubs.DROP,
     }
-    signal: t.Any = pynamodb.signals.pre_dynamodb_send
-
-    def listen(*_: t.Any, **__: t.Any) -> None:
-        pass
 
     async def outcome() -> t.Any:
         item = Versioned("a") if version is None else Versioned("a", version=version)
@@ -498,7 +494,7 @@ async def test_an_update_counts_the_version_as_pynamodb_does(
         assert bool(workers) is (answer != "stored")
         workers.clear()
 
-        with signal.connected_to(listen):
+        with made_by_pynamodb():
             assert ours == await outcome()
 
     assert workers
