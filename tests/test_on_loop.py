@@ -149,6 +149,15 @@ def made_by_pynamodb() -> cabc.Iterator[None]:
         yield
 
 
+async def error_of(call: cabc.Awaitable[t.Any]) -> tuple[type[Exception], str] | None:
+    try:
+        await call
+    except Exception as raised:
+        return type(raised), str(raised)
+
+    return None
+
+
 def hubs() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "dynamo-ext hub"]
 
@@ -334,14 +343,8 @@ async def test_an_item_is_saved_as_by_pynamodb(make_app: MakeApp, stub: Stub, na
     async def outcome() -> t.Any:
         item = model()
         item.attribute_values.update(copy.deepcopy(values))
-        error = None
         stub.forget()
-
-        try:
-            await item.asave()
-        except Exception as raised:
-            error = type(raised), str(raised)
-
+        error = await error_of(item.asave())
         return error, [request.body for request in stub.requests], getattr(item, "version", None)
 
     async with make_app().app_context():
@@ -378,17 +381,13 @@ GOT: dict[str, tuple[type[Model], list[t.Any], dict[str, t.Any]]] = {
 async def test_a_batch_is_got_as_by_pynamodb(make_app: MakeApp, stub: Stub, name: str) -> None:
     model, keys, options = GOT[name]
 
+    async def get() -> None:
+        async for _ in model.abatch_get(keys, **options):
+            pass
+
     async def outcome() -> t.Any:
-        error = None
         stub.forget()
-
-        try:
-            async for _ in model.abatch_get(keys, **options):
-                pass
-        except Exception as raised:
-            error = type(raised), str(raised)
-
-        return error, [request.body for request in stub.requests]
+        return await error_of(get()), [request.body for request in stub.requests]
 
     async with make_app().app_context():
         # botocore takes part in the first one.

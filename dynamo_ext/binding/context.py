@@ -124,7 +124,7 @@ def app() -> App:
 
     contexts = _contexts()
 
-    # Each call passes here, and one context is what there mostly is.
+    # Each call passes here, most of them with one context.
     if len(contexts) == 1:
         return contexts[0].app
 

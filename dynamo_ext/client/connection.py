@@ -482,30 +482,22 @@ class _Description(pynamodb.connection.Connection):
             attributes_to_get: t.Any | None = None,
         ) -> tuple[str, Kwargs]:
             """As PynamoDB's, in fewer steps for keys whose values have their types."""
-            options = {constants.CONSISTENT_READ: consistent_read} if consistent_read else {}
-            tables = {table_name: {**options, constants.KEYS: keys}}
-
-            if (
-                type(keys) is PlainKeys
-                and not return_consumed_capacity
-                and attributes_to_get is None
-                and type(consistent_read) in _FLAGS
-            ):
-                params = PlainParams(RequestItems=tables, ReturnConsumedCapacity=constants.TOTAL)
-                return constants.BATCH_GET_ITEM, params
-
+            is_plain = type(keys) is PlainKeys and type(consistent_read) in _FLAGS
             values = itertools.chain.from_iterable(map(dict.values, keys))
 
             if (
                 return_consumed_capacity
                 or attributes_to_get is not None
-                or not _DICTS.issuperset(map(type, values))
+                or not (is_plain or _DICTS.issuperset(map(type, values)))
             ):
                 return super().batch_get_item(
                     table_name, keys, consistent_read, return_consumed_capacity, attributes_to_get
                 )
 
-            return self.dispatch(constants.BATCH_GET_ITEM, {constants.REQUEST_ITEMS: tables})
+            options = {constants.CONSISTENT_READ: consistent_read} if consistent_read else {}
+            tables = {table_name: {**options, constants.KEYS: keys}}
+            make_params = PlainParams if is_plain else dict
+            return self.dispatch(constants.BATCH_GET_ITEM, make_params(RequestItems=tables))
 
 
 @_tell_outcomes

@@ -462,7 +462,7 @@ def get(batch: BatchGet[T]) -> cabc.Iterator[T]:
 def _first_of(keys: tuple[Raw, ...]) -> tuple[Raw, ...]:
     """As many keys as a request takes."""
     size = constants.BATCH_GET_PAGE_LIMIT
-    # All of them are the same tuple, which is of a class of its own if it is known to be plain.
+    # A slice would lose the class, which says that keys are usual.
     return keys if len(keys) <= size else keys[:size]
 
 

@@ -157,8 +157,8 @@ def _plan_awaited_save(
 def _planned_save(
     find_writer: FindWriter, item: t.Any, condition: t.Any, add_version_condition: bool
 ) -> PlannedCall:
-    if condition is None and (plain := _plain_save(find_writer, item)) is not None:
-        return plain
+    if condition is None and (save := _plan_simple_save(find_writer, item)) is not None:
+        return save
 
     args, options = item._get_save_args(
         condition=condition, add_version_condition=add_version_condition
@@ -171,16 +171,20 @@ def _planned_save(
     return PlannedCall("put_item", args, options, finish)
 
 
-def _plain_save(find_writer: FindWriter, item: t.Any) -> PlannedCall | None:
-    """The plan to save an item without a version, if all its values are usual ones."""
+def _plan_simple_save(find_writer: FindWriter, item: t.Any) -> PlannedCall | None:
+    """Plan to save an item without a version and a condition.
+
+    :raises KeyError: if a part of the key is missing: PynamoDB's method has an error for that.
+    """
     kind = _class_of(item)
     write = find_writer(kind) if item._version_attribute_name is None else None
     written = None if write is None else write(item)
 
-    if written is None or not written[1]:
+    if written is None:
         return None
 
-    attributes = PlainItem(written[0])
+    whole, is_plain = written
+    attributes = PlainItem(whole) if is_plain else whole
     hash_key = _taken(attributes, kind._hash_key_attribute())
     range_attribute = kind._range_key_attribute()
     options: dict[str, t.Any] = {"attributes": attributes, "condition": None}
@@ -191,7 +195,7 @@ def _plain_save(find_writer: FindWriter, item: t.Any) -> PlannedCall | None:
     return PlannedCall("put_item", (hash_key,), options, _unchanged)
 
 
-def _taken(item: PlainItem, attribute: t.Any) -> t.Any:
+def _taken(item: dict[str, dict[str, t.Any]], attribute: t.Any) -> t.Any:
     return item.pop(attribute.attr_name)[attribute.attr_type]
 
 
