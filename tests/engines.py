@@ -7,7 +7,6 @@ import contextlib
 import importlib.util
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import typing as t
@@ -15,11 +14,12 @@ import urllib.error
 import urllib.request
 import uuid
 
+import ports
+
 HOST = "127.0.0.1"
 DYNOXIDE = "DYNOXIDE"
 ENDPOINT = "DYNAMO_EXT_TEST_ENDPOINT"
 TRANSPORT = "DYNAMO_EXT_TEST_TRANSPORT"
-_ATTEMPTS = 5
 _STOP_SECONDS = 60
 
 
@@ -64,21 +64,17 @@ def embedded() -> cabc.Generator[str]:
 @contextlib.contextmanager
 def dynoxide() -> cabc.Generator[str]:
     """The engine dynoxide, whose binary an environment variable names."""
-    # It can't tell which port it got, so it is given a free one, which another may take first.
-    for _ in range(_ATTEMPTS):
-        port = free_port()
-        command = [os.environ[DYNOXIDE], "serve", "--host", HOST, "-p", str(port)]
+    # It can't tell which port it got, so it is given one.
+    port = ports.free_port()
+    command = [os.environ[DYNOXIDE], "serve", "--host", HOST, "-p", str(port)]
 
-        with _running(command, stderr=subprocess.STDOUT) as (process, first_line):
-            if "listening" not in first_line:
-                continue
+    with _running(command, stderr=subprocess.STDOUT) as (process, first_line):
+        if "listening" not in first_line:
+            raise RuntimeError(f"dynoxide did not start on port {port}: {first_line}")
 
-            url = f"http://{HOST}:{port}"
-            _wait_for_answer(process, url)
-            yield url
-            return
-
-    raise RuntimeError(f"dynoxide did not start in {_ATTEMPTS} attempts, on as many ports")
+        url = f"http://{HOST}:{port}"
+        _wait_for_answer(process, url)
+        yield url
 
 
 @contextlib.contextmanager
@@ -121,9 +117,3 @@ def _wait_for_answer(process: subprocess.Popen[str], url: str) -> None:
 
     if process.poll() is not None:
         raise RuntimeError(f"{process.args!r} has ended with exit code {process.returncode}")
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        return t.cast(int, listener.getsockname()[1])

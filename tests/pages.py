@@ -31,11 +31,12 @@ import io
 import logging
 import pathlib
 import re
-import socket
 import sys
 import threading
 import types
 import typing as t
+
+import ports
 
 CHECK = "check"
 LANGUAGES = ("python", "bash", "text", "toml", "html", "dockerfile")
@@ -135,15 +136,8 @@ def with_free_ports(text: str) -> tuple[str, dict[str, str]]:
     :param text: The page.
     :return: The page, and which port has taken the place of which.
     """
-    ports: dict[str, str] = {}
-
-    with contextlib.ExitStack() as stack:
-        for port in set(_PORT.findall(text)):
-            listener = stack.enter_context(socket.socket())
-            listener.bind(("127.0.0.1", 0))
-            ports[port] = str(listener.getsockname()[1])
-
-    return _PORT.sub(lambda match: ports[match[0]], text), ports
+    free = {port: str(ports.free_port()) for port in set(_PORT.findall(text))}
+    return _PORT.sub(lambda match: free[match[0]], text), free
 
 
 def write_files(blocks: cabc.Iterable[Block], directory: pathlib.Path) -> list[pathlib.Path]:

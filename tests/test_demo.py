@@ -21,6 +21,7 @@ import pytest
 
 import engines
 import marked
+import ports
 import todo
 from todo import Page
 
@@ -197,10 +198,7 @@ def test_check_fails_and_says_why_when_an_app_has_died(start: Start) -> None:
 
 
 def test_demo_shows_samples_on_both_apps_on_the_ports_that_are_chosen(start: Start) -> None:
-    # Free from here on, and not given to anyone else soon.
-    with socket.create_server((engines.HOST, 0)) as listener:
-        port = listener.getsockname()[1]
-
+    port = ports.free_port()
     demo = start("--web-port", "0", "--api-port", str(port))
     web, api = demo.addresses()
     assert api == f"http://127.0.0.1:{port}"

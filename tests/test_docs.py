@@ -145,10 +145,10 @@ def test_wrong_page_fails(
 @pytest.mark.slow
 @_with_blocks(_is_command)
 def test_commands(page: pathlib.Path, environment: dict[str, str], tmp_path: pathlib.Path) -> None:
-    text, ports = pages.with_free_ports(page.read_text())
+    text, free = pages.with_free_ports(page.read_text())
     blocks = pages.read(text)
     pages.write_files(blocks, tmp_path)
-    default_port = ports.get("5000", "0")
+    default_port = free.get("5000", "0")
     ports_of_commands = {"FLASK_RUN_PORT": default_port, "QUART_RUN_PORT": default_port}
     shell = _Shell(tmp_path, environment | ports_of_commands)
 

@@ -24,6 +24,7 @@ import botocore.session
 import pytest
 
 import engines
+import ports
 from conftest import RunPython
 from dynamo_ext.local.server import Process
 
@@ -788,8 +789,7 @@ def test_command_runs_until_it_is_terminated(directory: pathlib.Path) -> None:
 
 
 def test_command_runs_on_a_given_port_until_it_is_interrupted(directory: pathlib.Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = ports.free_port()
 
     with _engine_of_command(directory, "--port", str(port)) as (engine, url):
         assert url == f"http://127.0.0.1:{port}"

@@ -16,6 +16,7 @@ import pytest
 from pynamodb.attributes import UnicodeAttribute
 
 import engines
+import ports
 import warm
 from dynamo_ext import Model
 from dynamo_ext import PynamoDB
@@ -83,7 +84,7 @@ def serving(folder: pathlib.Path, line: str, *options: str) -> cabc.Iterator[str
 
 @pytest.mark.parametrize("line", ["flask", "quart"])
 def test_it_serves_until_it_is_interrupted(line: str, tmp_path: pathlib.Path) -> None:
-    port = engines.free_port()
+    port = ports.free_port()
 
     with serving(tmp_path, line, "--port", str(port)) as url:
         assert url == f"http://{engines.HOST}:{port}"

@@ -22,7 +22,7 @@ from pynamodb.attributes import UnicodeAttribute
 
 import dynamo_ext
 import dynamo_ext_async
-import engines
+import ports
 from conftest import RunPython
 from dynamo_ext import ConfigError
 from dynamo_ext.config import local_file
@@ -640,7 +640,7 @@ def command(
 def test_command_serves_a_file_on_a_port_and_shares_it(
     folder: pathlib.Path, open_file: OpenFile, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    port = str(engines.free_port())
+    port = str(ports.free_port())
 
     with command(folder, "--port", port, "--file", "todo.db") as (process, url):
         assert url == f"http://127.0.0.1:{port}"

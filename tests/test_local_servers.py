@@ -9,13 +9,13 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import typing as t
 
 import pytest
 
+import ports
 from test_local import DEADLINE
 from test_local import engine_files
 from test_local import environment
@@ -123,9 +123,7 @@ def serve(tmp_path: pathlib.Path) -> cabc.Iterator[_Serve]:
             source = source or _APP.format(framework=framework, name=name)
             (tmp_path / "app.py").write_text(source)
 
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                port = free.getsockname()[1]
-
+            port = ports.free_port()
             log = stack.enter_context((tmp_path / "server.log").open("wb"))
             process = subprocess.Popen(
                 [sys.executable, *(part.replace("PORT", str(port)) for part in command)],

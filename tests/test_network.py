@@ -19,6 +19,7 @@ from pynamodb.attributes import UnicodeAttribute
 from pynamodb.exceptions import GetError
 
 import engines
+import ports
 import stub as stubs
 from authority import Authority
 from conftest import InApp
@@ -291,9 +292,7 @@ def test_no_proxy_leads_to_the_embedded_engine(
 def test_a_proxy_that_is_not_there_is_named(
     in_app: InApp, stub_config: dict[str, t.Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server((engines.HOST, 0)) as listener:
-        port = listener.getsockname()[1]
-
+    port = ports.free_port()
     monkeypatch.setenv("HTTP_PROXY", f"http://{engines.HOST}:{port}")
 
     with in_app(stub_config, **ONCE), pytest.raises(GetError) as raised:

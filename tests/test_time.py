@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections.abc as cabc
 import contextlib
 import random
-import socket
 import typing as t
 
 import anyio
@@ -17,6 +16,7 @@ from pynamodb.exceptions import GetError
 
 import dynamo_ext
 import engines
+import ports
 import stub as stubs
 from conftest import InApp
 from dynamo_ext_async import Model
@@ -53,9 +53,7 @@ def recorded_calls() -> cabc.Generator[list[dynamo_ext.Call]]:
 @pytest.fixture
 def nobody() -> str:
     """The URL of a port on which nobody listens."""
-    with socket.create_server((engines.HOST, 0)) as listener:
-        port = listener.getsockname()[1]
-
+    port = ports.free_port()
     return f"http://{engines.HOST}:{port}"
 
 

@@ -29,8 +29,8 @@ import urllib.request
 import pytest
 
 import clean_environment
-import engines
 import pages
+import ports
 import terminal
 
 PAGE = pathlib.Path(__file__).parent.parent / "docs" / "tutorial.md"
@@ -40,8 +40,8 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.repo, pytest.mark.slow]
 
 @pytest.fixture
 def reader(tmp_path: pathlib.Path) -> cabc.Iterator[Reader]:
-    text, ports = pages.with_free_ports(PAGE.read_text())
-    reader = Reader(pages.read(text), tmp_path, port=ports["5000"])
+    text, free = pages.with_free_ports(PAGE.read_text())
+    reader = Reader(pages.read(text), tmp_path, port=free["5000"])
     yield reader
     reader.stop_server()
 
@@ -240,10 +240,10 @@ class Container:
 
     def first_page(self) -> str:
         """Start it beside the engine of another terminal, which has the reader's books."""
-        ports = [engines.free_port(), engines.free_port()]
-        url, engine = (f"http://127.0.0.1:{port}/" for port in ports)
-        local = f"python -m dynamo_ext.local --port {ports[1]} --file instance/reading.db"
-        command = [part.replace("0.0.0.0:8000", f"127.0.0.1:{ports[0]}") for part in self._command]
+        port, port_of_engine = ports.free_port(), ports.free_port()
+        url, engine = (f"http://127.0.0.1:{number}/" for number in (port, port_of_engine))
+        local = f"python -m dynamo_ext.local --port {port_of_engine} --file instance/reading.db"
+        command = [part.replace("0.0.0.0:8000", f"127.0.0.1:{port}") for part in self._command]
         assert command != self._command
         environment = self._reader.environment | {
             "AWS_ACCESS_KEY_ID": "local",
