@@ -394,3 +394,49 @@ wait(fork(child))
 assert local.get() is of_parent
 """
     run(run_warm_python, code, {"DYNAMODB_REGION": "eu-west-1"})
+
+
+SYSTEMS = {
+    "follows advice": "",
+    "knows no advice": """
+    def madvise(self, *advice):
+        raise OSError("unknown advice")
+""",
+    "says that it follows any advice": """
+    def madvise(self, *advice):
+        pass
+""",
+}
+
+
+@pytest.mark.parametrize("system", SYSTEMS.values(), ids=SYSTEMS)
+def test_each_process_knows_its_id(system: str, run_warm_python: RunPython) -> None:
+    code = f"""
+import importlib, mmap
+from dynamo_ext.concurrency import process_local
+
+
+class Pages(mmap.mmap):
+    "What the system gives."
+{system}
+
+mmap.mmap = Pages
+importlib.reload(process_local)
+local = process_local.ProcessLocal(os.getpid)
+
+
+def knows_itself():
+    assert [process_local.process_id(), local.get()] == [os.getpid()] * 2
+
+
+def child():
+    knows_itself()
+    wait(fork(knows_itself), fork(knows_itself))
+    knows_itself()
+
+
+knows_itself()
+wait(fork(child), fork(knows_itself))
+knows_itself()
+"""
+    run(run_warm_python, code, {"DYNAMODB_REGION": "eu-west-1"})

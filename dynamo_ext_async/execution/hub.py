@@ -40,6 +40,7 @@ import greenlet
 from dynamo_ext.calls.app_policy import InFlight
 from dynamo_ext.calls.pool import Pool
 from dynamo_ext.calls.slot import Slot
+from dynamo_ext.concurrency import process_local
 from dynamo_ext.concurrency import waiting
 from dynamo_ext.concurrency.permits import Permit
 from dynamo_ext.errors import CallTimeout
@@ -315,7 +316,7 @@ class Hub(waiting.Waiting):
         self._is_polling = False
         self._is_stopping = False
         self._has_ended = False
-        self._process = os.getpid()
+        self._process = process_local.process_id()
         # Reentrant, because a signal handler may interrupt its holder and end a call.
         self._wakeup_lock = threading.RLock()
         self._open()
@@ -334,7 +335,7 @@ class Hub(waiting.Waiting):
     @property
     def is_usable(self) -> bool:
         """Whether its thread runs, in this process."""
-        return not self._has_ended and self._process == os.getpid()
+        return not self._has_ended and self._process == process_local.process_id()
 
     def start(self, job: Job[t.Any]) -> None:
         """Make the call of a job that has its slot.
@@ -439,7 +440,7 @@ class Hub(waiting.Waiting):
     def abandon(self) -> None:
         """Close the descriptors that a forked child has inherited of its parent's hub."""
         # Without the lock, which a thread of the parent may have held.
-        if self._process != os.getpid() and not self._has_ended:
+        if self._process != process_local.process_id() and not self._has_ended:
             self._close()
 
     def _open(self) -> None:
@@ -763,7 +764,7 @@ def _create() -> Hub:
     global _shared
 
     # Reentrant, because a signal handler may interrupt its holder and end a call.
-    with _creation_locks.setdefault(os.getpid(), threading.RLock()):
+    with _creation_locks.setdefault(process_local.process_id(), threading.RLock()):
         before = _shared
 
         if before is not None and before.is_usable:

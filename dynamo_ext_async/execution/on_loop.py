@@ -20,7 +20,6 @@ import asyncio
 import collections
 import collections.abc as cabc
 import math
-import os
 import select
 import socket
 import threading
@@ -42,6 +41,7 @@ from dynamo_ext.calls.slot import Slot
 from dynamo_ext.client.connection import CallInSteps
 from dynamo_ext.client.connection import TableConnection
 from dynamo_ext.concurrency import decode_lock
+from dynamo_ext.concurrency import process_local
 from dynamo_ext.concurrency.permits import Permit
 from dynamo_ext.errors import CallTimeout
 from dynamo_ext.errors import PoolTimeout
@@ -418,7 +418,7 @@ class _Watch:
         self.thread: int = threading.get_ident()
         """The thread of the event loop."""
 
-        self._process = os.getpid()
+        self._process = process_local.process_id()
         self._poll = select.epoll()
         self._sockets: dict[int, weakref.ref[socket.socket]] = {}
         self._calls: dict[int, CallOnLoop] = {}
@@ -434,7 +434,7 @@ class _Watch:
         """
         return (
             self._loop() is loop
-            and self._process == os.getpid()
+            and self._process == process_local.process_id()
             and self.thread == threading.get_ident()
         )
 
