@@ -23,6 +23,7 @@ import pynamodb.signals
 import pytest
 from pynamodb.attributes import BinaryAttribute
 from pynamodb.attributes import BinarySetAttribute
+from pynamodb.attributes import DiscriminatorAttribute
 from pynamodb.attributes import JSONAttribute
 from pynamodb.attributes import ListAttribute
 from pynamodb.attributes import MapAttribute
@@ -35,6 +36,8 @@ from pynamodb.connection.base import Connection
 from pynamodb.exceptions import GetError
 from pynamodb.exceptions import PutError
 from pynamodb.exceptions import UpdateError
+from pynamodb.indexes import AllProjection
+from pynamodb.indexes import GlobalSecondaryIndex
 from quart import Quart
 
 import dynamo_ext
@@ -392,6 +395,106 @@ async def test_a_batch_is_got_as_by_pynamodb(make_app: MakeApp, stub: Stub, name
     async with make_app().app_context():
         # botocore takes part in the first one.
         assert [each.id async for each in Lone.abatch_get(["a"])] == ["a"]
+        ours = await outcome()
+
+        with made_by_pynamodb():
+            assert ours == await outcome()
+
+
+class ByText(GlobalSecondaryIndex[t.Any]):
+    class Meta:
+        projection = AllProjection()
+
+    text = UnicodeAttribute(hash_key=True, attr_name="t")
+
+
+class Dotted(Model):
+    class Meta:
+        table_name = "dotted"
+
+    id = UnicodeAttribute(hash_key=True, attr_name="a.b[0]")
+    text = UnicodeAttribute(null=True, attr_name="t")
+    by_text = ByText()
+
+
+class Numbered(Model):
+    class Meta:
+        table_name = "numbered"
+
+    id = NumberAttribute(hash_key=True)
+
+
+class OfBytes(Model):
+    class Meta:
+        table_name = "of-bytes"
+
+    id = BinaryAttribute(hash_key=True, legacy_encoding=False)
+
+
+class Part(Model):
+    class Meta:
+        table_name = "part"
+
+    id = UnicodeAttribute(hash_key=True)
+    kind = DiscriminatorAttribute()
+
+
+class SpecialPart(Part, discriminator="special"):
+    pass
+
+
+LAST = {"id": {"S": "a"}, "number": {"N": "1"}}
+QUERIED: dict[str, tuple[type[Model], t.Any, dict[str, t.Any]]] = {
+    "all items": (Item, "a", {}),
+    "a text that is no Unicode": (Item, "\ud800", {}),
+    "a number": (Numbered, 1.5, {}),
+    "bytes": (OfBytes, b"\xff", {}),
+    "a name that looks like a path": (Dotted, "a", {}),
+    "a name that is no text": (BytesAsName, "a", {}),
+    "no key": (Item, None, {}),
+    "consistently": (Item, "a", {"consistent_read": True}),
+    "not consistently": (Item, "a", {"consistent_read": False}),
+    "an int for consistently": (Item, "a", {"consistent_read": 1}),
+    "backwards": (Item, "a", {"scan_index_forward": False}),
+    "forwards": (Item, "a", {"scan_index_forward": True}),
+    "a text for backwards": (Item, "a", {"scan_index_forward": ""}),
+    "a page size": (Item, "a", {"page_size": 3}),
+    "a limit": (Item, "a", {"limit": 3}),
+    "a Decimal for the limit": (Item, "a", {"limit": decimal.Decimal(3)}),
+    "a bool for the limit": (Item, "a", {"page_size": True}),
+    "all options": (
+        Item,
+        "a",
+        {"consistent_read": True, "scan_index_forward": False, "limit": 9, "page_size": 3},
+    ),
+    "a condition": (Item, "a", {"range_key_condition": Item.number > 1}),
+    "a filter": (Item, "a", {"filter_condition": Item.text.exists()}),
+    "some attributes": (Item, "a", {"attributes_to_get": ["id"]}),
+    "no attributes": (Item, "a", {"attributes_to_get": []}),
+    "behind a key": (Item, "a", {"last_evaluated_key": LAST}),
+    "an index": (Dotted, "a", {"index_name": "by_text"}),
+    "an index that there is not": (Item, "a", {"index_name": "by_text"}),
+    "a kind of items": (SpecialPart, "a", {}),
+}
+
+
+@pytest.mark.parametrize("name", QUERIED)
+async def test_a_query_is_sent_as_by_pynamodb(make_app: MakeApp, stub: Stub, name: str) -> None:
+    model, key, options = QUERIED[name]
+
+    async def query() -> None:
+        async for _ in model.aquery(key, **options):
+            pass
+
+    async def outcome() -> t.Any:
+        stub.forget()
+        return await error_of(query()), [request.body for request in stub.requests]
+
+    stub.always("Query", Answer(body={"Items": [], "Count": 0, "ScannedCount": 0}))
+
+    async with make_app().app_context():
+        # botocore takes part in the first one.
+        assert [each async for each in Lone.aquery("a")] == []
         ours = await outcome()
 
         with made_by_pynamodb():

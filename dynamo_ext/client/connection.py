@@ -21,6 +21,7 @@ import pynamodb.connection.table
 import pynamodb.exceptions
 import pynamodb.signals
 from pynamodb import constants
+from pynamodb.expressions.operand import Path
 
 from ..calls import blocking
 from ..calls import deadline
@@ -70,6 +71,8 @@ _WITHOUT_CONSUMED_CAPACITY = frozenset(
 )
 _DICTS = frozenset({dict})
 _FLAGS = frozenset({bool, types.NoneType})
+_NONE = frozenset({types.NoneType})
+_NUMBERS = frozenset({int, types.NoneType})
 _TYPES_OF_TEXTS = frozenset({constants.NUMBER, constants.STRING})
 # What a call passes on its connection, besides the method of its own name.
 _SENDS = frozenset({"dispatch", "_make_api_call", "client"})
@@ -373,6 +376,18 @@ class _Description(pynamodb.connection.Connection):
             for name, kind in filter(None, [self._hash_key, self._range_key])
         )
 
+    @functools.cached_property
+    def _condition_of_hash_key(self) -> tuple[str, dict[str, str], str]:
+        """The condition of a query that has no other one: its expression, the names in it, and the
+        placeholder of the key."""
+        name, attribute_type = self._hash_key
+        names: dict[str, str] = {}
+        values: dict[str, t.Any] = {}
+        condition = Path([name]) == {attribute_type: ""}
+        expression = condition.serialize(names, values)
+        [placeholder] = values
+        return expression, {short: whole for whole, short in names.items()}, placeholder
+
     def _key(self, hash_key: t.Any, range_key: t.Any) -> Kwargs:
         name, attribute_type = self._hash_key
         key: Kwargs = {name: {attribute_type: hash_key}}
@@ -472,6 +487,66 @@ class _Description(pynamodb.connection.Connection):
                 ReturnConsumedCapacity=constants.TOTAL,
             )
             return constants.PUT_ITEM, params
+
+        def query(
+            self,
+            table_name: str,
+            hash_key: str,
+            range_key_condition: t.Any | None = None,
+            filter_condition: t.Any | None = None,
+            attributes_to_get: t.Any | None = None,
+            consistent_read: bool = False,
+            exclusive_start_key: t.Any | None = None,
+            index_name: str | None = None,
+            limit: int | None = None,
+            return_consumed_capacity: str | None = None,
+            scan_index_forward: bool | None = None,
+            select: str | None = None,
+        ) -> tuple[str, Kwargs]:
+            """As PynamoDB's, in fewer steps for all items that have a text or a number for their
+            hash key."""
+            conditions = range_key_condition, filter_condition, exclusive_start_key
+            options = attributes_to_get, index_name, return_consumed_capacity, select
+
+            if (
+                not self._has_usual_key
+                or type(hash_key) is not str
+                or not _NONE.issuperset(map(type, (*conditions, *options)))
+                or type(consistent_read) not in _FLAGS
+                or type(limit) not in _NUMBERS
+                or type(scan_index_forward) not in _FLAGS
+            ):
+                return super().query(
+                    table_name,
+                    hash_key,
+                    range_key_condition,
+                    filter_condition,
+                    attributes_to_get,
+                    consistent_read,
+                    exclusive_start_key,
+                    index_name,
+                    limit,
+                    return_consumed_capacity,
+                    scan_index_forward,
+                    select,
+                )
+
+            expression, names, placeholder = self._condition_of_hash_key
+            params = PlainParams(TableName=table_name, KeyConditionExpression=expression)
+
+            if consistent_read:
+                params[constants.CONSISTENT_READ] = True
+
+            if limit is not None:
+                params[constants.LIMIT] = limit
+
+            if scan_index_forward is not None:
+                params[constants.SCAN_INDEX_FORWARD] = scan_index_forward
+
+            params[constants.EXPRESSION_ATTRIBUTE_NAMES] = names.copy()
+            value = {self._hash_key[1]: hash_key}
+            params[constants.EXPRESSION_ATTRIBUTE_VALUES] = {placeholder: value}
+            return self.dispatch(constants.QUERY, params)
 
         def batch_get_item(
             self,

@@ -12,6 +12,7 @@ import typing as t
 from pynamodb import constants
 from pynamodb.pagination import PageIterator
 
+from ..client import ceremony
 from ..client.connection import TableConnection
 from . import reply_reading
 from . import undecodable
@@ -131,7 +132,11 @@ class Fetch(t.Generic[T]):
     @functools.cached_property
     def reading(self) -> reply_reading.ReadingOfPage | None:
         """What reads the items while the reply is parsed; ``None`` if they are read afterwards."""
-        if self._hidden or are_patched() or not self._is_of_project:
+        is_noticed = are_patched() or ceremony.is_noticed()
+        return None if is_noticed or not self._is_on_connection_of_project else self._new_reading()
+
+    def _new_reading(self) -> reply_reading.ReadingOfPage | None:
+        if self._hidden:
             return None
 
         # Nothing that refers to this object, which refers to what reads the page: the items of a
@@ -155,14 +160,15 @@ class Fetch(t.Generic[T]):
         return self._decoded(self.next())
 
     def plan(self) -> PlannedCall | None:
-        """Plan the request, which is then made elsewhere.
+        """Plan the request, which is then made elsewhere. Nobody would notice: the caller has
+        looked.
 
         :return: The call, which gives the reply; ``None`` after the last one.
         """
         try:
-            with self._operation_replaced_by(_would_send):
-                next(self._pages)
+            self._go_on(_would_send)
         except _WouldSend as call:
+            self.reading = self._new_reading() if self._is_on_connection_of_project else None
             method = self._operation.__name__
             return PlannedCall(method, call.args_of_call, call.kwargs, self._finish, self.reading)
         except StopIteration:
@@ -190,19 +196,25 @@ class Fetch(t.Generic[T]):
 
         make_call, method = self.table.make_call, self._operation.__name__
 
-        with self._operation_replaced_by(functools.partial(make_call, method, self.reading)):
+        pages = t.cast(t.Any, self._pages)
+        pages._operation = functools.partial(make_call, method, self.reading)
+
+        try:
             yield
+        finally:
+            pages._operation = self._operation
 
     @property
-    def _is_of_project(self) -> bool:
-        """Whether the request is PynamoDB's, on a connection of this project."""
+    def _is_on_connection_of_project(self) -> bool:
+        """Whether the request is PynamoDB's, on a connection of this project that is as it was
+        made."""
         table: t.Any = getattr(self._operation, "__self__", None)
 
         if type(table) is not TableConnection:
             return False
 
         of_table: object = getattr(TableConnection, self._operation.__name__, None)
-        return self._operation.__func__ is of_table and table.may_make_calls
+        return self._operation.__func__ is of_table and not table.is_replaced
 
     def _names_of_keys(self) -> cabc.Iterable[str]:
         try:
@@ -214,19 +226,16 @@ class Fetch(t.Generic[T]):
 
     def _finish(self, reply: Raw) -> DecodedReply[T] | None:
         # PynamoDB's iterator goes on as if it had sent the request.
-        with self._operation_replaced_by(lambda *args, **kwargs: reply):
-            next(self._pages)
-
+        self._go_on(lambda *args, **kwargs: reply)
         return self._decoded(reply)
 
-    @contextlib.contextmanager
-    def _operation_replaced_by(self, function: cabc.Callable[..., Raw]) -> cabc.Generator[None]:
-        """Have PynamoDB's iterator call a function instead of sending anything."""
+    def _go_on(self, function: cabc.Callable[..., Raw]) -> None:
+        """Have PynamoDB's iterator get its next page from a function."""
         pages = t.cast(t.Any, self._pages)
         pages._operation = function
 
         try:
-            yield
+            next(pages)
         finally:
             pages._operation = self._operation
 

@@ -12,8 +12,8 @@ Parsed = dict[str, t.Any]
 
 
 class PlainParams(Params):
-    """Parameters that this project has made of nothing but texts, flags and binaries. They can be
-    encoded without a check."""
+    """Parameters that this project has made of nothing but texts, flags, numbers and binaries. They
+    can be encoded without a check."""
 
     __slots__ = ()
 

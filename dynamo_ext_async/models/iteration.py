@@ -174,7 +174,7 @@ class Pages(t.Generic[T]):
 
         await self._keep_rate()
         # A copy, because the worker of a cancelled fetch goes on and changes its iterator.
-        return await fetch(copy.copy(self.pages), *args)
+        return await fetch(_copied(self.pages), *args)
 
     async def _fetch(
         self, pages: SyncPageIterator[t.Any], limit: int | None
@@ -542,6 +542,16 @@ def source_of(connection: Connection, model: type[t.Any], result: cabc.Iterable[
         decode=of_pynamodb._map_fn,
         limit=of_pynamodb._limit,
     )
+
+
+def _copied(pages: SyncPageIterator[T]) -> SyncPageIterator[T]:
+    """As :func:`copy.copy`, in fewer steps for what PynamoDB's methods return."""
+    if type(pages) is not SyncPageIterator:
+        return copy.copy(pages)
+
+    copied: SyncPageIterator[T] = SyncPageIterator.__new__(SyncPageIterator)
+    vars(copied).update(vars(pages))
+    return copied
 
 
 @decode_lock.kept()

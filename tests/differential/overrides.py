@@ -115,8 +115,10 @@ class CreateTable:
     @classmethod
     def create_table(cls, *args: t.Any, **kwargs: t.Any) -> t.Any:
         _note("create_table", *args, **kwargs)
+        # DynamoDB refuses a provisioned table without capacity, and this project says so.
+        capacity = {"read_capacity_units": 5, "write_capacity_units": 6}
         return t.cast(t.Any, super()).create_table(
-            *args, **{**kwargs, "billing_mode": "PROVISIONED"}
+            *args, **{**capacity, **kwargs, "billing_mode": "PROVISIONED"}
         )
 
 

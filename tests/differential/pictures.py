@@ -6,6 +6,7 @@ Classes of the two sides differ, so their names stand for them.
 from __future__ import annotations
 
 import json
+import re
 import typing as t
 
 from pynamodb.attributes import AttributeContainer
@@ -15,6 +16,8 @@ from pynamodb.expressions.update import Action
 import stub
 
 from . import deliberate
+
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 def of_value(value: t.Any) -> t.Any:
@@ -41,7 +44,7 @@ def of_error(error: BaseException) -> t.Any:
     cause = getattr(error, "cause", None)
     return {
         "raised": _name(type(error)),
-        "message": str(error),
+        "message": _ADDRESS.sub(" at its address", str(error)),
         "cause": None if cause is None else [_name(type(cause)), str(cause)],
         "chained": _name(type(error.__cause__)),
         "code": getattr(error, "cause_response_code", None),
