@@ -431,6 +431,13 @@ class OfBytes(Model):
     id = BinaryAttribute(hash_key=True, legacy_encoding=False)
 
 
+class OfEncodedBytes(Model):
+    class Meta:
+        table_name = "of-encoded-bytes"
+
+    id = BinaryAttribute(hash_key=True, legacy_encoding=True)
+
+
 class Part(Model):
     class Meta:
         table_name = "part"
@@ -449,6 +456,8 @@ QUERIED: dict[str, tuple[type[Model], t.Any, dict[str, t.Any]]] = {
     "a text that is no Unicode": (Item, "\ud800", {}),
     "a number": (Numbered, 1.5, {}),
     "bytes": (OfBytes, b"\xff", {}),
+    "encoded bytes": (OfEncodedBytes, b"\xff", {}),
+    "a date for a text": (Item, datetime.date(2026, 1, 1), {}),
     "a name that looks like a path": (Dotted, "a", {}),
     "a name that is no text": (BytesAsName, "a", {}),
     "no key": (Item, None, {}),
@@ -457,7 +466,7 @@ QUERIED: dict[str, tuple[type[Model], t.Any, dict[str, t.Any]]] = {
     "an int for consistently": (Item, "a", {"consistent_read": 1}),
     "backwards": (Item, "a", {"scan_index_forward": False}),
     "forwards": (Item, "a", {"scan_index_forward": True}),
-    "a text for backwards": (Item, "a", {"scan_index_forward": ""}),
+    "a Decimal for backwards": (Item, "a", {"scan_index_forward": decimal.Decimal(0)}),
     "a page size": (Item, "a", {"page_size": 3}),
     "a limit": (Item, "a", {"limit": 3}),
     "a Decimal for the limit": (Item, "a", {"limit": decimal.Decimal(3)}),

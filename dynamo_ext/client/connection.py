@@ -512,7 +512,6 @@ class _Description(pynamodb.connection.Connection):
                 not self._has_usual_key
                 or type(hash_key) is not str
                 or not _NONE.issuperset(map(type, (*conditions, *options)))
-                or type(consistent_read) not in _FLAGS
                 or type(limit) not in _NUMBERS
                 or type(scan_index_forward) not in _FLAGS
             ):
