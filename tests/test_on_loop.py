@@ -510,6 +510,21 @@ async def test_a_query_is_sent_as_by_pynamodb(make_app: MakeApp, stub: Stub, nam
             assert ours == await outcome()
 
 
+async def test_a_text_for_bytes_is_sent_as_by_pynamodb(make_app: MakeApp, stub: Stub) -> None:
+    stub.always("Query", Answer(body={"Items": [], "Count": 0, "ScannedCount": 0}))
+
+    async with make_app(DYNAMODB_BLOCKING_CALLS="allow").app_context():
+        table: t.Any = t.cast(t.Any, OfBytes)._get_connection()
+        # botocore takes part in the first one.
+        table.query("text")
+        stub.forget()
+        table.make_call("query", None, "text")
+        table.query("text")
+
+    ours, theirs = (request.body for request in stub.requests)
+    assert ours == theirs
+
+
 class Parts(Model):
     class Meta:
         table_name = "parts"

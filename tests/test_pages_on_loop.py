@@ -1174,6 +1174,15 @@ def property_patched(owner: t.Any, name: str) -> t.Any:
     return patch
 
 
+@contextlib.contextmanager
+def table_patched(monkeypatch: pytest.MonkeyPatch) -> cabc.Generator[None]:
+    table: t.Any = t.cast(t.Any, Item)._get_connection()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "get_meta_table", seen(table.get_meta_table))
+        yield
+
+
 def of_model(monkeypatch: pytest.MonkeyPatch) -> t.Any:
     return contextlib.nullcontext()
 
@@ -1184,6 +1193,7 @@ FOLLOWED: dict[str, tuple[t.Any, t.Any, tuple[str, ...]]] = {
     "signals after": (Item, connected(pynamodb.signals.post_dynamodb_send), ()),
     "Connection": (Item, patched(Connection, "query", "scan", "batch_get_item"), ()),
     "TableConnection": (Item, patched(TableConnection, "query", "scan", "batch_get_item"), ()),
+    "the table's own connection": (Item, table_patched, ("batch_get",)),
     "ResultIterator": (
         *(Item, patched(ResultIterator, "__next__")),
         # Nothing awaited uses it.

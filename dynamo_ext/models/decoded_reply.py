@@ -133,7 +133,7 @@ class Fetch(t.Generic[T]):
     def reading(self) -> reply_reading.ReadingOfPage | None:
         """What reads the items while the reply is parsed; ``None`` if they are read afterwards."""
         is_noticed = are_patched() or ceremony.is_noticed()
-        return None if is_noticed or not self._is_on_connection_of_project else self._new_reading()
+        return None if is_noticed or not self.is_of_project else self._new_reading()
 
     def _new_reading(self) -> reply_reading.ReadingOfPage | None:
         if self._hidden:
@@ -160,15 +160,15 @@ class Fetch(t.Generic[T]):
         return self._decoded(self.next())
 
     def plan(self) -> PlannedCall | None:
-        """Plan the request, which is then made elsewhere. Nobody would notice: the caller has
-        looked.
+        """Plan the request, which is then made elsewhere. It is of this project, and nobody would
+        notice: the caller has looked.
 
         :return: The call, which gives the reply; ``None`` after the last one.
         """
         try:
             self._go_on(_would_send)
         except _WouldSend as call:
-            self.reading = self._new_reading() if self._is_on_connection_of_project else None
+            self.reading = self._new_reading()
             method = self._operation.__name__
             return PlannedCall(method, call.args_of_call, call.kwargs, self._finish, self.reading)
         except StopIteration:
@@ -205,7 +205,7 @@ class Fetch(t.Generic[T]):
             pages._operation = self._operation
 
     @property
-    def _is_on_connection_of_project(self) -> bool:
+    def is_of_project(self) -> bool:
         """Whether the request is PynamoDB's, on a connection of this project that is as it was
         made."""
         table: t.Any = getattr(self._operation, "__self__", None)

@@ -187,7 +187,7 @@ class Pages(t.Generic[T]):
             decode_each=decode_lock.decode_each,
         )
 
-        if not self._shares_thread:
+        if not (self._shares_thread and fetch.is_of_project):
             return await workers.run(self._connection, _send, fetch)
 
         call = None if self._goes_by_hub else on_loop.prepare(fetch.table, fetch.plan)
