@@ -549,7 +549,7 @@ def _copied(pages: SyncPageIterator[T]) -> SyncPageIterator[T]:
     if type(pages) is not SyncPageIterator:
         return copy.copy(pages)
 
-    copied: SyncPageIterator[T] = SyncPageIterator.__new__(SyncPageIterator)
+    copied = t.cast("SyncPageIterator[T]", object.__new__(SyncPageIterator))
     vars(copied).update(vars(pages))
     return copied
 
