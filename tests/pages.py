@@ -36,8 +36,6 @@ import threading
 import types
 import typing as t
 
-import ports
-
 CHECK = "check"
 LANGUAGES = ("python", "bash", "text", "toml", "html", "dockerfile")
 MARKS = ("file", "replaces", "raises", "exits", "answers", "not run")
@@ -47,7 +45,6 @@ _PART = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _MARK = re.compile(rf"({'|'.join(MARKS)}): (.+)")
-_PORT = re.compile(r"(?<=127\.0\.0\.1:)\d{4}|(?<=--port )\d{4}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,16 +125,6 @@ def _add(blocks: list[Block], block: Block) -> None:
         blocks[index] = dataclasses.replace(blocks[index], output=block.code)
     else:
         blocks.append(block)
-
-
-def with_free_ports(text: str) -> tuple[str, dict[str, str]]:
-    """A page whose ports are free ones.
-
-    :param text: The page.
-    :return: The page, and which port has taken the place of which.
-    """
-    free = {port: str(ports.free_port()) for port in set(_PORT.findall(text))}
-    return _PORT.sub(lambda match: free[match[0]], text), free
 
 
 def write_files(blocks: cabc.Iterable[Block], directory: pathlib.Path) -> list[pathlib.Path]:

@@ -32,6 +32,7 @@ import dynamo_ext
 import dynamo_ext_async
 import engines
 import pages
+import ports
 import terminal
 import warm
 from dynamo_ext.cli.group import dynamodb as command_group
@@ -101,7 +102,7 @@ def _run_examples(
 @pytest.mark.slow
 @_with_blocks(lambda block: block.runs)
 def test_examples(page: pathlib.Path, environment: dict[str, str], tmp_path: pathlib.Path) -> None:
-    text, _ = pages.with_free_ports(page.read_text())
+    text, _ = ports.with_free_ports(page.read_text())
     done = _run_examples(text, page.name, environment, tmp_path)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
@@ -145,7 +146,7 @@ def test_wrong_page_fails(
 @pytest.mark.slow
 @_with_blocks(_is_command)
 def test_commands(page: pathlib.Path, environment: dict[str, str], tmp_path: pathlib.Path) -> None:
-    text, free = pages.with_free_ports(page.read_text())
+    text, free = ports.with_free_ports(page.read_text())
     blocks = pages.read(text)
     pages.write_files(blocks, tmp_path)
     default_port = free.get("5000", "0")

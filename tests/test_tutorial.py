@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.timeout(600), pytest.mark.repo, pytest.mark.slow]
 
 @pytest.fixture
 def reader(tmp_path: pathlib.Path) -> cabc.Iterator[Reader]:
-    text, free = pages.with_free_ports(PAGE.read_text())
+    text, free = ports.with_free_ports(PAGE.read_text())
     reader = Reader(pages.read(text), tmp_path, port=free["5000"])
     yield reader
     reader.stop_server()
