@@ -8,7 +8,7 @@ import pathlib
 import time
 
 _DEADLINE = 100.0
-_READS = 50
+_READS = 500
 _PF_KTHREAD = 0x00200000
 
 
