@@ -396,6 +396,34 @@ assert local.get() is of_parent
     run(run_warm_python, code, {"DYNAMODB_REGION": "eu-west-1"})
 
 
+def test_a_fork_while_the_id_is_asked_for_is_noticed(run_warm_python: RunPython) -> None:
+    code = """
+import importlib
+from dynamo_ext.concurrency import process_local
+
+importlib.reload(process_local)
+getpid, pids = os.getpid, []
+
+
+def getpid_and_fork():
+    "As if a signal handler forked right after the system has told the id."
+    told, os.getpid = getpid(), getpid
+    pids.append(ctypes.PyDLL(None).fork())
+    return told
+
+
+os.getpid = getpid_and_fork
+code = [process_local.process_id(), process_local.process_id()] != [getpid()] * 2
+
+if not pids[0]:
+    os._exit(code)
+
+assert not code
+wait(*pids)
+"""
+    run(run_warm_python, code, {"DYNAMODB_REGION": "eu-west-1"})
+
+
 SYSTEMS = {
     "follows advice": "",
     "knows no advice": """

@@ -161,6 +161,12 @@ async def error_of(call: cabc.Awaitable[t.Any]) -> tuple[type[Exception], str] |
     return None
 
 
+async def told_of(call: cabc.Awaitable[t.Any], stub: Stub) -> t.Any:
+    """The error of a call, and the requests that it has sent."""
+    stub.forget()
+    return await error_of(call), [request.body for request in stub.requests]
+
+
 def hubs() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "dynamo-ext hub"]
 
@@ -346,9 +352,7 @@ async def test_an_item_is_saved_as_by_pynamodb(make_app: MakeApp, stub: Stub, na
     async def outcome() -> t.Any:
         item = model()
         item.attribute_values.update(copy.deepcopy(values))
-        stub.forget()
-        error = await error_of(item.asave())
-        return error, [request.body for request in stub.requests], getattr(item, "version", None)
+        return await told_of(item.asave(), stub), getattr(item, "version", None)
 
     async with make_app().app_context():
         # botocore takes part in the first one.
@@ -388,17 +392,13 @@ async def test_a_batch_is_got_as_by_pynamodb(make_app: MakeApp, stub: Stub, name
         async for _ in model.abatch_get(keys, **options):
             pass
 
-    async def outcome() -> t.Any:
-        stub.forget()
-        return await error_of(get()), [request.body for request in stub.requests]
-
     async with make_app().app_context():
         # botocore takes part in the first one.
         assert [each.id async for each in Lone.abatch_get(["a"])] == ["a"]
-        ours = await outcome()
+        ours = await told_of(get(), stub)
 
         with made_by_pynamodb():
-            assert ours == await outcome()
+            assert ours == await told_of(get(), stub)
 
 
 class ByText(GlobalSecondaryIndex[t.Any]):
@@ -495,19 +495,15 @@ async def test_a_query_is_sent_as_by_pynamodb(make_app: MakeApp, stub: Stub, nam
         async for _ in model.aquery(key, **options):
             pass
 
-    async def outcome() -> t.Any:
-        stub.forget()
-        return await error_of(query()), [request.body for request in stub.requests]
-
     stub.always("Query", Answer(body={"Items": [], "Count": 0, "ScannedCount": 0}))
 
     async with make_app().app_context():
         # botocore takes part in the first one.
         assert [each async for each in Lone.aquery("a")] == []
-        ours = await outcome()
+        ours = await told_of(query(), stub)
 
         with made_by_pynamodb():
-            assert ours == await outcome()
+            assert ours == await told_of(query(), stub)
 
 
 async def test_a_text_for_bytes_is_sent_as_by_pynamodb(make_app: MakeApp, stub: Stub) -> None:

@@ -9,7 +9,6 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import typing as t
 import httpx
 
 import engines
+import ports
 import warm
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -61,7 +61,8 @@ def serving(*command: str, environment: Settings) -> cabc.Iterator[str]:
 
     :return: Its address.
     """
-    with tempfile.TemporaryDirectory() as directory, _reserved_port() as port:
+    with tempfile.TemporaryDirectory() as directory:
+        port = ports.free_port()
         log = pathlib.Path(directory, "log")
 
         with log.open("wb") as output:
@@ -155,15 +156,6 @@ def _environment() -> Settings:
     # Last: under tox the packages are those that are installed, not those of the checkout.
     environment["PYTHONPATH"] += os.pathsep + str(ROOT)
     return {**environment, "PYTHONUNBUFFERED": "1"}
-
-
-@contextlib.contextmanager
-def _reserved_port() -> cabc.Iterator[int]:
-    """A port that nothing else gets meanwhile. A server takes it as one that was just freed."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind((engines.HOST, 0))
-        yield holder.getsockname()[1]
 
 
 def _address(process: subprocess.Popen[bytes], log: pathlib.Path) -> str:

@@ -20,6 +20,7 @@ import typing as t
 
 T = t.TypeVar("T")
 
+# MADV_WIPEONFORK, for which Python's mmap has no name; and what is no advice at all.
 _WIPE_ON_FORK = 18
 _NO_ADVICE = -1
 
@@ -38,6 +39,10 @@ def _note_process() -> int:
     if isinstance(_is_known, mmap.mmap):
         # Last: another thread that sees it takes the id.
         _is_known[0] = 1
+
+        # A signal handler may have forked since the id was asked for.
+        if os.getpid() != _process:
+            return _note_process()
 
     return _process
 
