@@ -738,7 +738,7 @@ def _conversion_of_scalar(attribute_type: str, read: Read | None) -> Conversion 
 
 _INLINE_IN_PAGES: dict[t.Any, str] = {
     bool: "{value} = not not {value}",
-    set: "{value} = set({value})",
+    set: page_reader.SET,
     _date_time: page_reader.DATE_TIME,
     _number: page_reader.NUMBER,
 }

@@ -57,6 +57,9 @@ if {value}[separators] != "--T::." or {value}[offset] != "+0000":
 {value} = read_iso_format({value})"""
 """The source that reads a time in PynamoDB's format. It fails where that reads more."""
 
+SET = "{value} = set({value})"
+"""The source that makes a set of a list."""
+
 _OF_TEXT = frozenset({DATE_TIME, NUMBER})
 
 
