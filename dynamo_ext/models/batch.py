@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import collections.abc as cabc
-import dataclasses
 import functools
 import threading
 import types
@@ -310,8 +309,7 @@ class _Answer(t.NamedTuple, t.Generic[T]):
     """The keys that DynamoDB left unprocessed."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BatchGet(t.Generic[T]):
+class BatchGet(t.NamedTuple, t.Generic[T]):
     """The keys of a batch that are still to be got, and how.
 
     It never changes. An abandoned generator may go on in a worker after its task was cancelled;
@@ -320,9 +318,7 @@ class BatchGet(t.Generic[T]):
 
     connection: TableConnection
     keys: tuple[Raw, ...]
-    decode: cabc.Callable[[Raw], T]
-    """Makes an instance of an item as botocore gives it."""
-
+    model: type[T]
     consistent_read: bool | None
     attributes_to_get: cabc.Sequence[str] | None
 
@@ -367,20 +363,24 @@ class BatchGet(t.Generic[T]):
             for start in range(0, len(self.keys), size)
         ]
 
+    @property
+    def _decode(self) -> cabc.Callable[[Raw], T]:
+        """Makes an instance of an item as botocore gives it."""
+        decode: cabc.Callable[[Raw], T] = t.cast(t.Any, self.model).from_raw_data
+        return decode
+
     def _with_keys(self, keys: tuple[Raw, ...]) -> BatchGet[T]:
-        # Not by dataclasses.replace, which takes as long as to read an item.
         return BatchGet(
-            connection=self.connection,
-            keys=keys,
-            decode=self.decode,
-            consistent_read=self.consistent_read,
-            attributes_to_get=self.attributes_to_get,
+            self.connection, keys, self.model, self.consistent_read, self.attributes_to_get
         )
 
     def plan(self) -> PlannedCall:
-        """Plan the next request, which is then made elsewhere. Its result is for
-        :meth:`next_page`."""
-        reading = reply_reading.of_batch(self.decode)
+        """Plan the next request, which is then made elsewhere. Nothing of the model is overridden
+        or patched: the caller has looked.
+
+        :return: The request. Its result is for :meth:`next_page`.
+        """
+        reading = reply_reading.of_plain_batch(self.model)
         args, options = self._arguments(_first_of(self.keys))
         return PlannedCall(
             "batch_get_item", args, options, functools.partial(self._read, reading), reading
@@ -391,7 +391,7 @@ class BatchGet(t.Generic[T]):
         """Send one request."""
         args, options = self._arguments(keys)
         connection, method = self.connection, "batch_get_item"
-        reading = reply_reading.of_batch(self.decode) if connection.may_make_calls else None
+        reading = reply_reading.of_batch(self._decode) if connection.may_make_calls else None
 
         # The reply is in no variable here, so that its items can be freed one by one.
         if reading is None:
@@ -417,7 +417,7 @@ class BatchGet(t.Generic[T]):
         # Usually the last reference: each item can then be freed as soon as it is decoded.
         del reply
         return _Answer(
-            decode_lock.decode_each(functools.partial(undecodable.decoded, self.decode), items),
+            decode_lock.decode_each(functools.partial(undecodable.decoded, self._decode), items),
             unprocessed.get(constants.KEYS, []),
         )
 
@@ -440,7 +440,7 @@ def begin_get(
     return BatchGet(
         connection=late_binding.connection(model),
         keys=serialized_keys(model, items),
-        decode=model.from_raw_data,
+        model=model,
         consistent_read=consistent_read,
         attributes_to_get=attributes_to_get,
     )

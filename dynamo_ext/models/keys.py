@@ -118,14 +118,14 @@ def serialized_keys(model: AnyModel, keys: cabc.Iterable[t.Any]) -> tuple[Key, .
     :raises ValueError: if a key is not of that form.
     """
     kind = t.cast(t.Any, model)
-    names = [name for name in _names(model) if name is not None]
-    attributes = [kind.get_attributes()[name] for name in names]
     keys = list(keys)
     is_ours = getattr(kind._serialize_keys, "__func__", None) is _serialize_keys
 
-    if is_ours and (usual := usual_keys.serialized(kind, attributes, keys)) is not None:
+    if is_ours and (usual := usual_keys.serialized(kind, keys)) is not None:
         return usual
 
+    names = [name for name in _names(model) if name is not None]
+    attributes = [kind.get_attributes()[name] for name in names]
     unique: dict[tuple[cabc.Hashable, ...], Key] = {}
 
     for key in keys:

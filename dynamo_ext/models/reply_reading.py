@@ -208,6 +208,15 @@ def of_batch(decode: cabc.Callable[[Raw], t.Any]) -> Reading | None:
     return None if reader is None else Reading(reader)
 
 
+def of_plain_batch(model: type[t.Any]) -> Reading | None:
+    """As :func:`of_batch`.
+
+    :param model: The model, of which nothing is overridden or patched: the caller has looked.
+    """
+    reader = deserializer.of(model).reply_reader
+    return None if reader is None else Reading(reader)
+
+
 def of_page(
     decode: cabc.Callable[[Raw], t.Any] | None, key_names: KeyNames, limit: int | None
 ) -> ReadingOfPage | None:

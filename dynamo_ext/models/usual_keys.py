@@ -7,8 +7,6 @@ each step for the keys of a batch is taken for all of them, by Python's function
 from __future__ import annotations
 
 import collections.abc as cabc
-import dataclasses
-import operator
 import typing as t
 
 import pynamodb.models
@@ -20,10 +18,9 @@ from pynamodb.constants import STRING
 
 Key = dict[str, dict[str, t.Any]]
 
-_TWO = frozenset({2})
+_NUMBERS = frozenset({int})
 _PAIRS = frozenset({list, tuple})
-_first: cabc.Callable[[t.Any], t.Any] = operator.itemgetter(0)
-_second: cabc.Callable[[t.Any], t.Any] = operator.itemgetter(1)
+_TEXTS = frozenset({str})
 
 
 class UsualKeys(tuple[Key, ...]):
@@ -54,8 +51,7 @@ def text_key(model: t.Any, hash_key: t.Any, range_key: t.Any) -> tuple[str, str 
     return hash_key, range_key
 
 
-@dataclasses.dataclass(frozen=True)
-class _Part:
+class _Part(t.NamedTuple):
     """How one attribute of a key is serialised."""
 
     name: str
@@ -75,32 +71,30 @@ class _Part:
         return values if self.write is None else map(self.write, values)
 
 
-def serialized(
-    model: t.Any, attributes: cabc.Sequence[t.Any], keys: cabc.Sequence[t.Any]
-) -> UsualKeys | None:
+def serialized(model: t.Any, keys: cabc.Sequence[t.Any]) -> UsualKeys | None:
     """The keys of a batch, as DynamoDB takes them. Each is there once.
 
     :param model: The model, whose ``_serialize_keys`` is this project's.
-    :param attributes: The attributes that make its key, the hash key first.
     :param keys: The keys.
     :return: The serialised keys; ``None`` if one of them is unusual, or the model or an attribute
         might serialise them in a way of its own.
     """
-    stock = t.cast(t.Any, pynamodb.models.Model)
-    own = model._hash_key_attribute(), model._range_key_attribute()
+    stock: t.Any = pynamodb.models.Model
 
-    if getattr(stock._serialize_keys, "__func__", None) is not _serialize_keys or any(
-        one is not other for one, other in zip(own, attributes, strict=False)
-    ):
+    if getattr(stock._serialize_keys, "__func__", None) is not _serialize_keys:
         return None
 
-    match [_part(attribute) for attribute in attributes]:
-        case [_Part() as hash_key]:
-            return _of_hash_keys(hash_key, keys)
-        case [_Part() as hash_key, _Part() as range_key]:
-            return _of_pairs(hash_key, range_key, keys)
-        case _:
-            return None
+    hash_attribute, range_attribute = model._hash_key_attribute(), model._range_key_attribute()
+    hash_key = None if hash_attribute is None else _part(hash_attribute)
+
+    if hash_key is None:
+        return None
+
+    if range_attribute is None:
+        return _of_hash_keys(hash_key, keys)
+
+    range_key = _part(range_attribute)
+    return None if range_key is None else _of_pairs(hash_key, range_key, keys)
 
 
 def _part(attribute: t.Any) -> _Part | None:
@@ -112,10 +106,10 @@ def _part(attribute: t.Any) -> _Part | None:
         return None
 
     if serialize is _serialize_as_it_is and attribute_type == STRING:
-        return _Part(name, attribute_type, frozenset({str}), None)
+        return _Part(name, attribute_type, _TEXTS, None)
 
     if serialize is _serialize_number and attribute_type == NUMBER:
-        return _Part(name, attribute_type, frozenset({int}), repr)
+        return _Part(name, attribute_type, _NUMBERS, repr)
 
     return None
 
@@ -129,22 +123,34 @@ def _of_hash_keys(part: _Part, keys: cabc.Sequence[t.Any]) -> UsualKeys | None:
 
 
 def _of_pairs(one: _Part, other: _Part, keys: cabc.Sequence[t.Any]) -> UsualKeys | None:
-    if not _PAIRS.issuperset(map(type, keys)) or not _TWO.issuperset(map(len, keys)):
+    if not keys:
+        return UsualKeys()
+
+    if not _PAIRS.issuperset(map(type, keys)):
         return None
 
-    if not one.are_usual(map(_first, keys)) or not other.are_usual(map(_second, keys)):
+    try:
+        hash_keys, range_keys = zip(*keys, strict=True)
+    except ValueError:
+        # One is no pair.
         return None
 
-    pairs: cabc.Iterable[tuple[t.Any, ...]] = map(tuple, keys)
-    unique = dict.fromkeys(pairs)
-    hash_keys = one.written(map(_first, unique))
-    range_keys = other.written(map(_second, unique))
+    if not one.are_usual(hash_keys) or not other.are_usual(range_keys):
+        return None
+
+    unique = dict.fromkeys(zip(hash_keys, range_keys, strict=True))
+
+    if len(unique) < len(keys):
+        hash_keys, range_keys = zip(*unique, strict=True)
+
     hash_name, hash_type = one.name, one.attribute_type
     range_name, range_type = other.name, other.attribute_type
     return UsualKeys(
         [
             {hash_name: {hash_type: hash_key}, range_name: {range_type: range_key}}
-            for hash_key, range_key in zip(hash_keys, range_keys, strict=True)
+            for hash_key, range_key in zip(
+                one.written(hash_keys), other.written(range_keys), strict=True
+            )
         ]
     )
 

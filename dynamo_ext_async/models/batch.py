@@ -392,9 +392,9 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
 
     def __init__(self, batch: dynamo_ext.models.batch.BatchGet[T], model: type[T]) -> None:
         self._batch = batch
-        keys = () if isinstance(batch.keys, UsualKeys) else batch.keys
-        has_plain_values = eligibility.are_plain(keys, batch.attributes_to_get)
-        self._model = model if has_plain_values else None
+        are_usual = isinstance(batch.keys, UsualKeys) or eligibility.are_plain(batch.keys)
+        is_plain = are_usual and eligibility.are_plain(batch.attributes_to_get)
+        self._model = model if is_plain else None
         # After a reply that the event loop could not read, most likely because it was too large.
         self._goes_by_hub = False
         self._max_concurrency = 1
@@ -433,7 +433,13 @@ class BatchGetIterator(cabc.AsyncIterator[T]):
             return await anext(self._concurrent_pages())
 
         if self._items:
-            return unwrap(self._items.pop())
+            item = self._items.pop()
+
+            # As :func:`unwrap`, without the call.
+            if isinstance(item, Undecodable):
+                raise item.error
+
+            return item
 
         async with self._lock:
             # Another task may have fetched a page while this one waited.
