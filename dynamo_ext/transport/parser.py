@@ -102,12 +102,13 @@ class Parser(botocore.parsers.JSONParser):
 
         return content
 
-    def read_item(self, reply: Reply, shape: t.Any, read: ReadItems) -> dict[str, t.Any] | None:
-        """Parse the reply to a call whose caller wants nothing but an item, and what it has cost.
+    def read_items(self, reply: Reply, shape: t.Any, read: ReadItems) -> dict[str, t.Any] | None:
+        """Parse the reply to a call whose caller wants nothing but its content. As :meth:`parse`,
+        but this thread never waits for others that parse replies.
 
         :param reply: A reply that is no error.
         :param shape: botocore's model of the output.
-        :param read: What reads the item.
+        :param read: What reads the items, or the item.
         :return: The content, without what botocore says of the reply itself; ``None`` if the reply
             is unusual in any way, or a handler of botocore's log records may want it: :meth:`parse`
             takes all.
@@ -124,6 +125,9 @@ class Parser(botocore.parsers.JSONParser):
 
         try:
             for name, value in content.items():
+                if name in _UNPROCESSED and value != {}:
+                    return None
+
                 readers[name](value)
         except (AttributeError, KeyError, TypeError, ValueError):
             return None

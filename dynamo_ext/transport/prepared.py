@@ -462,14 +462,14 @@ class PreparedTransport(abc.ABC):
         self._endpoint._add_modeled_error_fields(content, parsed, model, self._parser)
         return parsed
 
-    def read_item(self, operation: Operation, reply: Reply, read: ReadItems) -> Parsed | None:
-        """As :meth:`Parser.read_item`.
+    def read_items(self, operation: Operation, reply: Reply, read: ReadItems) -> Parsed | None:
+        """As :meth:`Parser.read_items`.
 
         :param operation: The operation.
         :param reply: A reply that is no error.
-        :param read: What reads the item.
+        :param read: What reads the items.
         """
-        return self._parser.read_item(reply, operation.model.output_shape, read)
+        return self._parser.read_items(reply, operation.model.output_shape, read)
 
 
 def _is_success(answer: Answer) -> bool:
@@ -514,6 +514,12 @@ def _names_an_arn(params: Params) -> bool:
 
     if type(name) is str:
         return name.startswith(_ARN)
+
+    tables: t.Any = params.get("RequestItems")
+
+    if type(tables) is dict:
+        # A batch names nothing else.
+        return any(map(_is_arn, t.cast("cabc.Iterable[t.Any]", tables)))
 
     return any(map(_is_arn, itertools.chain(params.values(), _table_names(params))))
 

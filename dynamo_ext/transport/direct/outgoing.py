@@ -98,12 +98,12 @@ class OutgoingCall:
         transport, call = self._transport, self._call
         response = Response(exchange.request.template.url, reply)
 
-        if read is not None and not reads_items:
-            item = transport.read_item(call.operation, reply, read)
+        if read is not None:
+            content = transport.read_items(call.operation, reply, read)
 
-            if item is not None:
+            if content is not None:
                 transport.restore_quota(call, response)
-                return item
+                return content
 
         parsed = transport.parse(call.operation, response, read, may_wait=False)
 
