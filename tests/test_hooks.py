@@ -23,6 +23,7 @@ import botocore.httpsession
 import botocore.stub
 import pytest
 import urllib3
+import urllib3.connection
 import wrapt
 from pynamodb.attributes import UnicodeAttribute
 from pynamodb.exceptions import GetError
@@ -294,6 +295,23 @@ async def test_awaited_calls_too(
 
     assert senders == [*[usual(transport)] * 3, "botocore", usual(transport)]
     assert "dynamo-ext hub" not in threads
+
+
+def test_the_class_of_encrypted_connections_counts_for_all(
+    in_app: InApp, stub: Stub, senders: list[str | None], transport: str
+) -> None:
+    class Traced(urllib3.connection.HTTPSConnection):
+        pass
+
+    with in_app(settings(stub, transport)) as db:
+        Item.get("a")
+
+        with patched(botocore.awsrequest.AWSHTTPSConnectionPool, "ConnectionCls", Traced)(
+            db.connection.client
+        ):
+            Item.get("b")
+
+    assert senders == [usual(transport), "botocore"]
 
 
 def test_a_hook_into_another_operation_changes_nothing(

@@ -134,7 +134,8 @@ class Slot:
         :param put_back: Takes a permit.
         """
         try:
-            while True:
+            # Asked first, because an exception takes ten times as long.
+            while not self._permits.empty():
                 put_back(self._permits.get_nowait())
         except queue.Empty:
             pass
