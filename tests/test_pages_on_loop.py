@@ -14,8 +14,11 @@ import json
 import threading
 import typing as t
 import weakref
+from unittest import mock
 
 import anyio
+import pynamodb.models
+import pynamodb.pagination
 import pynamodb.signals
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -26,6 +29,7 @@ from pynamodb.attributes import NumberAttribute
 from pynamodb.attributes import UnicodeAttribute
 from pynamodb.connection.base import Connection
 from pynamodb.connection.table import TableConnection
+from pynamodb.exceptions import AttributeDeserializationError
 from pynamodb.exceptions import QueryError
 from pynamodb.indexes import AllProjection
 from pynamodb.pagination import PageIterator
@@ -1183,6 +1187,19 @@ def table_patched(monkeypatch: pytest.MonkeyPatch) -> cabc.Generator[None]:
         yield
 
 
+class OwnPages(PageIterator[t.Any]):
+    def __next__(self) -> t.Any:
+        saw()
+        return super().__next__()
+
+
+@contextlib.contextmanager
+def replaced(monkeypatch: pytest.MonkeyPatch) -> cabc.Generator[None]:
+    with monkeypatch.context() as patch:
+        patch.setattr(pynamodb.pagination, "PageIterator", OwnPages)
+        yield
+
+
 def of_model(monkeypatch: pytest.MonkeyPatch) -> t.Any:
     return contextlib.nullcontext()
 
@@ -1200,6 +1217,7 @@ FOLLOWED: dict[str, tuple[t.Any, t.Any, tuple[str, ...]]] = {
         ("query", "scan", "count", "batch_get"),
     ),
     "PageIterator": (Item, patched(PageIterator, "__next__"), ("batch_get",)),
+    "another PageIterator": (Item, replaced, ("batch_get",)),
     "property of PageIterator": (Item, property_patched(PageIterator, "key_names"), ("batch_get",)),
     "UnicodeAttribute": (Item, patched(UnicodeAttribute, "deserialize"), ("count",)),
     "Model": (Item, patched(Item, "from_raw_data"), ("count",)),
@@ -1290,6 +1308,120 @@ async def test_values_of_the_app_s_classes_are_not_used_on_the_loop(
     assert len(items) == 3
     assert threads
     assert threading.get_ident() not in threads
+
+
+class Text(str):
+    __slots__ = ()
+
+
+async def test_no_key_of_the_app_s_classes_is_used_on_the_loop(
+    make_app: MakeApp, stub: Stub, places: Places
+) -> None:
+    stub.always("Query", pages(MANY, 1)[0])
+
+    async with make_app().app_context():
+        for key, taken in (("a", ON_LOOP), (Text("a"), IN_WORKER)):
+            places.begin()
+            assert len(await all_of(of(Item, "query", key))) == MANY
+            assert places.taken() == taken
+
+
+Change = cabc.Callable[[], t.Any]
+CHANGES: dict[str, Change] = {
+    "an attribute": lambda: mock.patch.object(Item.text, "deserialize", return_value="patched"),
+    "its class": lambda: mock.patch.object(UnicodeAttribute, "deserialize", return_value="patched"),
+}
+
+
+@pytest.mark.parametrize("name", ["query", "scan", "batch_get"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_patch_counts_from_the_next_page_on(
+    make_app: MakeApp, stub: Stub, name: str, change: str
+) -> None:
+    """Whether it is made before or after the query, which nothing has waited for."""
+    args: dict[str, list[t.Any]] = {"query": ["a"], "scan": [], "batch_get": [keys(MANY)]}
+    stub.always("Query", pages(MANY, 1)[0])
+    stub.always("Scan", pages(MANY, 1)[0])
+    stub.always("BatchGetItem", found)
+
+    async def texts(result: t.Any) -> set[str]:
+        return {item.text async for item in result}
+
+    async with make_app().app_context():
+        start = functools.partial(of(Item, name, *args[name]), True)
+        before = await texts(start())
+        result = start()
+
+        with CHANGES[change]():
+            assert await texts(result) == {"patched"}
+            assert await texts(start()) == {"patched"}
+
+        assert await texts(start()) == before
+
+
+class Scanning(Item):
+    class Meta(Item.Meta):
+        pass
+
+    scan = Own.scan
+
+
+async def test_a_patch_counts_for_a_model_that_has_code_of_the_app(
+    make_app: MakeApp, stub: Stub
+) -> None:
+    """Also in a turn of the event loop in which another call has looked at the model."""
+    stub.always("Query", pages(MANY, 1)[0])
+
+    async def texts() -> set[str | None]:
+        return {item.text async for item in Scanning.aquery("a")}
+
+    async with make_app().app_context():
+        assert len(await texts()) == MANY
+
+        with CHANGES["its class"]():
+            _, read = await asyncio.gather(Scanning("a", 0).adelete(), texts())
+            assert read == {"patched"}
+
+
+class Replaced:
+    """What a test puts into the place of a model's connection."""
+
+    def query(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        return {**pages(3, 1)[0].body}
+
+
+async def test_a_connection_of_a_test_is_called_in_a_worker(
+    make_app: MakeApp, stub: Stub, places: Places
+) -> None:
+    async with make_app().app_context():
+        with mock.patch.object(Item, "_get_connection", return_value=Replaced()):
+            places.begin()
+            assert [item.text async for item in Item.aquery("a")] == ["t0", "t1", "t2"]
+            assert places.taken() == IN_WORKER
+
+        with mock.patch.object(pynamodb.models, "ResultIterator", return_value=["replaced"]):
+            assert [item async for item in t.cast(t.Any, Item.aquery("a"))] == ["replaced"]
+
+    assert stub.requests == []
+
+
+async def test_an_item_that_can_t_be_decoded_fails_in_its_turn(
+    make_app: MakeApp, stub: Stub
+) -> None:
+    usual, wrong = raw_item(0), raw_item(1, t={"N": "1"})
+
+    async with make_app().app_context():
+        # The first item of a page comes by another way than the others.
+        for answer in ([usual, wrong], [wrong, usual]):
+            stub.next("BatchGetItem", Answer(body={"Responses": {"items": answer}}))
+            items = Item.abatch_get(keys(2))
+
+            for item in answer:
+                if item is usual:
+                    assert (await anext(items)).number == 0
+                else:
+                    with pytest.raises(AttributeDeserializationError):
+                        await anext(items)
 
 
 class Spans(SpanProcessor):

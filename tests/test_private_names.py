@@ -256,20 +256,42 @@ USES = [
         ),
         lambda: _page_iterator()._kwargs,
     ),
-    Use("_args", ("dynamo_ext.web.pending_query",), lambda: [_page_iterator()._args]),
+    Use(
+        "_args",
+        ("dynamo_ext.models.decoded_reply", "dynamo_ext.web.pending_query"),
+        lambda: [_page_iterator()._args],
+    ),
     Use(
         "_operation",
-        ("dynamo_ext.models.decoded_reply", "dynamo_ext.web.pending_query"),
+        (
+            "dynamo_ext.models.decoded_reply",
+            "dynamo_ext.models.results",
+            "dynamo_ext.web.pending_query",
+        ),
         lambda: _page_iterator()._operation,
     ),
     Use(
         "_is_last_page",
-        ("dynamo_ext.web.pending_query",),
+        ("dynamo_ext.models.decoded_reply", "dynamo_ext.web.pending_query"),
         lambda: [_page_iterator()._is_last_page],
     ),
     Use(
+        "_last_evaluated_key",
+        ("dynamo_ext.models.decoded_reply",),
+        lambda: [_page_iterator()._last_evaluated_key],
+    ),
+    Use(
+        "_total_scanned_count",
+        ("dynamo_ext.models.decoded_reply",),
+        lambda: [_page_iterator()._total_scanned_count],
+    ),
+    Use(
         "_rate_limiter",
-        ("dynamo_ext.web.pending_query", "dynamo_ext_async.models.iteration"),
+        (
+            "dynamo_ext.models.decoded_reply",
+            "dynamo_ext.web.pending_query",
+            "dynamo_ext_async.models.iteration",
+        ),
         lambda: [_page_iterator()._rate_limiter],
     ),
     Use(

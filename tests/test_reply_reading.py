@@ -622,12 +622,14 @@ def test_another_call_with_equal_parameters_is_not_read_meanwhile() -> None:
 @pytest.mark.parametrize("limit", [None, 3, 9])
 @pytest.mark.parametrize("way", ["typed", "walked"])
 @pytest.mark.parametrize("wrong", [{}, {"num": {"S": "wrong"}}])
+# It is not the whole key, which the second page has. Nor need it be one of the model's.
+@pytest.mark.parametrize("in_key", ["id", "undeclared", "texts"])
 async def test_a_page_is_the_same(
-    stub: Stub, limit: int | None, hidden: tuple[str, ...], way: Way, wrong: Item
+    stub: Stub, limit: int | None, hidden: tuple[str, ...], way: Way, wrong: Item, in_key: str
 ) -> None:
-    items = [number(0), {**WHOLE, **wrong}, WHOLE, number(3), number(4), {}]
-    # It is not the whole key, which the second page has.
-    last = {"id": {"S": "5"}}
+    more = {**wrong, "undeclared": {"S": "a"}}
+    items = [number(0), {**WHOLE, **more}, WHOLE, number(3), number(4), {}]
+    last = {in_key: {"S": "5"}}
     bodies = [{**page(*items), "LastEvaluatedKey": last}, page(*items)]
     connection = late_binding.connection(Usual)
 
@@ -648,7 +650,7 @@ async def test_a_page_is_the_same(
             )
             assert was_read is (is_ours and not hidden and limit != 3)
             keys = [outcome(functools.partial(found.key_of, index)) for index in range(6)]
-            yield picture(list(found.items)), found.count, keys
+            yield picture(list(found.items)), found.number, keys
 
     def compare() -> None:
         # The items of what the app calls are left to it.
@@ -657,6 +659,49 @@ async def test_a_page_is_the_same(
         assert ours == [*fetch_both(of_app, is_ours=False)]
 
     await anyio.to_thread.run_sync(compare)
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("app")
+async def test_a_planned_page_leaves_the_iterator_as_pynamodb_does() -> None:
+    table = late_binding.connection(Usual)
+    last = {"id": {"S": "5"}}
+    bodies = [{**page(WHOLE), "LastEvaluatedKey": last}, page(WHOLE, WHOLE)]
+    sent: list[t.Any] = []
+
+    def of_app(_: t.Any, *args: t.Any, **options: t.Any) -> t.Any:
+        sent.append((args, options))
+        return bodies[len(sent) - 1]
+
+    def new(operation: t.Any) -> t.Any:
+        return PageIterator(operation, ("key",), {"limit": 7, "exclusive_start_key": last})
+
+    def state(pages: t.Any) -> dict[str, t.Any]:
+        return {name: value for name, value in vars(pages).items() if name != "_operation"}
+
+    expected, planned = new(types.MethodType(of_app, table)), new(table.query)
+
+    for number, body in enumerate(bodies):
+        next(expected)
+        fetch = decoded_reply.Fetch(planned, Usual.from_raw_data)
+        plan = fetch.plan()
+        assert plan is not None
+        # What is asked of the next pages is no matter of this one.
+        planned.page_size = 5
+        assert (plan.method, plan.args, plan.kwargs) == ("query", *sent[number])
+        planned.page_size = 7
+        plan.finish(json.loads(as_json(body)))
+        assert state(planned) == state(expected)
+
+    assert decoded_reply.Fetch(planned, Usual.from_raw_data).plan() is None
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("app")
+async def test_a_page_with_a_rate_limit_is_not_planned() -> None:
+    table = late_binding.connection(Usual)
+    pages: t.Any = PageIterator(table.query, ("key",), {}, rate_limit=1)
+    assert decoded_reply.Fetch(pages, Usual.from_raw_data).plan() is None
 
 
 class Shouted(UnicodeAttribute):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import binascii
 import collections.abc as cabc
 import contextlib
-import dataclasses
 import functools
 import typing as t
 
@@ -43,11 +42,11 @@ class DecodeEach(t.Protocol):
     def __call__(self, function: cabc.Callable[[A], B], items: list[A], /) -> list[B]: ...
 
 
-@dataclasses.dataclass(frozen=True)
-class DecodedReply(t.Generic[T]):
+class DecodedReply(t.NamedTuple, t.Generic[T]):
     """One reply to Query or Scan."""
 
-    count: int
+    # Not "count", which is a method of tuples.
+    number: int
     keys: cabc.Mapping[str, cabc.Sequence[TypedValue | None]]
     """By name, the attributes of a ``LastEvaluatedKey``: the value of each item, in order, or
     ``None`` for one that lacks it. A binary value may be in base64 still."""
@@ -163,18 +162,24 @@ class Fetch(t.Generic[T]):
         """Plan the request, which is then made elsewhere. It is of this project, and nobody would
         notice: the caller has looked.
 
-        :return: The call, which gives the reply; ``None`` after the last one.
+        :return: The call, which gives the reply; ``None`` after the last one, and if PynamoDB's
+            iterator must make it.
         """
-        try:
-            self._go_on(_would_send)
-        except _WouldSend as call:
-            self.reading = self._new_reading()
-            method = self._operation.__name__
-            return PlannedCall(method, call.args_of_call, call.kwargs, self._finish, self.reading)
-        except StopIteration:
-            pass
+        pages = t.cast(t.Any, self._pages)
 
-        return None
+        if pages._is_last_page or pages._rate_limiter is not None:
+            return None
+
+        # The steps of PynamoDB's iterator, up to the request.
+        pages._kwargs["exclusive_start_key"] = pages._last_evaluated_key
+        self.reading = self._new_reading()
+        return PlannedCall(
+            self._operation.__name__,
+            pages._args,
+            {**pages._kwargs},
+            self._finish,
+            self.reading,
+        )
 
     def next(self) -> Raw | None:
         """Make the request.
@@ -225,32 +230,25 @@ class Fetch(t.Generic[T]):
             return ()
 
     def _finish(self, reply: Raw) -> DecodedReply[T] | None:
-        # PynamoDB's iterator goes on as if it had sent the request.
-        self._go_on(lambda *args, **kwargs: reply)
-        return self._decoded(reply)
-
-    def _go_on(self, function: cabc.Callable[..., Raw]) -> None:
-        """Have PynamoDB's iterator get its next page from a function."""
+        # The steps of PynamoDB's iterator, from the reply on.
         pages = t.cast(t.Any, self._pages)
-        pages._operation = function
-
-        try:
-            next(pages)
-        finally:
-            pages._operation = self._operation
+        last_key = pages._last_evaluated_key = reply.get(constants.LAST_EVALUATED_KEY)
+        pages._is_last_page = last_key is None
+        pages._total_scanned_count += reply[constants.SCANNED_COUNT]
+        return self._decoded(reply)
 
     def _decoded(self, reply: Raw | None) -> DecodedReply[T] | None:
         if reply is None:
             return None
 
         pages, decode = self._pages, self._decode
-        count: int = reply[constants.CAMEL_COUNT]
+        number: int = reply[constants.CAMEL_COUNT]
         consumed = consumed_by(reply)
         raw_items: list[Raw] = reply.get(constants.ITEMS) or []
 
         if self.reading is not None and self.reading.has_read(raw_items):
             return DecodedReply(
-                count=count,
+                number=number,
                 keys=self.reading.keys,
                 items=t.cast(t.Any, raw_items),
                 consumed=consumed,
@@ -276,7 +274,7 @@ class Fetch(t.Generic[T]):
             return undecodable.decoded(decode, raw_item)
 
         return DecodedReply(
-            count=count,
+            number=number,
             keys=keys,
             items=self._decode_each(decoded, raw_items),
             consumed=consumed,
@@ -291,18 +289,6 @@ def _key_names(table: TableConnection, pages: PageIterator[t.Any]) -> cabc.Itera
         t.cast(t.Any, pages)._kwargs.get("index_name")
     )
     return names
-
-
-class _WouldSend(Exception):
-    """What PynamoDB's iterator would send next."""
-
-    def __init__(self, args: tuple[t.Any, ...], kwargs: dict[str, t.Any]) -> None:
-        self.args_of_call = args
-        self.kwargs = kwargs
-
-
-def _would_send(*args: t.Any, **kwargs: t.Any) -> t.NoReturn:
-    raise _WouldSend(args, kwargs)
 
 
 def consumed_by(reply: Raw) -> float:

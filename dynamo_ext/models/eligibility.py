@@ -161,7 +161,7 @@ def count_plain(*values: t.Any) -> int | None:
     :return: How many values there are, with those in them, besides the simplest; ``None`` if the
         call may run code of the app, or there are too many.
     """
-    left = [value for value in values if not _is_simple(value)]
+    left = [value for value in values if _class_of(value) not in _SCALARS and not _is_known(value)]
 
     if not left:
         return 0
@@ -180,14 +180,23 @@ def count_plain(*values: t.Any) -> int | None:
     return number
 
 
-def _is_simple(value: t.Any) -> bool:
-    """Whether a value is plain at first sight, as in most calls."""
-    kind = _class_of(value)
-    return kind in _SCALARS or (
-        kind is types.MethodType
-        and isinstance(value.__self__, type)
+def _is_known(value: t.Any) -> bool:
+    """Whether a value is a method that other calls had, and belongs to no model or map."""
+    return (
+        _class_of(value) is types.MethodType
         and value.__func__ in _functions_of_libraries
+        and not isinstance(value.__self__, AttributeContainer)
     )
+
+
+def was_seen_plain(kind: type[t.Any]) -> bool:
+    """Whether a class was found to be plain in this turn of the event loop. Then its plans are
+    those of what it holds.
+
+    :param kind: The class.
+    """
+    decision: _Decision | None = kind.__dict__.get(_DECISION)
+    return decision is not None and decision.is_plain is True and decision.was_seen_in_this_turn
 
 
 def _is_plain(kind: type[t.Any]) -> bool:
@@ -229,16 +238,19 @@ class _Decision:
 
         Who changes a class and then waits for a call has it looked at again.
         """
-        turn = turns.current()
-
-        if turn is not None and turn is self._turn:
+        if self.was_seen_in_this_turn:
             return True
 
         if self.is_plain is None or not self.holds():
             return False
 
-        self._turn = turn
+        self._turn = turns.current()
         return True
+
+    @property
+    def was_seen_in_this_turn(self) -> bool:
+        """Whether :meth:`holds_now` has found so in this turn of the event loop."""
+        return self._turn is not None and self._turn is turns.known()
 
     def holds(self) -> bool:
         """Whether everything is still as it was."""

@@ -15,6 +15,7 @@ from ..client.connection import TableConnection
 from ..concurrency import generators
 from . import batch
 from . import deserializer
+from . import eligibility
 from . import item_serializer
 from . import late_binding
 from . import serializer
@@ -137,7 +138,10 @@ class _FromRawData(_ClassMethod):
 
     def __get__(self, item: t.Any, owner: t.Any = None) -> t.Any:
         owner = item.__class__ if owner is None else owner
-        deserializer.refresh(owner)
+
+        if not eligibility.was_seen_plain(owner):
+            deserializer.refresh(owner)
+
         return types.MethodType(self.__func__, owner)
 
 

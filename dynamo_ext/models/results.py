@@ -9,6 +9,7 @@ import pynamodb.models
 import pynamodb.pagination
 from pynamodb.pagination import PageIterator
 
+from ..client.connection import TableConnection
 from . import decoded_reply
 from .decoded_reply import Fetch
 from .decoded_reply import Key
@@ -74,6 +75,19 @@ class ResultIterator(_OfPynamoDB[M]):
             self._map_fn = unwrap if Undecodable in set(map(_class_of, self._items)) else None
         else:
             self._read, self._map_fn = None, self._decode
+
+
+def table_of(result: t.Any) -> TableConnection | None:
+    """The connection to the table of a query or scan.
+
+    :param result: What the method has returned, PynamoDB's or an override.
+    :return: The connection, if it is one of this project.
+    """
+    if not is_of_pynamodb(_class_of(result)):
+        return None
+
+    table = getattr(result.page_iter._operation, "__self__", None)
+    return table if type(table) is TableConnection else None
 
 
 def is_of_pynamodb(kind: type) -> bool:

@@ -8,6 +8,12 @@ import weakref
 _turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, object] = weakref.WeakKeyDictionary()
 
 
+def known() -> object | None:
+    """The current turn, if anyone has asked for it; ``None`` otherwise."""
+    loop = asyncio._get_running_loop()
+    return None if loop is None else _turns.get(loop)
+
+
 def current() -> object | None:
     """The turn of the event loop that is running in this thread.
 

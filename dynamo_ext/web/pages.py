@@ -257,14 +257,14 @@ class Pagination(t.Generic[T]):
             missing = self._per_page + 1 - count
             reply = yield Fetch(self.query.page_size(missing, number), self._per_page - len(items))
 
-            if reply.count and first_key is None:
+            if reply.number and first_key is None:
                 first_key = reply.key_of(0)
 
             if reply.items:
                 last_key = reply.key_of(len(reply.items) - 1)
 
             items += reply.items
-            count += reply.count
+            count += reply.number
             end = reply.pages.last_evaluated_key
 
             if count > self._per_page:

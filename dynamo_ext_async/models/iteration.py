@@ -101,7 +101,7 @@ class Pages(t.Generic[T]):
         self.rate_limit: float | None = None if limiter is None else limiter.rate_limit
         self._runs_no_code_of_app = (
             decode is None or getattr(decode, "__self__", None) is model
-        ) and eligibility.are_plain(pages, decode)
+        ) and eligibility.are_plain(*_contents(pages), decode)
         self._hidden = hidden
         self.reply: DecodedReply[T] | None = None
         self._consumed = 0.0
@@ -125,7 +125,7 @@ class Pages(t.Generic[T]):
             return None
 
         self.reply = reply
-        self.total_count += reply.count
+        self.total_count += reply.number
         self._go_on(reply.pages, reply.consumed)
         return reply.items
 
@@ -151,7 +151,7 @@ class Pages(t.Generic[T]):
         """
         reply = self.reply
 
-        if reply is None or index in {0, reply.count}:
+        if reply is None or index in {0, reply.number}:
             return self.pages.last_evaluated_key
 
         return reply.key_of(index - 1)
@@ -542,6 +542,16 @@ def source_of(connection: Connection, model: type[t.Any], result: cabc.Iterable[
         decode=of_pynamodb._map_fn,
         limit=of_pynamodb._limit,
     )
+
+
+def _contents(pages: SyncPageIterator[t.Any]) -> cabc.Iterable[t.Any]:
+    """What PynamoDB's iterator is made of, with its arguments one by one; an iterator of the app
+    as a whole."""
+    if type(pages) is not SyncPageIterator:
+        return (pages,)
+
+    own = vars(pages).copy()
+    return (*own.pop("_args"), *own.pop("_kwargs").values(), *own.values())
 
 
 def _copied(pages: SyncPageIterator[T]) -> SyncPageIterator[T]:

@@ -22,6 +22,7 @@ from dynamo_ext.models import batch
 from dynamo_ext.models import eligibility
 from dynamo_ext.models import late_binding
 from dynamo_ext.models import planned
+from dynamo_ext.models import results
 from dynamo_ext.models.model import abort_not_found
 
 from ..execution import on_loop
@@ -114,16 +115,17 @@ def iterates(name: str) -> Twin:
         @functools.wraps(declared)
         def twin(owner: t.Any, /, *args: t.Any, **kwargs: t.Any) -> t.Any:
             model, method = _model_of(owner), getattr(owner, name)
-            connection = late_binding.connection(model).connection
 
             # The method of an index calls that of its model.
             if _is_ours(method) and (owner is model or _is_ours(getattr(model, name))):
-                source = source_of(connection, model, method(*args, **kwargs))
-            else:
-                work = functools.partial(method, *args, **kwargs)
-                source = Deferred(connection, model, work)
+                result = method(*args, **kwargs)
+                # It has looked the connection up already.
+                table = results.table_of(result) or late_binding.connection(model)
+                return ResultIterator(source_of(table.connection, model, result))
 
-            return ResultIterator(source)
+            connection = late_binding.connection(model).connection
+            work = functools.partial(method, *args, **kwargs)
+            return ResultIterator(Deferred(connection, model, work))
 
         return t.cast(F, twin)
 
