@@ -12,6 +12,7 @@ import decimal
 import functools
 import itertools
 import logging
+import operator
 import os
 import threading
 import typing as t
@@ -53,6 +54,7 @@ from dynamo_ext_async import Model
 from dynamo_ext_async import PoolTimeout
 from dynamo_ext_async import PynamoDB
 from dynamo_ext_async.execution import hub
+from dynamo_ext_async.execution import polling
 from stub import Answer
 from stub import Request
 from stub import Stub
@@ -864,6 +866,44 @@ async def test_a_deadline_in_the_queue(make_app: MakeApp, stub: Stub, db: Pynamo
         assert db.pool.in_use == db.pool.waiting == 0
 
     assert stub.requests == []
+
+
+@pytest.mark.parametrize(("milliseconds", "in_one_turn"), [(0.06, 8), (0.2, 2), (0.3, 1), (9, 1)])
+async def test_other_tasks_have_their_turns_between_replies(
+    make_app: MakeApp,
+    stub: Stub,
+    monkeypatch: pytest.MonkeyPatch,
+    milliseconds: float,
+    in_one_turn: int,
+) -> None:
+    """Replies that are there at once are read within half a millisecond, or one by one."""
+    number = 18
+    times = itertools.count()
+
+    async def begin() -> list[asyncio.Task[Item]]:
+        tasks = [asyncio.ensure_future(Item.aget("a", n)) for n in range(number)]
+        await until(lambda: stub.holding == number)
+        return tasks
+
+    async with make_app(DYNAMODB_MAX_POOL_CONNECTIONS=number).app_context():
+        stub.always("GetItem", stubs.held(found))
+        # Worker threads open the connections.
+        opening = await begin()
+        stub.release()
+        await asyncio.gather(*opening)
+        tasks = await begin()
+        answers = stub.answers
+        monkeypatch.setattr(polling, "clock", lambda: next(times) * milliseconds / 1000)
+        stub.release()
+        # In this thread, so that no task goes on until all replies are there.
+        stub.wait_for(lambda: stub.answers == answers + number)
+        ended = [0]
+
+        while ended[-1] < number:
+            await asyncio.sleep(0)
+            ended.append(sum(task.done() for task in tasks))
+
+    assert max(map(operator.sub, ended[1:], ended)) == in_one_turn
 
 
 @pytest.mark.parametrize("then", [Answer(), stubs.THROTTLE, stubs.DROP])
