@@ -39,6 +39,8 @@ class Reading:
     def __init__(self, reader: ReplyReader) -> None:
         self._reader = reader
         self._items: list[t.Any] | None = None
+        self._tried: bytes | None = None
+        """What was to be read while it was parsed: a parser may ask twice, and is refused then."""
 
     def has_read(self, items: list[t.Any] | None) -> bool:
         """Whether a list of a reply has instances.
@@ -50,9 +52,10 @@ class Reading:
 
     def parse(self, shape_name: str, body: bytes) -> dict[str, t.Any] | None:
         """As :meth:`~dynamo_ext.calls.item_reading.ReadItems.parse`."""
-        if shape_name not in _SHAPES_WITH_LISTS:
+        if shape_name not in _SHAPES_WITH_LISTS or body is self._tried:
             return None
 
+        self._tried = body
         typed = self._reader.typed(len(body))
 
         if typed is None:
@@ -164,6 +167,7 @@ class ReadingOfItem:
     def __init__(self, reader: ReplyReader) -> None:
         self._reader = reader
         self._item: t.Any = None
+        self._tried: bytes | None = None
 
     def has_read(self, item: t.Any) -> bool:
         """Whether the item of a reply is an instance.
@@ -174,7 +178,11 @@ class ReadingOfItem:
 
     def parse(self, shape_name: str, body: bytes) -> dict[str, t.Any] | None:
         """As :meth:`~dynamo_ext.calls.item_reading.ReadItems.parse`."""
-        typed = self._reader.typed(len(body)) if shape_name == _SHAPE_OF_GET else None
+        if shape_name != _SHAPE_OF_GET or body is self._tried:
+            return None
+
+        self._tried = body
+        typed = self._reader.typed(len(body))
 
         if typed is None:
             return None
