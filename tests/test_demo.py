@@ -109,8 +109,15 @@ class Demo:
         :param what: A part of the command line.
         :return: Its id.
         """
-        marked.wait_until(lambda: bool(self.processes(what)), DEADLINE)
-        return self.processes(what)[0]
+        found: list[int] = []
+
+        def look() -> bool:
+            # Once: in the middle of exec, a process has no command line for a moment.
+            found[:] = self.processes(what)
+            return bool(found)
+
+        marked.wait_until(look, DEADLINE)
+        return found[0]
 
     def is_gone(self) -> None:
         """Check that no process is left, not even a little later."""
