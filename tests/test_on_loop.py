@@ -903,6 +903,8 @@ async def test_other_tasks_have_their_turns_between_replies(
             await asyncio.sleep(0)
             ended.append(sum(task.done() for task in tasks))
 
+        await asyncio.gather(*tasks)
+
     assert max(map(operator.sub, ended[1:], ended)) == in_one_turn
 
 

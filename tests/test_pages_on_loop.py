@@ -39,6 +39,7 @@ from quart import Quart
 import dynamo_ext
 import stub as stubs
 from dynamo_ext.concurrency import decode_lock
+from dynamo_ext.models import deserializer
 from dynamo_ext.opentelemetry import instrument
 from dynamo_ext.opentelemetry import uninstrument
 from dynamo_ext.transport.direct import outgoing
@@ -1381,6 +1382,30 @@ async def test_a_patch_counts_for_a_model_that_has_code_of_the_app(
         with CHANGES["its class"]():
             _, read = await asyncio.gather(Scanning("a", 0).adelete(), texts())
             assert read == {"patched"}
+
+
+@pytest.mark.parametrize("name", ["query", "get"])
+async def test_a_reply_that_is_unusual_is_tried_once(
+    make_app: MakeApp, stub: Stub, name: str
+) -> None:
+    """After three in a row, no other one would be tried for a while."""
+    odd = raw_item(0, t={"BOOL": True})
+    stub.always("Query", page([odd] * MANY))
+    stub.always("GetItem", Answer(body={"Item": odd}))
+
+    async with make_app().app_context():
+        reader = t.cast(t.Any, deserializer.of(Item).reply_reader)
+
+        while reader.typed(1_000_000) is None:
+            pass
+
+        reader.note_success()
+
+        for _ in range(2):
+            with pytest.raises(AttributeDeserializationError):
+                await (all_of(of(Item, "query", "a")) if name == "query" else Item.aget("a", 0))
+
+        assert reader.typed(1) is not None
 
 
 class Replaced:

@@ -49,7 +49,6 @@ from dynamo_ext.models import reply_reading
 from dynamo_ext.models.reply_reader import ReplyReader
 from dynamo_ext.transport import parser
 from dynamo_ext.transport.direct import client as direct
-from dynamo_ext.transport.response import Reply
 from dynamo_ext_async import PynamoDB
 from pictures import failure
 from pictures import picture
@@ -190,10 +189,6 @@ def as_json(value: t.Any) -> bytes:
 
 def response(body: t.Any) -> dict[str, t.Any]:
     return {"status_code": 200, "headers": {}, "body": as_json(body), "context": {}}
-
-
-def response_of(reply: Reply) -> dict[str, t.Any]:
-    return {"status_code": reply.status_code, "headers": reply.headers, "body": reply.body}
 
 
 def outcome(function: cabc.Callable[[], t.Any]) -> t.Any:
@@ -606,25 +601,6 @@ def test_a_reply_that_is_unusual_elsewhere_is_read_in_two_steps() -> None:
     assert in_one_step(Usual, body) == (in_two_steps(Usual, body), "later")
     body = {**page(*[number(n) for n in range(5)]), "New": 1}
     assert in_one_step(Usual, body) == (in_two_steps(Usual, body), "walked")
-
-
-@pytest.mark.parametrize("operation", ["Query", "GetItem"])
-def test_a_reply_that_is_refused_is_tried_once(operation: str) -> None:
-    """After three in a row, no other one would be tried for a while."""
-    reader = reader_of(Usual, "typed")
-    shape = _operation(operation).output_shape
-    items = [{**number(n), "num": {"N": 5}} for n in range(5)]
-    body = as_json(page(*items) if operation == "Query" else {"Item": items[0]})
-    reply = Reply(200, {}, body)
-    make = reply_reading.Reading if operation == "Query" else reply_reading.ReadingOfItem
-
-    for _ in range(2):
-        reading = make(reader)
-        of_direct = parser.Parser()
-        assert of_direct.read_items(reply, shape, reading) is None
-        assert of_direct.parse(response_of(reply), shape, reading)
-
-    assert reader.typed(1) is not None
 
 
 def test_another_call_with_equal_parameters_is_not_read_meanwhile() -> None:

@@ -134,7 +134,7 @@ class Slot:
         :param put_back: Takes a permit.
         """
         try:
-            # Asked first, because an exception takes ten times as long.
+            # Asked first, because an exception takes longer.
             while not self._permits.empty():
                 put_back(self._permits.get_nowait())
         except queue.Empty:

@@ -39,8 +39,6 @@ class Reading:
     def __init__(self, reader: ReplyReader) -> None:
         self._reader = reader
         self._items: list[t.Any] | None = None
-        self._tried: bytes | None = None
-        """What was to be read while it was parsed: a parser may ask twice, and is refused then."""
 
     def has_read(self, items: list[t.Any] | None) -> bool:
         """Whether a list of a reply has instances.
@@ -52,10 +50,9 @@ class Reading:
 
     def parse(self, shape_name: str, body: bytes) -> dict[str, t.Any] | None:
         """As :meth:`~dynamo_ext.calls.item_reading.ReadItems.parse`."""
-        if shape_name not in _SHAPES_WITH_LISTS or body is self._tried:
+        if shape_name not in _SHAPES_WITH_LISTS:
             return None
 
-        self._tried = body
         typed = self._reader.typed(len(body))
 
         if typed is None:
@@ -167,7 +164,6 @@ class ReadingOfItem:
     def __init__(self, reader: ReplyReader) -> None:
         self._reader = reader
         self._item: t.Any = None
-        self._tried: bytes | None = None
 
     def has_read(self, item: t.Any) -> bool:
         """Whether the item of a reply is an instance.
@@ -178,11 +174,7 @@ class ReadingOfItem:
 
     def parse(self, shape_name: str, body: bytes) -> dict[str, t.Any] | None:
         """As :meth:`~dynamo_ext.calls.item_reading.ReadItems.parse`."""
-        if shape_name != _SHAPE_OF_GET or body is self._tried:
-            return None
-
-        self._tried = body
-        typed = self._reader.typed(len(body))
+        typed = self._reader.typed(len(body)) if shape_name == _SHAPE_OF_GET else None
 
         if typed is None:
             return None

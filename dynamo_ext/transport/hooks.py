@@ -85,8 +85,8 @@ _call, _request, _send, _connection, _encrypted_connection, _urlopen = _as_they_
 
 
 def _are_as_they_come() -> bool:
-    # Each call asks. Python finds a class's attribute that stands in the source ten times as fast
-    # as by getattr().
+    # Each call asks. Python finds a class's attribute that stands in the source many times as
+    # fast as by getattr().
     return (
         _BaseClient._make_api_call is _call
         and _Endpoint.make_request is _request

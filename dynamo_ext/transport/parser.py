@@ -76,6 +76,7 @@ class Parser(botocore.parsers.JSONParser):
         read: ReadItems | None = None,
         *,
         may_wait: bool = True,
+        was_tried: bool = False,
     ) -> dict[str, t.Any]:
         """Parse a reply.
 
@@ -83,6 +84,7 @@ class Parser(botocore.parsers.JSONParser):
         :param shape: botocore's model of the output, or of an error.
         :param read: What reads its items; ``None`` if they are left as botocore gives them.
         :param may_wait: Whether this thread may wait for others that parse replies.
+        :param was_tried: Whether :meth:`read_items` has left the reply to this method.
         :return: The content; a :class:`~dynamo_ext.calls.retry.Damaged` if the reply is damaged.
         """
         if reason := _wrong_checksum(response["headers"], response["body"]):
@@ -92,10 +94,10 @@ class Parser(botocore.parsers.JSONParser):
             return self._botocore_parse(response, shape)
 
         if len(response["body"]) <= _LARGE or not may_wait:
-            return self._parse(response, shape, read)
+            return self._parse(response, shape, read, was_tried=was_tried)
 
         with decode_lock.held():
-            content = self._parse(response, shape, read)
+            content = self._parse(response, shape, read, was_tried=was_tried)
 
         if isinstance(content, Damaged):
             decode_lock.release()
@@ -147,7 +149,9 @@ class Parser(botocore.parsers.JSONParser):
         """The headers of a reply, by name in lower case."""
         return {name.lower(): value for name, value in response["headers"].items()}
 
-    def _parse(self, response: Response, shape: t.Any, read: ReadItems | None) -> dict[str, t.Any]:
+    def _parse(
+        self, response: Response, shape: t.Any, read: ReadItems | None, *, was_tried: bool
+    ) -> dict[str, t.Any]:
         readers: cabc.Mapping[str, Reader] | None = _READERS.get(shape.name)
 
         if _is_logged():
@@ -156,7 +160,10 @@ class Parser(botocore.parsers.JSONParser):
         if readers is None:
             read = None
 
-        known = None if read is None else read.parse(shape.name, response["body"])
+        known = None
+
+        if read is not None and not was_tried:
+            known = read.parse(shape.name, response["body"])
 
         if known is not None:
             return self._decode(response, shape, known, _READERS_BESIDE_ITEMS[shape.name])

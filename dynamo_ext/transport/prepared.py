@@ -442,6 +442,7 @@ class PreparedTransport(abc.ABC):
         read: ReadItems | None = None,
         *,
         may_wait: bool = True,
+        was_tried: bool = False,
     ) -> Parsed:
         """Parse an answer, also one that is an error.
 
@@ -449,12 +450,17 @@ class PreparedTransport(abc.ABC):
         :param response: The answer.
         :param read: What reads its items; ``None`` if they are left as botocore gives them.
         :param may_wait: Whether this thread may wait for others that parse replies.
+        :param was_tried: Whether :meth:`read_items` has left the answer to this method.
         """
         model = operation.model
 
         if response.status_code < 300:
             return self._parser.parse(
-                response.to_parse(), model.output_shape, read, may_wait=may_wait
+                response.to_parse(),
+                model.output_shape,
+                read,
+                may_wait=may_wait,
+                was_tried=was_tried,
             )
 
         content = convert_to_response_dict(response, model)

@@ -105,7 +105,9 @@ class OutgoingCall:
                 transport.restore_quota(call, response)
                 return content
 
-        parsed = transport.parse(call.operation, response, read, may_wait=False)
+        parsed = transport.parse(
+            call.operation, response, read, may_wait=False, was_tried=read is not None
+        )
 
         if isinstance(parsed, Damaged):
             return None
