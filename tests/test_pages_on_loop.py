@@ -1393,18 +1393,21 @@ async def test_a_reply_that_is_unusual_is_tried_once(
     stub.always("Query", page([odd] * MANY))
     stub.always("GetItem", Answer(body={"Item": odd}))
 
+    async def call() -> None:
+        with pytest.raises(AttributeDeserializationError):
+            await (all_of(of(Item, "query", "a")) if name == "query" else Item.aget("a", 0))
+
     async with make_app().app_context():
+        # The first call of a model makes its plans.
+        await call()
         reader = t.cast(t.Any, deserializer.of(Item).reply_reader)
 
         while reader.typed(1_000_000) is None:
             pass
 
         reader.note_success()
-
-        for _ in range(2):
-            with pytest.raises(AttributeDeserializationError):
-                await (all_of(of(Item, "query", "a")) if name == "query" else Item.aget("a", 0))
-
+        await call()
+        await call()
         assert reader.typed(1) is not None
 
 
