@@ -73,10 +73,13 @@ def _find_request_of(app: App) -> Request | None:
     return answering.request if answering.app is app else None
 
 
+def _follow_requests() -> None:
+    flask.request_finished.connect(_request_finished)
+    flask.request_tearing_down.connect(_request_tearing_down)
+
+
 context.add_framework(functools.partial(_context.get, None))
 current_request.add_framework(_find_request)
-recorder.add_framework(_find_request_of)
+recorder.add_framework(_find_request_of, _follow_requests)
 flask.appcontext_pushed.connect(_context_pushed)
 flask.request_started.connect(_request_started)
-flask.request_finished.connect(_request_finished)
-flask.request_tearing_down.connect(_request_tearing_down)

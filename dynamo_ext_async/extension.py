@@ -201,12 +201,15 @@ def _find_request_or_websocket_of(app: App) -> Request | None:
     return found if answering.app is app else None
 
 
+def _follow_requests() -> None:
+    quart.request_finished.connect(_request_finished)
+    quart.request_tearing_down.connect(_tearing_down)
+    quart.websocket_tearing_down.connect(_tearing_down)
+
+
 context.add_framework(functools.partial(_context.get, None))
 current_request.add_framework(_find_request)
-recorder.add_framework(_find_request_or_websocket_of)
+recorder.add_framework(_find_request_or_websocket_of, _follow_requests)
 quart.appcontext_pushed.connect(_context_pushed)
 quart.request_started.connect(_request_started)
-quart.request_finished.connect(_request_finished)
-quart.request_tearing_down.connect(_tearing_down)
 quart.websocket_started.connect(_websocket_started)
-quart.websocket_tearing_down.connect(_tearing_down)

@@ -150,6 +150,7 @@ USES = [
             "dynamo_ext.models.batch",
             "dynamo_ext.models.keys",
             "dynamo_ext.models.planned",
+            "dynamo_ext.models.queries",
             "dynamo_ext.models.usual_keys",
         ),
         lambda: t.cast(t.Any, _Model._hash_key_attribute).__func__,

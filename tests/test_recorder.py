@@ -29,6 +29,7 @@ import dynamo_ext.web.browse
 import dynamo_ext_async.web.browse
 import engines
 import stub as stubs
+from conftest import RunPython
 from dynamo_ext.calls import record
 from dynamo_ext.web import recorder
 from dynamo_ext.web import timeline
@@ -668,6 +669,60 @@ def test_the_setting_is_a_switch_that_the_environment_may_set(value: object, swi
 def test_another_value_of_the_setting_is_refused(value: object) -> None:
     with pytest.raises(ConfigError, match=r"'DYNAMODB_RECORD_CALLS' must be True or False"):
         Settings.from_mapping({"DYNAMODB_RECORD_CALLS": value})
+
+
+# The requests of two apps, one of each framework: first without a record, then with one.
+REQUESTS = """
+import asyncio, flask, quart
+from dynamo_ext_async import PynamoDB
+
+def app(kind, records):
+    app = kind("app")
+    app.config["DYNAMODB_RECORD_CALLS"] = records
+    PynamoDB(app)
+    app.add_url_rule("/", view_func=lambda: "x")
+    return app
+
+def connected():
+    signals = [
+        *(flask.request_finished, flask.request_tearing_down),
+        *(quart.request_finished, quart.request_tearing_down, quart.websocket_tearing_down),
+    ]
+    return [len(signal.receivers) for signal in signals]
+
+async def answer(app):
+    return await app.test_client().get("/")
+
+for records in (False, True, True):
+    replies = [app(flask.Flask, records).test_client().get("/")]
+    replies.append(asyncio.run(answer(app(quart.Quart, records))))
+    print(connected(), *["Server-Timing" in reply.headers for reply in replies])
+"""
+
+
+@pytest.mark.once(reason="no call is sent")
+def test_the_end_of_requests_is_followed_once_calls_are_recorded(run_python: RunPython) -> None:
+    assert run_python(REQUESTS).stdout.splitlines() == [
+        "[0, 0, 0, 0, 0] False False",
+        "[1, 1, 1, 1, 1] True True",
+        "[1, 1, 1, 1, 1] True True",
+    ]
+
+
+@pytest.mark.once(reason="no call is sent")
+def test_it_is_followed_in_a_framework_that_comes_later_too(run_python: RunPython) -> None:
+    code = """
+import flask, quart
+from dynamo_ext import PynamoDB
+
+app = flask.Flask("app")
+app.config["DYNAMODB_RECORD_CALLS"] = True
+PynamoDB(app)
+app.test_client().get("/")
+import dynamo_ext_async
+print(len(quart.request_finished.receivers))
+"""
+    assert run_python(code).stdout == "1\n"
 
 
 def with_toolbar(app: flask.Flask) -> flask.Flask:

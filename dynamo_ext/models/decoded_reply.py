@@ -13,6 +13,7 @@ from pynamodb.pagination import PageIterator
 
 from ..client import ceremony
 from ..client.connection import TableConnection
+from . import iterators
 from . import reply_reading
 from . import undecodable
 from .item_json import Raw
@@ -24,16 +25,6 @@ A = t.TypeVar("A")
 B = t.TypeVar("B")
 T = t.TypeVar("T")
 Key: t.TypeAlias = dict[str, TypedValue]
-
-
-# As it is when this module is imported. A patch is code of the app.
-_of_pynamodb = {**vars(PageIterator)}
-
-
-def are_patched() -> bool:
-    """Whether PynamoDB's page iterator is not as it was written."""
-    # Names may be added: copy() notes something there.
-    return not vars(PageIterator).items() >= _of_pynamodb.items()
 
 
 class DecodeEach(t.Protocol):
@@ -131,7 +122,7 @@ class Fetch(t.Generic[T]):
     @functools.cached_property
     def reading(self) -> reply_reading.ReadingOfPage | None:
         """What reads the items while the reply is parsed; ``None`` if they are read afterwards."""
-        is_noticed = are_patched() or ceremony.is_noticed()
+        is_noticed = iterators.are_patched() or ceremony.is_noticed()
         return None if is_noticed or not self.is_of_project else self._new_reading()
 
     def _new_reading(self) -> reply_reading.ReadingOfPage | None:

@@ -18,6 +18,7 @@ from . import deserializer
 from . import eligibility
 from . import item_serializer
 from . import late_binding
+from . import queries
 from . import serializer
 from . import tables
 from .keys import ChecksKeys
@@ -353,6 +354,9 @@ class Model(
     @classmethod
     def _get_connection(cls) -> TableConnection:
         return late_binding.connection(cls)
+
+
+queries.note(Model)
 
 
 def abort_not_found(message: str) -> t.NoReturn:

@@ -11,6 +11,7 @@ from pynamodb.pagination import PageIterator
 
 from ..client.connection import TableConnection
 from . import decoded_reply
+from . import iterators
 from .decoded_reply import Fetch
 from .decoded_reply import Key
 from .reply_reading import ReadingOfPage
@@ -21,18 +22,15 @@ M = t.TypeVar("M", bound=pynamodb.models.Model)
 
 _class_of: cabc.Callable[[t.Any], type[t.Any]] = type
 _OfPynamoDB = pynamodb.pagination.ResultIterator
-# As it is when this module is imported. A patch is code of the app.
-_of_pynamodb = {**vars(_OfPynamoDB)}
 
 
 def of(result: t.Any) -> t.Any:
     """What a query or scan returns: PynamoDB's iterator, which reads its pages in fewer steps.
 
     :param result: What PynamoDB's own method has returned.
-    :return: The iterator; or the result itself, if the app has patched that.
+    :return: The iterator; or the result itself, if the app has patched PynamoDB's.
     """
-    kind = _class_of(result)
-    is_usual = kind is _OfPynamoDB and vars(_OfPynamoDB).items() >= _of_pynamodb.items()
+    is_usual = _class_of(result) is _OfPynamoDB and not iterators.are_patched()
     return ResultIterator(result) if is_usual else result
 
 

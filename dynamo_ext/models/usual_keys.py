@@ -51,6 +51,17 @@ def text_key(model: t.Any, hash_key: t.Any, range_key: t.Any) -> tuple[str, str 
     return hash_key, range_key
 
 
+def is_sent_as_it_is(attribute: t.Any, value: t.Any) -> bool:
+    """Whether a value of a key is a text, which is sent as it is.
+
+    :param attribute: The attribute of the key; ``None`` if the model has none.
+    :param value: The value.
+    """
+    # Overridden, patched, or set on the attribute, it would be another function.
+    serialize = getattr(getattr(attribute, "serialize", None), "__func__", None)
+    return type(value) is str and serialize is _serialize_as_it_is and attribute.attr_type == STRING
+
+
 class _Part(t.NamedTuple):
     """How one attribute of a key is serialised."""
 

@@ -228,6 +228,9 @@ class _AppRecords:
 _Find: t.TypeAlias = cabc.Callable[[App], Request | None]
 
 _request_finders: list[_Find] = []
+# What ends recordings costs each request something, so it waits for the first one.
+_followers: list[cabc.Callable[[], None]] = []
+_are_followed = False
 _recordings: weakref.WeakKeyDictionary[Request, Recording] = weakref.WeakKeyDictionary()
 _apps: weakref.WeakKeyDictionary[App, _AppRecords] = weakref.WeakKeyDictionary()
 
@@ -246,13 +249,19 @@ def get_recorded_calls() -> RecordedCalls:
     return RecordedCalls() if recording is None else recording.calls
 
 
-def add_framework(find_request: _Find) -> None:
+def add_framework(find_request: _Find, follow: cabc.Callable[[], None]) -> None:
     """Register a framework.
 
     :param find_request: Returns the current request or websocket that a given app answers; ``None``
         if there is none.
+    :param follow: Has :func:`answered` and :func:`ended` called from now on. It is called before
+        the first recording begins. To call it twice is harmless.
     """
     _request_finders.append(find_request)
+    _followers.append(follow)
+
+    if _are_followed:
+        follow()
 
 
 def current() -> Recording | None:
@@ -349,7 +358,22 @@ def _find_or_begin(app: App) -> Recording | None:
     if request is None:
         return None
 
-    return _recordings.get(request) or _recordings.setdefault(request, Recording(app, request))
+    if (recording := _recordings.get(request)) is not None:
+        return recording
+
+    _follow_requests()
+    return _recordings.setdefault(request, Recording(app, request))
+
+
+def _follow_requests() -> None:
+    global _are_followed
+
+    if not _are_followed:
+        for follow in _followers:
+            follow()
+
+        # Last: another thread that sees it begins its recording.
+        _are_followed = True
 
 
 def _request(app: App) -> Request | None:

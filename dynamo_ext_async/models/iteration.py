@@ -21,11 +21,14 @@ from pynamodb.pagination import PageIterator as SyncPageIterator
 from dynamo_ext.client.connection import Connection
 from dynamo_ext.concurrency import decode_lock
 from dynamo_ext.models import decoded_reply
+from dynamo_ext.models import deserializer
 from dynamo_ext.models import eligibility
+from dynamo_ext.models import iterators
 from dynamo_ext.models import late_binding
 from dynamo_ext.models import results
 from dynamo_ext.models.decoded_reply import DecodedReply
 from dynamo_ext.models.decoded_reply import Key
+from dynamo_ext.models.queries import PlainQuery
 from dynamo_ext.models.undecodable import Undecodable
 
 from ..execution import on_loop
@@ -34,7 +37,6 @@ from .lock import Lock
 
 T = t.TypeVar("T")
 T_co = t.TypeVar("T_co", covariant=True)
-R = t.TypeVar("R")
 Reply = dict[str, t.Any]
 
 
@@ -76,6 +78,7 @@ class Pages(t.Generic[T]):
     :param decode: What makes items of those that botocore gives; ``None`` for these themselves.
     :param limit: How many items to give at most.
     :param hidden: The names of attributes that are read for the keys alone.
+    :param is_plain: Whether it is known already that nothing of these runs code of the app.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Pages(t.Generic[T]):
         decode: cabc.Callable[[t.Any], T] | None,
         limit: int | None = None,
         hidden: cabc.Collection[str] = (),
+        is_plain: bool = False,
     ) -> None:
         of_pynamodb: t.Any = pages
         limiter = of_pynamodb._rate_limiter
@@ -99,9 +103,10 @@ class Pages(t.Generic[T]):
         self._model = model
         self.decode: cabc.Callable[[t.Any], T] | None = decode
         self.rate_limit: float | None = None if limiter is None else limiter.rate_limit
-        self._runs_no_code_of_app = (
-            decode is None or getattr(decode, "__self__", None) is model
-        ) and eligibility.are_plain(*_contents(pages), decode)
+        self._runs_no_code_of_app = is_plain or (
+            (decode is None or getattr(decode, "__self__", None) is model)
+            and eligibility.are_plain(*_contents(pages), decode)
+        )
         self._hidden = hidden
         self.reply: DecodedReply[T] | None = None
         self._consumed = 0.0
@@ -109,6 +114,22 @@ class Pages(t.Generic[T]):
         self._are_exhausted = False
         # After a page that the event loop could not read, most likely because it was too large.
         self._goes_by_hub = False
+
+    @classmethod
+    def plain(cls, model: type[t.Any], query: PlainQuery) -> t.Self:
+        """The pages of a query whose arguments hold no code of the app.
+
+        :param model: The model.
+        :param query: The query.
+        """
+        return cls(
+            query.table.connection,
+            model,
+            query.pages,
+            decode=query.decode,
+            limit=query.limit,
+            is_plain=True,
+        )
 
     async def next(self, limit: int | None = None) -> cabc.Sequence[T | Undecodable] | None:
         """Fetch the next page.
@@ -119,7 +140,13 @@ class Pages(t.Generic[T]):
         :return: The items, or ``None`` after the last page.
         :raises pynamodb.exceptions.PynamoDBException: if the call fails.
         """
-        reply = await self._next(self._fetch, limit)
+        if self._are_exhausted:
+            return None
+
+        if self.rate_limit:
+            await self._keep_rate(self.rate_limit)
+
+        reply = await self._fetch(limit)
 
         if reply is None:
             return None
@@ -135,7 +162,14 @@ class Pages(t.Generic[T]):
         :return: The page, or ``None`` after the last one.
         :raises pynamodb.exceptions.PynamoDBException: if the call fails.
         """
-        fetched = await self._next(self._fetch_reply)
+        if self._are_exhausted:
+            return None
+
+        if self.rate_limit:
+            await self._keep_rate(self.rate_limit)
+
+        run = workers.run_in_hub if self._shares_thread else workers.run
+        fetched = await run(self._connection, _fetch_reply, _copied(self.pages))
 
         if fetched is None:
             return None
@@ -166,21 +200,10 @@ class Pages(t.Generic[T]):
         """
         return Pages(self._connection, self._model, pages, decode=self.decode, hidden=hidden)
 
-    async def _next(
-        self, fetch: cabc.Callable[..., cabc.Awaitable[R | None]], *args: t.Any
-    ) -> R | None:
-        if self._are_exhausted:
-            return None
-
-        await self._keep_rate()
-        # A copy, because the worker of a cancelled fetch goes on and changes its iterator.
-        return await fetch(_copied(self.pages), *args)
-
-    async def _fetch(
-        self, pages: SyncPageIterator[t.Any], limit: int | None
-    ) -> DecodedReply[T] | None:
+    async def _fetch(self, limit: int | None) -> DecodedReply[T] | None:
         fetch = decoded_reply.Fetch(
-            pages,
+            # The worker of a cancelled fetch goes on and changes its iterator.
+            _copied(self.pages),
             self.decode,
             limit=limit,
             hidden=self._hidden,
@@ -188,6 +211,8 @@ class Pages(t.Generic[T]):
         )
 
         if not (self._shares_thread and fetch.is_of_project):
+            # A patch may be as new as this fetch.
+            deserializer.refresh(self._model)
             return await workers.run(self._connection, _send, fetch)
 
         call = None if self._goes_by_hub else on_loop.prepare(fetch.table, fetch.plan)
@@ -199,17 +224,11 @@ class Pages(t.Generic[T]):
 
         return await workers.run_in_hub(self._connection, _send, fetch)
 
-    async def _fetch_reply(
-        self, pages: SyncPageIterator[t.Any]
-    ) -> tuple[Reply, SyncPageIterator[t.Any]] | None:
-        run = workers.run_in_hub if self._shares_thread else workers.run
-        return await run(self._connection, _fetch_reply, pages)
-
     @property
     def _shares_thread(self) -> bool:
         return (
             self._runs_no_code_of_app
-            and not decoded_reply.are_patched()
+            and not iterators.are_patched()
             and workers.may_share_thread(self._connection, self._model)
         )
 
@@ -218,11 +237,10 @@ class Pages(t.Generic[T]):
         self._consumed = consumed
         self._are_exhausted = pages.last_evaluated_key is None
 
-    async def _keep_rate(self) -> None:
-        if self.rate_limit:
-            due = self._last_request + self._consumed / self.rate_limit
-            await anyio.sleep(max(0.0, due - time.monotonic()))
-            self._last_request = time.monotonic()
+    async def _keep_rate(self, rate_limit: float) -> None:
+        due = self._last_request + self._consumed / rate_limit
+        await anyio.sleep(max(0.0, due - time.monotonic()))
+        self._last_request = time.monotonic()
 
 
 class Items(t.Generic[T]):
