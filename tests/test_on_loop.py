@@ -868,17 +868,25 @@ async def test_a_deadline_in_the_queue(make_app: MakeApp, stub: Stub, db: Pynamo
     assert stub.requests == []
 
 
-@pytest.mark.parametrize(("milliseconds", "in_one_turn"), [(0.06, 8), (0.2, 2), (0.3, 1), (9, 1)])
+@pytest.mark.parametrize(
+    ("milliseconds", "others", "in_one_turn"),
+    [
+        *((0.06, 0, 8), (0.2, 0, 2), (0.3, 0, 1), (9, 0, 1)),
+        *((0.2, 0.4, 2), (0.2, 1.1, 5), (0.2, 1.5, 7), (0.3, 5, 6), (9, 5, 1)),
+    ],
+)
 async def test_other_tasks_have_their_turns_between_replies(
     make_app: MakeApp,
     stub: Stub,
     monkeypatch: pytest.MonkeyPatch,
     milliseconds: float,
+    others: float,
     in_one_turn: int,
 ) -> None:
-    """Replies that are there at once are read within half a millisecond, or one by one."""
+    """Replies that are there at once are read as long as other tasks have taken before: for half a
+    millisecond at least, for two at most, or one by one."""
     number = 18
-    times = itertools.count()
+    times, cpu_times = itertools.count(), itertools.count()
 
     async def begin() -> list[asyncio.Task[Item]]:
         tasks = [asyncio.ensure_future(Item.aget("a", n)) for n in range(number)]
@@ -894,6 +902,8 @@ async def test_other_tasks_have_their_turns_between_replies(
         tasks = await begin()
         answers = stub.answers
         monkeypatch.setattr(polling, "clock", lambda: next(times) * milliseconds / 1000)
+        # It is asked at the begin and at the end of each turn.
+        monkeypatch.setattr(polling, "cpu_clock", lambda: next(cpu_times) * others / 1000)
         stub.release()
         # In this thread, so that no task goes on until all replies are there.
         stub.wait_for(lambda: stub.answers == answers + number)

@@ -18,6 +18,11 @@ if IS_SUPPORTED:
     clock: cabc.Callable[[], float] = functools.partial(time.clock_gettime, time.CLOCK_MONOTONIC)
     """Returns the seconds of a clock that only goes forward."""
 
+    cpu_clock: cabc.Callable[[], float] = functools.partial(
+        time.clock_gettime, time.CLOCK_THREAD_CPUTIME_ID
+    )
+    """Returns the CPU time of this thread, in seconds."""
+
 
 def register(poll: select.epoll, descriptor: int) -> None:
     """Have the changes of a descriptor reported, each once.
