@@ -74,8 +74,6 @@ _FLAGS = frozenset({bool, types.NoneType})
 _NONE = frozenset({types.NoneType})
 _NUMBERS = frozenset({int, types.NoneType})
 _TYPES_OF_TEXTS = frozenset({constants.NUMBER, constants.STRING})
-# What a call passes on its connection, besides the method of its own name.
-_SENDS = frozenset({"dispatch", "_make_api_call", "client"})
 _options_of_new_table: contextvars.ContextVar[Kwargs | None] = contextvars.ContextVar(
     "dynamo_ext.options_of_new_table", default=None
 )
@@ -173,8 +171,10 @@ class Connection(pynamodb.connection.Connection):
 
     @property
     def is_replaced(self) -> bool:
-        """Whether something that sends calls is replaced on this very connection."""
-        return not _SENDS.isdisjoint(vars(self))
+        """Whether something that sends calls is replaced on this very connection: what each passes,
+        besides the method of its own name."""
+        own = vars(self)
+        return "dispatch" in own or "_make_api_call" in own or "client" in own
 
     def follow(self, operation_name: str) -> record.Progress:
         """The record of a call that is about to be made on this connection, elsewhere.
@@ -629,6 +629,7 @@ class TableConnection(pynamodb.connection.table.TableConnection):
         connection.table_name = table[constants.TABLE_NAME]
         connection.add_meta_table(meta_table)
         self._description: _Description | None = None
+        self._key_names: dict[str | None, tuple[str, ...]] = {}
         self._own_names: frozenset[str] = frozenset({*vars(self), "_own_names"})
 
     def prepare_call(
@@ -674,6 +675,19 @@ class TableConnection(pynamodb.connection.table.TableConnection):
             self.table_name, *args, **kwargs
         )
         return call
+
+    def key_names(self, index_name: str | None) -> tuple[str, ...]:
+        """The names of the attributes of a key from which a query or scan can start.
+
+        :param index_name: The index; ``None`` for the table.
+        """
+        found = self._key_names.get(index_name)
+
+        if found is None:
+            names = t.cast(t.Any, self.get_meta_table()).get_key_names(index_name)
+            found = self._key_names[index_name] = tuple(names)
+
+        return found
 
     @property
     def may_make_calls(self) -> bool:

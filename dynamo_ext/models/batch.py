@@ -301,7 +301,7 @@ def _key_types(kind: type[pynamodb.models.Model]) -> dict[str, str]:
     return {key.attr_name: key.attr_type for key in keys if key is not None}
 
 
-class _Answer(t.NamedTuple, t.Generic[T]):
+class Answer(t.NamedTuple, t.Generic[T]):
     """What one request has given."""
 
     items: list[T | Undecodable]
@@ -323,7 +323,7 @@ class BatchGet(t.NamedTuple, t.Generic[T]):
     attributes_to_get: cabc.Sequence[str] | None
 
     def next_page(
-        self, first: _Answer[T] | None = None
+        self, first: Answer[T] | None = None
     ) -> Waits[tuple[list[T | Undecodable], BatchGet[T]]]:
         """Get the next items, up to 100 with each request, as a generator of waits.
 
@@ -331,25 +331,32 @@ class BatchGet(t.NamedTuple, t.Generic[T]):
         :return: The items, which are none only if no key is left, and the batch that is left.
         :raises UnprocessedKeys: if DynamoDB leaves every key unprocessed, time after time.
         """
-        keys, rounds = self.keys, 0
+        batch, rounds = self, 0
 
-        while keys:
-            size = min(len(keys), constants.BATCH_GET_PAGE_LIMIT)
-            items, unprocessed = first or self._request(_first_of(keys))
-            first = None
-            keys = (*unprocessed, *keys[size:])
+        while batch.keys:
+            size = len(_first_of(batch.keys))
+            answer = first or batch._request(_first_of(batch.keys))
+            first, batch = None, batch.after(answer)
 
-            if items or not keys:
-                return items, self._with_keys(keys)
+            if answer.items or not batch.keys:
+                return answer.items, batch
 
-            rounds = rounds + 1 if len(unprocessed) == size else 0
+            rounds = rounds + 1 if len(answer.unprocessed) == size else 0
 
             if rounds == ROUNDS_WITHOUT_PROGRESS:
-                raise UnprocessedKeys(self.connection.table_name, list(keys))
+                raise UnprocessedKeys(self.connection.table_name, list(batch.keys))
 
             yield _back_off(self.connection, rounds) if rounds else 0
 
         return [], self
+
+    def after(self, answer: Answer[T]) -> BatchGet[T]:
+        """The batch that is left.
+
+        :param answer: What the next request has given.
+        """
+        size = len(_first_of(self.keys))
+        return self._with_keys((*answer.unprocessed, *self.keys[size:]))
 
     def without_keys(self) -> BatchGet[T]:
         """The batch with no keys left."""
@@ -387,7 +394,7 @@ class BatchGet(t.NamedTuple, t.Generic[T]):
         )
 
     @decode_lock.kept()
-    def _request(self, keys: tuple[Raw, ...]) -> _Answer[T]:
+    def _request(self, keys: tuple[Raw, ...]) -> Answer[T]:
         """Send one request."""
         args, options = self._arguments(keys)
         connection, method = self.connection, "batch_get_item"
@@ -406,17 +413,17 @@ class BatchGet(t.NamedTuple, t.Generic[T]):
         }
         return (PlainKeys(keys) if isinstance(keys, UsualKeys) else list(keys),), options
 
-    def _read(self, reading: reply_reading.Reading | None, reply: Raw) -> _Answer[T]:
+    def _read(self, reading: reply_reading.Reading | None, reply: Raw) -> Answer[T]:
         items: list[t.Any] = _of_only_table(reply.get(constants.RESPONSES)) or []
         unprocessed: Raw = _of_only_table(reply.get(constants.UNPROCESSED_KEYS)) or {}
 
         if reading is not None and reading.has_read(items):
-            return _Answer(items, unprocessed.get(constants.KEYS, []))
+            return Answer(items, unprocessed.get(constants.KEYS, []))
 
         items = [*items]
         # Usually the last reference: each item can then be freed as soon as it is decoded.
         del reply
-        return _Answer(
+        return Answer(
             decode_lock.decode_each(functools.partial(undecodable.decoded, self._decode), items),
             unprocessed.get(constants.KEYS, []),
         )

@@ -131,7 +131,8 @@ class Fetch(t.Generic[T]):
 
         # Nothing that refers to this object, which refers to what reads the page: the items of a
         # circle would be left to the garbage collector.
-        key_names = functools.partial(_key_names, self.table, self._pages)
+        index_name: str | None = t.cast(t.Any, self._pages)._kwargs.get("index_name")
+        key_names = functools.partial(self.table.key_names, index_name)
         return reply_reading.of_page(self._decode, key_names, self._limit)
 
     @property
@@ -271,15 +272,6 @@ class Fetch(t.Generic[T]):
             consumed=consumed,
             pages=pages,
         )
-
-
-def _key_names(table: TableConnection, pages: PageIterator[t.Any]) -> cabc.Iterable[str]:
-    """The names of the attributes of a key of a query or scan."""
-    meta_table: t.Any = table.get_meta_table()
-    names: cabc.Iterable[str] = meta_table.get_key_names(
-        t.cast(t.Any, pages)._kwargs.get("index_name")
-    )
-    return names
 
 
 def consumed_by(reply: Raw) -> float:

@@ -24,6 +24,7 @@ from dynamo_ext.errors import OUTCOME_UNKNOWN
 from dynamo_ext.errors import UnprocessedItems
 from dynamo_ext.models import eligibility
 from dynamo_ext.models import late_binding
+from dynamo_ext.models.batch import Answer
 from dynamo_ext.models.batch import Commit
 from dynamo_ext.models.undecodable import Undecodable
 from dynamo_ext.models.undecodable import unwrap
@@ -507,7 +508,12 @@ async def _next_page(
     if call is None:
         return *await workers.drive(connection, batch.next_page(), model), goes_by_hub
 
-    page = batch.next_page(await call.make())
+    answer: Answer[T] = await call.make()
+
+    if answer.items:
+        return answer.items, batch.after(answer), call.went_on
+
+    page = batch.next_page(answer)
     # This step sends nothing.
     seconds, result = generators.step(page)
 
