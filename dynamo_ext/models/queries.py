@@ -16,7 +16,6 @@ import weakref
 
 import pynamodb
 import pynamodb.models
-import pynamodb.pagination
 from pynamodb import constants
 from pynamodb.pagination import PageIterator
 

@@ -115,22 +115,6 @@ class Pages(t.Generic[T]):
         # After a page that the event loop could not read, most likely because it was too large.
         self._goes_by_hub = False
 
-    @classmethod
-    def plain(cls, model: type[t.Any], query: PlainQuery) -> t.Self:
-        """The pages of a query whose arguments hold no code of the app.
-
-        :param model: The model.
-        :param query: The query.
-        """
-        return cls(
-            query.table.connection,
-            model,
-            query.pages,
-            decode=query.decode,
-            limit=query.limit,
-            is_plain=True,
-        )
-
     async def next(self, limit: int | None = None) -> cabc.Sequence[T | Undecodable] | None:
         """Fetch the next page.
 
@@ -538,6 +522,22 @@ async def untouched_pages(result: ResultIterator[T]) -> Pages[T]:
         raise ValueError("The result has been iterated already: give a new one.")
 
     return source
+
+
+def plain_pages(model: type[t.Any], query: PlainQuery) -> Pages[t.Any]:
+    """The pages of a query whose arguments hold no code of the app.
+
+    :param model: The model.
+    :param query: The query.
+    """
+    return Pages(
+        query.table.connection,
+        model,
+        query.pages,
+        decode=query.decode,
+        limit=query.limit,
+        is_plain=True,
+    )
 
 
 def source_of(connection: Connection, model: type[t.Any], result: cabc.Iterable[T]) -> Source[T]:

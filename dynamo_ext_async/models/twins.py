@@ -34,6 +34,7 @@ from .iteration import Deferred
 from .iteration import Pages
 from .iteration import ResultIterator
 from .iteration import Source
+from .iteration import plain_pages
 from .iteration import source_of
 from .parallel_scan import ParallelScan
 
@@ -127,7 +128,7 @@ def iterates(name: str, begin: BeginPlain | None = None) -> Twin:
                 plain = None if begin is None else begin(model, args, kwargs)
 
                 if plain is not None:
-                    return ResultIterator(Pages.plain(model, plain))
+                    return ResultIterator(plain_pages(model, plain))
 
                 result = method(*args, **kwargs)
                 # It has looked the connection up already.
