@@ -18,6 +18,7 @@ import re
 import types
 import typing as t
 
+import anyio
 import botocore.client
 import botocore.config
 import botocore.session
@@ -530,6 +531,11 @@ USES = [
         lambda: asyncio.run(_current_object_of_quart()),
     ),
     Use(
+        "_task_states",
+        ("dynamo_ext_async.execution.on_loop",),
+        lambda: anyio.run(_is_found_in_scope) or None,
+    ),
+    Use(
         "_get_running_loop",
         (
             "dynamo_ext.calls.blocking",
@@ -541,6 +547,16 @@ USES = [
         (),
     ),
 ]
+
+
+async def _is_found_in_scope() -> bool:
+    tasks = importlib.import_module("anyio._backends._asyncio")._task_states
+
+    async def find() -> bool:
+        return asyncio.current_task() in tasks
+
+    with anyio.CancelScope():
+        return await find() and not await asyncio.create_task(find())
 
 
 def _current_object_of_flask() -> t.Any:
