@@ -555,8 +555,12 @@ async def _is_found_in_scope() -> bool:
     async def find() -> bool:
         return asyncio.current_task() in tasks
 
+    found: list[bool] = []
+
     with anyio.CancelScope():
-        return await find() and not await asyncio.create_task(find())
+        found += await find(), await asyncio.create_task(find())
+
+    return found == [True, False]
 
 
 def _current_object_of_flask() -> t.Any:
