@@ -903,7 +903,7 @@ async def test_other_tasks_have_their_turns_between_replies(
         tasks = await begin()
         answers = stub.answers
         monkeypatch.setattr(polling, "clock", lambda: next(times) * milliseconds / 1000)
-        # It is asked at the begin and at the end of each turn.
+        # It is asked at the beginning and at the end of each turn.
         monkeypatch.setattr(polling, "cpu_clock", lambda: next(cpu_times) * others / 1000)
         stub.release()
         # In this thread, so that no task goes on until all replies are there.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections.abc as cabc
 import contextlib
+import threading
 import typing as t
 
 import pynamodb
@@ -21,6 +22,7 @@ from pynamodb.pagination import ResultIterator
 from quart import Quart
 
 import stub as stubs
+from conftest import RunPython
 from dynamo_ext.models import queries
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
@@ -291,6 +293,62 @@ async def test_what_is_patched_is_called(
         seen.clear()
         assert await all_of(Item, stub) == [1]
         assert not seen
+
+
+async def test_what_is_patched_on_the_table_s_connection_never_runs_in_the_hub(
+    make_direct_app: MakeApp, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[str] = []
+    reply = {"Items": [], "Count": 0, "ScannedCount": 0}
+    stub.next("Query", *[stubs.Answer(body=reply)] * 3)
+
+    async with make_direct_app().app_context():
+        assert [page async for page in Item.aquery("a").page_iter]
+        table: t.Any = t.cast(t.Any, Item)._get_connection()
+        query = table.query
+
+        def noted(*args: t.Any, **kwargs: t.Any) -> t.Any:
+            threads.append(threading.current_thread().name)
+            return query(*args, **kwargs)
+
+        monkeypatch.setattr(table, "query", noted)
+        assert [page async for page in Item.aquery("a").page_iter]
+        assert [item async for item in Item.aquery("a")] == []
+
+    assert len(threads) == 2
+    assert not any("dynamo-ext" in name or name == "MainThread" for name in threads)
+
+
+ITERATORS: list[t.Any] = [PageIterator, ResultIterator]
+
+
+@pytest.mark.parametrize("kind", ITERATORS)
+@pytest.mark.parametrize("what", ["copy", "annotations", "undo"])
+def test_what_python_notes_in_pynamodb_s_iterators_is_no_patch(
+    run_warm_python: RunPython, kind: type, what: str
+) -> None:
+    code = f"""
+import copy
+from pynamodb.pagination import {kind.__name__} as kind
+from dynamo_ext.models import iterators
+
+if {what!r} == "copy":
+    copy.copy(kind(None, (), {{}}))
+elif {what!r} == "annotations":
+    kind.__annotations__
+else:
+    step = kind.__next__
+    kind.__next__ = lambda self: None
+    assert iterators.are_patched()
+    del kind.__next__
+    assert iterators.are_patched()
+    kind.__next__ = step
+
+assert not iterators.are_patched()
+kind.next = None
+assert iterators.are_patched()
+"""
+    run_warm_python(code)
 
 
 class Animal(Model):

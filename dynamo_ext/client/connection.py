@@ -171,8 +171,8 @@ class Connection(pynamodb.connection.Connection):
 
     @property
     def is_replaced(self) -> bool:
-        """Whether something that sends calls is replaced on this very connection: what each passes,
-        besides the method of its own name."""
+        """Whether something that each call passes, besides the method that is named after it, is
+        replaced on this very connection."""
         own = vars(self)
         return "dispatch" in own or "_make_api_call" in own or "client" in own
 

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-import copy
-import typing as t
-
 from pynamodb.pagination import PageIterator
 from pynamodb.pagination import ResultIterator
 
 from ..namespaces import Namespaces
 
-_Pages: t.Any = PageIterator
-_classes = Namespaces()
+_classes: tuple[type, ...] = (PageIterator, ResultIterator)
+# As they are when this module is imported.
+_as_written = [{**vars(kind)} for kind in _classes]
+
+
+def _noted() -> Namespaces:
+    namespaces = Namespaces()
+
+    for kind in _classes:
+        namespaces.note(kind, vars(kind))
+
+    return namespaces
+
+
+_namespaces = _noted()
 
 
 def are_patched() -> bool:
     """Whether anything in them was replaced. A patch is code of the app."""
-    return not _classes.are_unchanged()
+    global _namespaces
 
+    if _namespaces.are_unchanged():
+        return False
 
-# Noted when this module is imported. The first copy of an object notes something in its class.
-copy.copy(_Pages(None, (), {}))
-_classes.note(PageIterator, vars(PageIterator))
-_classes.note(ResultIterator, vars(ResultIterator))
+    # Names may be added, and be in another order: to copy an object notes something in its class,
+    # and what was patched comes last. Noted before they are compared: another thread may patch.
+    noted = _noted()
+
+    for kind, names in zip(_classes, _as_written, strict=True):
+        if not vars(kind).items() >= names.items():
+            return True
+
+    _namespaces = noted
+    return False

@@ -144,6 +144,10 @@ def plain_query(
         return None
 
     table = late_binding.connection(model)
+
+    if table.has_changes:
+        return None
+
     limit: int | None = kwargs.get("limit")
     page_size: int | None = kwargs.get("page_size")
     options: dict[str, t.Any] = {

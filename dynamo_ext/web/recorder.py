@@ -372,8 +372,12 @@ def _follow_requests() -> None:
         for follow in _followers:
             follow()
 
-        # Last: another thread that sees it begins its recording.
+        # Only now: another thread that sees it begins its recording.
         _are_followed = True
+
+        # Another thread may have added one before it could see that.
+        for follow in _followers:
+            follow()
 
 
 def _request(app: App) -> Request | None:

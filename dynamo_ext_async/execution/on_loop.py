@@ -56,9 +56,10 @@ MOST_VALUES = 500
 it: to serialise more would keep other tasks waiting."""
 
 # How long the event loop's other tasks may have to wait for replies that are there, if no single
-# one takes longer: as long as they themselves have taken since they had to wait last, within these
-# bounds. Whoever does little between calls is not kept from it; and a page that takes long anyway
-# is made in less time, because replies are read faster one after the other.
+# one takes longer: as much as everything else in this thread has taken since the last turn, by its
+# CPU time, within these bounds. A loop that does little between replies is soon there for other
+# tasks; and the page of a web app, which takes long anyway, is made in less time, because replies
+# are read faster one after the other.
 _LEAST_TURN_SECONDS = 0.0005
 _LONGEST_TURN_SECONDS = 0.002
 
