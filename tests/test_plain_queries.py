@@ -23,6 +23,7 @@ from quart import Quart
 
 import stub as stubs
 from conftest import RunPython
+from dynamo_ext.models import eligibility
 from dynamo_ext.models import queries
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
@@ -259,7 +260,8 @@ def on_the_attribute(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append("serialize")
         return serialize(value)
 
-    monkeypatch.setattr(Item.id, "serialize", noted)
+    # Not by setattr, which would leave the method on the attribute when it is undone.
+    monkeypatch.setitem(vars(Item.id), "serialize", noted)
 
 
 PATCHES: dict[str, Patch] = {
@@ -293,6 +295,7 @@ async def test_what_is_patched_is_called(
         seen.clear()
         assert await all_of(Item, stub) == [1]
         assert not seen
+        assert eligibility.is_stock(Item)
 
 
 async def test_what_is_patched_on_the_table_s_connection_never_runs_in_the_hub(
