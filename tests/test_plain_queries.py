@@ -24,7 +24,7 @@ from quart import Quart
 import stub as stubs
 from conftest import RunPython
 from dynamo_ext.models import eligibility
-from dynamo_ext.models import queries
+from dynamo_ext.models import plain_queries
 from dynamo_ext_async import Model
 from dynamo_ext_async import PynamoDB
 from stub import Stub
@@ -84,7 +84,7 @@ class Number(int):
 )
 async def test_it_is_begun_as_by_pynamodb(make_direct_app: MakeApp, kwargs: t.Any) -> None:
     async with make_direct_app().app_context():
-        found = queries.plain_query(Item, ("a",), kwargs)
+        found = plain_queries.begin(Item, ("a",), kwargs)
         wanted: t.Any = _Model.query.__func__(Item, "a", **kwargs)
 
     assert found is not None
@@ -115,7 +115,7 @@ async def test_all_others_are_begun_by_pynamodb(
     make_direct_app: MakeApp, model: t.Any, args: t.Any, kwargs: t.Any
 ) -> None:
     async with make_direct_app().app_context():
-        assert queries.plain_query(model, args, kwargs) is None
+        assert plain_queries.begin(model, args, kwargs) is None
 
 
 async def test_an_argument_too_many_is_refused_at_once(make_direct_app: MakeApp) -> None:

@@ -129,7 +129,11 @@ USES = [
     ),
     Use(
         "_get_connection",
-        ("dynamo_ext.models.model", "dynamo_ext.models.tables"),
+        (
+            "dynamo_ext.models.model",
+            "dynamo_ext.models.plain_queries",
+            "dynamo_ext.models.tables",
+        ),
         lambda: t.cast(t.Any, _Model._get_connection).__func__,
         ("cls",),
     ),
@@ -141,7 +145,11 @@ USES = [
     ),
     Use(
         "_get_discriminator_attribute",
-        ("dynamo_ext.models.model", "dynamo_ext.models.queries"),
+        (
+            "dynamo_ext.models.model",
+            "dynamo_ext.models.plain_queries",
+            "dynamo_ext.models.queries",
+        ),
         lambda: t.cast(t.Any, _Model._get_discriminator_attribute).__func__,
         ("cls",),
     ),
@@ -150,8 +158,8 @@ USES = [
         (
             "dynamo_ext.models.batch",
             "dynamo_ext.models.keys",
+            "dynamo_ext.models.plain_queries",
             "dynamo_ext.models.planned",
-            "dynamo_ext.models.queries",
             "dynamo_ext.models.usual_keys",
         ),
         lambda: t.cast(t.Any, _Model._hash_key_attribute).__func__,
@@ -175,7 +183,12 @@ USES = [
     ),
     Use(
         "_serialize_keys",
-        ("dynamo_ext.models.keys", "dynamo_ext.models.planned", "dynamo_ext.models.usual_keys"),
+        (
+            "dynamo_ext.models.keys",
+            "dynamo_ext.models.plain_queries",
+            "dynamo_ext.models.planned",
+            "dynamo_ext.models.usual_keys",
+        ),
         lambda: t.cast(t.Any, _Model._serialize_keys).__func__,
         ("cls", "hash_key", "range_key"),
     ),

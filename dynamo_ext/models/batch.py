@@ -334,8 +334,8 @@ class BatchGet(t.NamedTuple, t.Generic[T]):
         batch, rounds = self, 0
 
         while batch.keys:
-            size = len(_first_of(batch.keys))
-            answer = first or batch._request(_first_of(batch.keys))
+            size = len(batch._first_keys)
+            answer = first or batch._request()
             first, batch = None, batch.after(answer)
 
             if answer.items or not batch.keys:
@@ -355,7 +355,7 @@ class BatchGet(t.NamedTuple, t.Generic[T]):
 
         :param answer: What the next request has given.
         """
-        size = len(_first_of(self.keys))
+        size = len(self._first_keys)
         return self._with_keys((*answer.unprocessed, *self.keys[size:]))
 
     def without_keys(self) -> BatchGet[T]:
@@ -369,6 +369,13 @@ class BatchGet(t.NamedTuple, t.Generic[T]):
             self._with_keys(self.keys[start : start + size])
             for start in range(0, len(self.keys), size)
         ]
+
+    @property
+    def _first_keys(self) -> tuple[Raw, ...]:
+        """As many keys as a request takes."""
+        size = constants.BATCH_GET_PAGE_LIMIT
+        # A slice would lose the class, which says that keys are usual.
+        return self.keys if len(self.keys) <= size else self.keys[:size]
 
     @property
     def _decode(self) -> cabc.Callable[[Raw], T]:
@@ -388,15 +395,15 @@ class BatchGet(t.NamedTuple, t.Generic[T]):
         :return: The request. Its result is for :meth:`next_page`.
         """
         reading = reply_reading.of_plain_batch(self.model)
-        args, options = self._arguments(_first_of(self.keys))
+        args, options = self._arguments()
         return PlannedCall(
             "batch_get_item", args, options, functools.partial(self._read, reading), reading
         )
 
     @decode_lock.kept()
-    def _request(self, keys: tuple[Raw, ...]) -> Answer[T]:
+    def _request(self) -> Answer[T]:
         """Send one request."""
-        args, options = self._arguments(keys)
+        args, options = self._arguments()
         connection, method = self.connection, "batch_get_item"
         reading = reply_reading.of_batch(self._decode) if connection.may_make_calls else None
 
@@ -406,7 +413,8 @@ class BatchGet(t.NamedTuple, t.Generic[T]):
 
         return self._read(reading, connection.make_call(method, reading, *args, **options))
 
-    def _arguments(self, keys: tuple[Raw, ...]) -> tuple[tuple[list[Raw]], dict[str, t.Any]]:
+    def _arguments(self) -> tuple[tuple[list[Raw]], dict[str, t.Any]]:
+        keys = self._first_keys
         options = {
             "consistent_read": self.consistent_read,
             "attributes_to_get": self.attributes_to_get,
@@ -464,13 +472,6 @@ def get(batch: BatchGet[T]) -> cabc.Iterator[T]:
         items, batch = generators.run(batch.next_page())
         for item in items:
             yield unwrap(item)
-
-
-def _first_of(keys: tuple[Raw, ...]) -> tuple[Raw, ...]:
-    """As many keys as a request takes."""
-    size = constants.BATCH_GET_PAGE_LIMIT
-    # A slice would lose the class, which says that keys are usual.
-    return keys if len(keys) <= size else keys[:size]
 
 
 def _of_only_table(tables: dict[str, t.Any] | None) -> t.Any:

@@ -1,4 +1,7 @@
-"""Whether PynamoDB's iterators of queries and scans are as they were written."""
+"""Whether PynamoDB's iterators of queries and scans are as they were written.
+
+How they are used is not the matter of this module.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +38,11 @@ def are_patched() -> bool:
     # and what was patched comes last. Noted before they are compared: another thread may patch.
     noted = _noted()
 
-    for kind, names in zip(_classes, _as_written, strict=True):
-        if not vars(kind).items() >= names.items():
-            return True
+    if any(
+        not vars(kind).items() >= names.items()
+        for kind, names in zip(_classes, _as_written, strict=True)
+    ):
+        return True
 
     _namespaces = noted
     return False

@@ -18,7 +18,6 @@ from . import deserializer
 from . import eligibility
 from . import item_serializer
 from . import late_binding
-from . import queries
 from . import serializer
 from . import tables
 from .keys import ChecksKeys
@@ -354,9 +353,6 @@ class Model(
     @classmethod
     def _get_connection(cls) -> TableConnection:
         return late_binding.connection(cls)
-
-
-queries.note(Model)
 
 
 def abort_not_found(message: str) -> t.NoReturn:

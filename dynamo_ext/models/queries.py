@@ -6,46 +6,21 @@ with nothing.
 
 from __future__ import annotations
 
-import collections.abc as cabc
 import functools
 import inspect
-import operator
-import types
 import typing as t
 import weakref
 
-import pynamodb
 import pynamodb.models
 from pynamodb import constants
-from pynamodb.pagination import PageIterator
 
 from .. import call_site
-from ..client.connection import TableConnection
 from ..printable import escaped
-from . import hooks
-from . import late_binding
 from . import results
-from . import usual_keys
 from .late_binding import AnyModel
 
 # By model, the names of the indexes of which a warning has been given.
 _warned: weakref.WeakKeyDictionary[AnyModel, set[str]] = weakref.WeakKeyDictionary()
-
-# The arguments of a query that can have no code of the app, and their types then.
-_PLAIN_OPTIONS = frozenset({"consistent_read", "limit", "page_size", "scan_index_forward"})
-_TYPES_OF_PLAIN_OPTIONS = frozenset({bool, int, types.NoneType})
-
-_DECODE = "from_raw_data"
-_Stock: t.Any = pynamodb.models.Model
-_methods_of = operator.attrgetter("_get_connection.__func__", "_serialize_keys.__func__")
-_iterators_of = operator.attrgetter(
-    "models.ResultIterator", "models.ResultIterator.__init__", "pagination.PageIterator"
-)
-_methods_of_stock = operator.attrgetter("query.__func__", "_serialize_keys.__func__")
-# As they are when this module is imported. A patch is code of the app.
-_as_written: _AsWritten
-_stock_methods = _methods_of_stock(_Stock)
-_stock_iterators = _iterators_of(pynamodb)
 
 if t.TYPE_CHECKING:
     _Model = pynamodb.models.Model
@@ -87,108 +62,6 @@ class ChecksQueries(_Model):
         query = _checked("query")
         count = _checked("count")
         scan = _checked("scan")
-
-
-class PlainQuery(t.NamedTuple):
-    """What ``query`` has made of its arguments, which hold no code of the app."""
-
-    table: TableConnection
-    """The connection to its table."""
-
-    pages: PageIterator[t.Any]
-    decode: cabc.Callable[[t.Any], t.Any]
-    """Makes an instance of an item as botocore gives it."""
-
-    limit: int | None
-    """How many items to give at most."""
-
-
-class _AsWritten(t.NamedTuple):
-    """What ``query`` uses of a model, and is not called here."""
-
-    methods: tuple[t.Any, ...]
-    from_raw_data: t.Any
-    """The class method as it is stored."""
-
-
-def note(model: AnyModel) -> None:
-    """Note the base class of all models as it is now, so that overrides and patches are found.
-
-    :param model: The class.
-    """
-    global _as_written
-    _as_written = _AsWritten(_methods_of(model), hooks.stored(model, _DECODE))
-
-
-def plain_query(
-    model: AnyModel, args: tuple[t.Any, ...], kwargs: cabc.Mapping[str, t.Any]
-) -> PlainQuery | None:
-    """Begin a query of all items with a text for their hash key, as PynamoDB does, in fewer steps.
-
-    :param model: The model, which has PynamoDB's ``query``.
-    :param args: The arguments of that.
-    :param kwargs: Its arguments by name.
-    :return: The query; ``None`` if the method itself must begin it.
-    """
-    if len(args) != 1 or not _are_plain(kwargs):
-        return None
-
-    decode = _plain_decode(model)
-    kind: t.Any = model
-
-    if (
-        decode is None
-        or not usual_keys.is_sent_as_it_is(kind._hash_key_attribute(), *args)
-        or kind._get_discriminator_attribute() is not None
-    ):
-        return None
-
-    table = late_binding.connection(model)
-
-    if table.has_changes:
-        return None
-
-    limit: int | None = kwargs.get("limit")
-    page_size: int | None = kwargs.get("page_size")
-    options: dict[str, t.Any] = {
-        "range_key_condition": None,
-        "filter_condition": None,
-        "index_name": None,
-        "exclusive_start_key": None,
-        "consistent_read": kwargs.get("consistent_read", False),
-        "scan_index_forward": kwargs.get("scan_index_forward"),
-        "limit": limit if page_size is None else page_size,
-        "attributes_to_get": None,
-    }
-    return PlainQuery(table, PageIterator(table.query, args, options), decode, limit)
-
-
-def _are_plain(options: cabc.Mapping[str, t.Any]) -> bool:
-    return not options or (
-        _PLAIN_OPTIONS.issuperset(options)
-        and _TYPES_OF_PLAIN_OPTIONS.issuperset(map(type, options.values()))
-    )
-
-
-def _plain_decode(model: t.Any) -> cabc.Callable[[t.Any], t.Any] | None:
-    """What makes instances of a model, if nothing that ``query`` calls is overridden or patched."""
-    try:
-        is_as_written = (
-            _methods_of(model) == _as_written.methods
-            and _methods_of_stock(_Stock) == _stock_methods
-            and _iterators_of(pynamodb) == _stock_iterators
-        )
-    except AttributeError:
-        # One of them is no method any more.
-        return None
-
-    stored = hooks.stored(model, _DECODE)
-
-    if not is_as_written or stored is not _as_written.from_raw_data:
-        return None
-
-    # Without looking for patches of attributes: that is done when a page is asked for.
-    return types.MethodType(stored.__func__, model)
 
 
 def _check_range_key(model: AnyModel, index_name: str | None) -> None:

@@ -57,9 +57,12 @@ def is_sent_as_it_is(attribute: t.Any, value: t.Any) -> bool:
     :param attribute: The attribute of the key; ``None`` if the model has none.
     :param value: The value.
     """
-    # Overridden, patched, or set on the attribute, it would be another function.
-    serialize = getattr(getattr(attribute, "serialize", None), "__func__", None)
-    return type(value) is str and serialize is _serialize_as_it_is and attribute.attr_type == STRING
+    return (
+        type(value) is str
+        and attribute is not None
+        and _function_of(attribute) is _serialize_as_it_is
+        and attribute.attr_type == STRING
+    )
 
 
 class _Part(t.NamedTuple):
@@ -108,9 +111,14 @@ def serialized(model: t.Any, keys: cabc.Sequence[t.Any]) -> UsualKeys | None:
     return None if range_key is None else _of_pairs(hash_key, range_key, keys)
 
 
+def _function_of(attribute: t.Any) -> t.Any:
+    """What serialises the values of an attribute: another function than PynamoDB's if that is
+    overridden, patched, or hidden by something on the attribute itself."""
+    return getattr(attribute.serialize, "__func__", None)
+
+
 def _part(attribute: t.Any) -> _Part | None:
-    # Overridden, patched, or set on the attribute, it would be another function.
-    serialize = getattr(attribute.serialize, "__func__", None)
+    serialize = _function_of(attribute)
     name, attribute_type = attribute.attr_name, attribute.attr_type
 
     if type(name) is not str:

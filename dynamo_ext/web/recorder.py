@@ -228,7 +228,7 @@ class _AppRecords:
 _Find: t.TypeAlias = cabc.Callable[[App], Request | None]
 
 _request_finders: list[_Find] = []
-# What ends recordings costs each request something, so it waits for the first one.
+# Called before the first recording begins: until then, no request needs a receiver at its end.
 _followers: list[cabc.Callable[[], None]] = []
 _are_followed = False
 _recordings: weakref.WeakKeyDictionary[Request, Recording] = weakref.WeakKeyDictionary()

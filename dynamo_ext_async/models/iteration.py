@@ -28,7 +28,7 @@ from dynamo_ext.models import late_binding
 from dynamo_ext.models import results
 from dynamo_ext.models.decoded_reply import DecodedReply
 from dynamo_ext.models.decoded_reply import Key
-from dynamo_ext.models.queries import PlainQuery
+from dynamo_ext.models.plain_queries import PlainQuery
 from dynamo_ext.models.undecodable import Undecodable
 
 from ..execution import on_loop
@@ -195,7 +195,7 @@ class Pages(t.Generic[T]):
         )
 
         if not (self._shares_thread and fetch.is_of_project):
-            # A patch may be as new as this fetch.
+            # Attributes may have been patched since the query was begun.
             deserializer.refresh(self._model)
             return await workers.run(self._connection, _send, fetch)
 

@@ -13,7 +13,7 @@ from pynamodb.expressions.update import Action
 
 import dynamo_ext.models.model
 from dynamo_ext.concurrency.generators import Waits
-from dynamo_ext.models import queries
+from dynamo_ext.models import plain_queries
 from dynamo_ext.models import tables
 from dynamo_ext.models.decoded_reply import Key
 
@@ -114,7 +114,7 @@ class Model(dynamo_ext.models.model.Model, metaclass=ModelType):
         raise NotImplementedError
 
     @classmethod
-    @twins.iterates("query", queries.plain_query)
+    @twins.iterates("query", plain_queries.begin)
     def aquery(
         cls,
         hash_key: t.Any,

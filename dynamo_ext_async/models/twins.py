@@ -24,7 +24,7 @@ from dynamo_ext.models import late_binding
 from dynamo_ext.models import planned
 from dynamo_ext.models import results
 from dynamo_ext.models.model import abort_not_found
-from dynamo_ext.models.queries import PlainQuery
+from dynamo_ext.models.plain_queries import PlainQuery
 
 from ..execution import on_loop
 from ..execution import workers
