@@ -1303,7 +1303,7 @@ async def test_a_task_that_is_cancelled_as_its_reply_is_there(
         assert db.pool.stats().errors == 0
 
 
-@pytest.mark.parametrize("place", ["method", "dispatch"])
+@pytest.mark.parametrize("place", ["method", "dispatch", "_make_api_call"])
 @pytest.mark.parametrize("name", ["get_item", "put_item", "query", "batch_get_item"])
 async def test_what_is_mocked_on_a_connection_is_called_in_a_worker(
     make_app: MakeApp, stub: Stub, workers: list[t.Any], name: str, place: str
@@ -1324,7 +1324,7 @@ async def test_what_is_mocked_on_a_connection_is_called_in_a_worker(
             "query": lambda: all_of(Item.aquery("a")),
             "batch_get_item": lambda: all_of(Item.abatch_get([("a", 1)])),
         }
-        owner, replaced = (table, name) if place == "method" else (table.connection, "dispatch")
+        owner, replaced = (table, name) if place == "method" else (table.connection, place)
 
         with unittest.mock.patch.object(owner, replaced, return_value=reply) as mocked:
             await calls[name]()

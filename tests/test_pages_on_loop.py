@@ -1188,6 +1188,20 @@ def table_patched(monkeypatch: pytest.MonkeyPatch) -> cabc.Generator[None]:
         yield
 
 
+async def test_a_key_has_the_attributes_of_the_index_or_of_the_table(
+    make_app: MakeApp, stub: Stub
+) -> None:
+    async with make_app().app_context():
+        # After some replies, items become models while these are parsed.
+        for _ in range(9):
+            stub.next("Query", *pages(MANY, 1), *pages(MANY, 1))
+            of_index, of_table = Item.by_text.aquery("t0"), Item.aquery("a")
+            assert (await anext(of_index)).number == (await anext(of_table)).number == 0
+            key = key_of(raw_item(0))
+            assert of_table.last_evaluated_key == key
+            assert of_index.last_evaluated_key == {**key, "t": {"S": "t0"}}
+
+
 class OwnPages(PageIterator[t.Any]):
     def __next__(self) -> t.Any:
         saw()
